@@ -1,0 +1,120 @@
+"""The central config: what network, which data, which loss, as InsightFace users know it, but without leftovers.
+
+    from config import config, generate_config, resolve
+    generate_config('d121', 'orl', 'arcface')   # resets the central config, then fills it
+    cfg = resolve('r100', emb_size=256)         # pure: a config of its own, no global touched
+
+`network`, `dataset` and `loss` are the tables of presets; a script may add rows of its own to them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Mapping, Optional
+
+from easydict import EasyDict
+
+from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra, nearest
+from config.presets import DATASETS, LOSSES, NETWORKS
+from config.schema import DEFAULT_KEYS, KEYS, check_name, check_together, check_value
+
+__all__ = [
+    'CheckpointError',
+    'Config',
+    'ConfigError',
+    'DataError',
+    'FaceSymbolsError',
+    'MissingExtra',
+    'complete',
+    'config',
+    'dataset',
+    'default',
+    'generate_config',
+    'loss',
+    'network',
+    'resolve',
+]
+
+
+class Config(EasyDict):
+    """An EasyDict that holds keys of the schema alone: a misspelt key or a bad value raises ConfigError at once."""
+
+    # EasyDict copies every public class attribute into the dict, so this class has dunder methods only.
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, check_value(name, value))
+
+    __setitem__ = __setattr__
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f'{name!r} is not a key of the config{nearest(name, KEYS)}')
+
+
+network = EasyDict(NETWORKS)
+dataset = EasyDict(DATASETS)
+loss = EasyDict(LOSSES)
+
+default = Config({name: KEYS[name].default for name in DEFAULT_KEYS})
+default.update(network='r100')
+config = Config({name: key.default for name, key in KEYS.items() if name not in DEFAULT_KEYS})
+
+
+def _preset(table: Mapping[str, Mapping[str, Any]], kind: str, name: Optional[str]) -> Mapping[str, Any]:
+    if name is None:
+        return {}
+    if name not in table:
+        raise ConfigError(
+            f'{name!r} is not a {kind} preset (known: {", ".join(sorted(table))}){nearest(name, table)}'
+        )
+    return table[name]
+
+
+def complete(settings: Mapping[str, Any]) -> Config:
+    """Return `settings` (InsightFace's EasyDict, say, or a plain dict) as a whole, checked config of its own.
+
+    Raises ConfigError for a misspelt key, a bad value, or values that do not go together.
+    """
+    for name in settings:
+        check_name(name)
+    values = {name: settings.get(name, key.default) for name, key in KEYS.items()}
+    checked = Config(values)
+    check_together(checked)
+    return checked
+
+
+def resolve(
+    network_name: Optional[str] = None,
+    dataset_name: Optional[str] = None,
+    loss_name: Optional[str] = None,
+    **overrides: Any,
+) -> Config:
+    """Return the config of a network, data set and loss preset, with `overrides` on top; no global is touched.
+
+    All keys are there; those that no preset sets have their default. Names: `sorted(config.network)` and so on.
+    Raises ConfigError for an unknown preset or key (with the nearest name), a bad value, or values from which no
+    network can be built.
+    """
+    settings: Dict[str, Any] = {}
+    settings.update(_preset(loss, 'loss', loss_name))
+    settings.update(_preset(network, 'network', network_name))
+    settings.update(_preset(dataset, 'dataset', dataset_name))
+    chosen = {'network': network_name, 'dataset': dataset_name, 'loss': loss_name}
+    settings.update({key: name for key, name in chosen.items() if name is not None})
+    settings.update(overrides)
+    return complete(settings)
+
+
+def generate_config(network_name: str, dataset_name: str, loss_name: str) -> None:
+    """Reset the central `config` and `default` and fill them from three presets, as InsightFace's function does.
+
+    Nothing set before stays, by an earlier call or by hand. Raises ConfigError for an unknown preset, and then
+    leaves both as they were.
+    """
+    resolved = resolve(network_name, dataset_name, loss_name)
+    workers = os.environ.get('DMLC_NUM_WORKER')  # set by MXNet's launcher on each of several machines
+    if workers is not None:
+        resolved.num_workers = int(workers)
+    config.clear()
+    config.update({name: value for name, value in resolved.items() if name not in DEFAULT_KEYS})
+    config.network = network_name
+    default.clear()
+    default.update({name: resolved[name] for name in DEFAULT_KEYS})

@@ -1,0 +1,36 @@
+"""The errors a user can act on, and the nearest-name hint they carry.
+
+Every message is one sentence: what is wrong, where, and what would be right. Command-line tools print the
+sentence and exit with status 1 (`recognition.cli.run`); a program that calls the library catches `FaceSymbolsError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Iterable
+
+
+class FaceSymbolsError(Exception):
+    """A mistake or a fault outside the program; its text is one clear sentence."""
+
+
+class ConfigError(FaceSymbolsError, ValueError):
+    """A key, value or combination that no network, data set or loss can be built from."""
+
+
+class DataError(FaceSymbolsError):
+    """A file of records, images or pairs that is missing, damaged or contradicts another one."""
+
+
+class CheckpointError(FaceSymbolsError):
+    """A checkpoint that is missing, damaged or belongs to another network."""
+
+
+class MissingExtra(FaceSymbolsError, ImportError):
+    """An optional package (or another mxnet wheel) that this call needs and that is not installed."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the known name closest to `name`, or '' when none is close."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f'; did you mean {close[0]!r}?' if close else ''

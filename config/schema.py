@@ -1,0 +1,193 @@
+"""Every key of the config, once: its default, what it may be, and one line of help.
+
+InsightFace's whole key set is here. Keys under `accepted` steer InsightFace's own scripts and mean nothing to the
+networks; they are taken so that an InsightFace config passes as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Tuple
+
+from config.errors import ConfigError, nearest
+from config.presets import ACTIVATIONS, FAMILIES, HEADS
+from config.rules import Rule, choice, flag, integer, optional, real, sequence, text
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the config; `group` says what it belongs to (network, data, loss, train or accepted)."""
+
+    default: Any
+    rule: Rule
+    help: str
+    group: str
+
+
+def _group(group: str, **rows: Tuple[Any, Rule, str]) -> Dict[str, Key]:
+    return {name: Key(default, rule, help_, group) for name, (default, rule, help_) in rows.items()}
+
+
+FAMILY_NAMES = {name: name for name in FAMILIES}
+FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items()})
+HEAD_NAMES = {name: name for name in HEADS}
+HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
+
+NETWORK = _group(
+    'network',
+    net_name=('fresnet', choice(tuple(FAMILY_NAMES)), 'backbone family'),
+    num_layers=(None, optional(integer(1)), 'depth, as the family counts it'),
+    net_unit=(3, integer(1, 4), 'residual unit of the ResNets'),
+    net_input=(
+        1,
+        integer(0, 2),
+        'stem: 0 7x7 stride 2, 1 3x3 stride 1, 2 3x3 with a batch norm on the input',
+    ),
+    net_act=('prelu', choice(ACTIVATIONS), 'activation'),
+    net_output=(
+        'E',
+        choice(tuple(HEAD_NAMES)),
+        'embedding head, by its long name or by the InsightFace letter',
+    ),
+    net_se=(False, flag(), 'squeeze-and-excite in each residual unit'),
+    net_blocks=((1, 4, 6, 2), sequence(integer(1)), 'units per stage of MobileFaceNet'),
+    net_multiplier=(1.0, real(0.01, 8.0), 'factor on all widths of the backbone'),
+    emb_size=(512, integer(1, 65536), 'width of the embedding'),
+    bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
+    densenet_dropout=(0.0, real(0.0, 0.99), 'dropout rate after each dense layer'),
+    image_shape=((112, 112, 3), sequence(integer(1), 3), 'height, width and channels of the input'),
+    fp16=(False, flag(), 'half precision between the stem and the last stage, on a GPU'),
+)
+
+DATA = _group(
+    'data',
+    dataset=('', text(), 'name of the data set preset'),
+    dataset_path=('', text(), 'folder with train.rec, train.idx, property and the .bin verification sets'),
+    num_classes=(
+        1000,
+        integer(0),
+        'identities (or classes of the classifier head); 0 reads it from `property`',
+    ),
+    val_targets=((), sequence(text()), 'verification sets: <name>.bin in the data set folder'),
+    data_rand_mirror=(True, flag(), 'mirror half of the training images'),
+    data_shift=(0.0, real(0.0, 64.0), 'largest random shift of a training image, in pixels'),
+    data_rotate=(0.0, real(0.0, 180.0), 'largest random rotation of a training image, in degrees'),
+    data_brightness=(0.0, real(0.0, 1.0), 'largest random change of brightness, as a share'),
+    data_workers=(1, integer(0, 256), 'processes that decode images; 0 decodes in the training process'),
+)
+
+LOSS = _group(
+    'loss',
+    loss=('', text(), 'name of the loss preset'),
+    loss_name=('softmax', choice(('softmax', 'margin_softmax')), 'kind of loss'),
+    loss_s=(64.0, real(0.001), 'scale of the cosines'),
+    loss_m1=(1.0, real(1.0, 10.0), 'SphereFace margin: factor on the angle'),
+    loss_m2=(0.0, real(0.0, 3.14159), 'ArcFace margin: added to the angle, in radians'),
+    loss_m3=(0.0, real(0.0, 2.0), 'CosFace margin: taken off the cosine'),
+    fc7_lr_mult=(1.0, real(0.0), "factor on the classifier weight's learning rate"),
+    fc7_wd_mult=(1.0, real(0.0), "factor on the classifier weight's decay"),
+    fc7_no_bias=(False, flag(), 'softmax classifier without a bias'),
+)
+
+TRAIN = _group(
+    'train',
+    network=('r100', text(), 'name of the network preset'),
+    lr=(0.1, real(0.0), 'learning rate'),
+    lr_schedule=('step', choice(('step', 'cosine')), 'how the learning rate falls after the warm-up'),
+    lr_steps=(
+        '100000,160000,220000',
+        text(),
+        'steps after which the learning rate is multiplied by lr_factor',
+    ),
+    lr_factor=(0.1, real(0.0, 1.0), 'factor on the learning rate at each of lr_steps'),
+    warmup_steps=(0, integer(0), 'steps in which the learning rate rises to lr'),
+    wd=(0.0005, real(0.0), 'weight decay'),
+    mom=(0.9, real(0.0, 1.0), 'momentum of SGD'),
+    per_batch_size=(128, integer(1), 'images per device and step'),
+    end_epoch=(10000, integer(1), 'epochs to train'),
+    max_steps=(0, integer(0), 'steps to train; 0 sets no limit'),
+    frequent=(20, integer(1), 'steps between two lines of the log'),
+    verbose=(2000, integer(0), 'steps between two verifications; 0 verifies at the end alone'),
+    ckpt=(3, integer(0, 3), 'InsightFace: 0 saves nothing, 1 when better, 2 always, 3 always over the last'),
+    models_root=('./models', text(), 'folder of the checkpoints'),
+    pretrained=('', text(), 'prefix of a checkpoint to start from'),
+    pretrained_epoch=(1, integer(0), 'its epoch'),
+    kvstore=('device', text(), 'how gradients of several devices are added'),
+    seed=(1, integer(0, 2**31 - 1), 'seed of everything random'),
+)
+
+ACCEPTED = _group(
+    'accepted',
+    workspace=(256, integer(0), 'scratch memory of a convolution in MB; no effect on a CPU'),
+    ckpt_embedding=(True, flag(), 'InsightFace: save the embedding network without the classifier'),
+    ce_loss=(True, flag(), 'InsightFace: report the cross-entropy'),
+    count_flops=(True, flag(), 'InsightFace: print the FLOPs'),
+    memonger=(False, flag(), 'InsightFace: recompute activations (does not work there either)'),
+    is_shuffled_rec=(False, flag(), 'InsightFace: the records are shuffled and have no index'),
+    fp16_scale=(1.0, real(0.0), 'InsightFace: loss scale under fp16'),
+    data_cutoff=(False, flag(), 'InsightFace: cut-out'),
+    data_color=(0, integer(0), 'InsightFace: colour jitter'),
+    data_images_filter=(0, integer(0), 'InsightFace: fewest images of an identity'),
+    batch_size=(0, integer(0), 'InsightFace: images per step over all devices'),
+    num_workers=(1, integer(1), 'InsightFace: machines that train together'),
+    images_per_identity=(5, integer(1), 'InsightFace: images of one identity in a bag of triplets'),
+    triplet_alpha=(0.3, real(0.0), 'InsightFace: margin of the triplet loss'),
+    triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets'),
+    triplet_max_ap=(0.0, real(0.0), 'InsightFace: largest distance of anchor and positive'),
+)
+
+KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}
+
+# InsightFace keeps these in `default`, the command line's defaults, and the rest in `config`.
+DEFAULT_KEYS = tuple(name for name, key in KEYS.items() if key.group == 'train' and name != 'max_steps')
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError, with the nearest key, when `name` is not a key of the config."""
+    if name not in KEYS:
+        raise ConfigError(f'{name!r} is not a key of the config{nearest(name, KEYS)}')
+
+
+def check_value(name: str, value: Any) -> Any:
+    """Return `value` in the key's normal form, or raise ConfigError naming key, value and what is allowed."""
+    check_name(name)
+    rule = KEYS[name].rule
+    try:
+        return rule.check(value)
+    except (ValueError, OverflowError):
+        hint = nearest(value, rule.choices) if isinstance(value, str) else ''
+        raise ConfigError(f'{name}={value!r} is not allowed: it must be {rule.allowed}{hint}') from None
+
+
+def parse_value(name: str, value: str) -> Any:
+    """Return the value that `value`, the text of a command line, stands for; raise ConfigError as check_value does."""
+    check_name(name)
+    try:
+        return check_value(name, KEYS[name].rule.parse(value))
+    except ConfigError:
+        raise
+    except ValueError:
+        raise ConfigError(f'{name}={value!r} is not allowed: it must be {KEYS[name].rule.allowed}') from None
+
+
+def _closest(value: Any, allowed: Tuple[Any, ...]) -> str:
+    numbers = [a for a in allowed if isinstance(a, (int, float)) and not isinstance(a, bool)]
+    if isinstance(value, (int, float)) and numbers:
+        return f'; the nearest is {min(numbers, key=lambda a: abs(a - value))}'
+    return nearest(value, [str(a) for a in allowed])
+
+
+def check_together(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for values that are each allowed but from which no network of the family can be built."""
+    name = values['net_name']
+    for key, allowed in FAMILIES[FAMILY_NAMES[name]].takes.items():
+        if values[key] not in allowed:
+            known = ', '.join(str(a) for a in allowed)
+            hint = _closest(values[key], allowed) if len(allowed) > 1 else ''
+            raise ConfigError(
+                f'{key}={values[key]!r} does not go with net_name={name!r}, which takes {known}{hint}'
+            )
+    if HEAD_NAMES[values['net_output']] == 'classifier' and not values['num_classes']:
+        raise ConfigError(
+            "num_classes=0 does not go with net_output='classifier'; say how many classes it has"
+        )

@@ -1,0 +1,33 @@
+"""Which devices a program computes on: the CPU, or the GPUs that `--gpus 0,1` names."""
+
+from __future__ import annotations
+
+from typing import List
+
+import mxnet as mx
+
+from config.errors import ConfigError, MissingExtra
+
+
+def select_context(gpus: str = '') -> List[mx.Context]:
+    """Return the contexts for `gpus`, a list of GPU numbers ('0,1'), or the CPU when it is empty.
+
+    Raises ConfigError for text that is no such list or a GPU that is not there, MissingExtra when the installed
+    mxnet wheel cannot use GPUs.
+    """
+    if not gpus.strip():
+        return [mx.cpu()]
+    try:
+        numbers = [int(part) for part in gpus.split(',')]
+    except ValueError:
+        raise ConfigError(f'--gpus {gpus!r} does not do; it must be GPU numbers such as 0,1') from None
+    if not mx.runtime.Features().is_enabled('CUDA'):
+        raise MissingExtra(
+            f'--gpus {gpus} needs an mxnet wheel with CUDA, and the CPU wheel is installed; replace it: '
+            'pip uninstall mxnet && pip install mxnet-cu112==1.9.1'
+        )
+    there = mx.context.num_gpus()
+    wrong = [number for number in numbers if not 0 <= number < there]
+    if wrong or len(set(numbers)) != len(numbers):
+        raise ConfigError(f'--gpus {gpus}: this machine has {there} GPUs, and each is named once, from 0')
+    return [mx.gpu(number) for number in numbers]

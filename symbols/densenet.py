@@ -1,0 +1,135 @@
+"""DenseNet for faces: InsightFace's `fdensenet` (Huang et al. 2017, 'Densely Connected Convolutional Networks', BC).
+
+Names, shapes and outputs equal InsightFace's, whose body keeps the names Gluon gave it: `densenet0_stage1_conv0_weight`.
+As there, the stem's and the last activation are ReLU whatever net_act says, and a PReLU has one slope per layer
+('prelu_channel' gives it one per channel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, List, Mapping, NamedTuple, Tuple
+
+from mxnet.gluon import HybridBlock, nn
+
+from symbols.backbones import BACKBONES
+from symbols.layers import GLUON_NORM, Act, BatchNorm, Conv, Norm, Operator, scale_width
+from symbols.stems import PixelNorm
+
+BOTTLENECK = 4  # width of the 1x1 convolution in a dense layer, in growth rates
+NODE = '{}_fwd'  # what Gluon calls a layer's node
+
+
+class Spec(NamedTuple):
+    """Channels of the stem, channels that a dense layer adds, dense layers per stage."""
+
+    init: int
+    growth: int
+    layers: Tuple[int, ...]
+
+
+SPECS = {
+    121: Spec(64, 32, (6, 12, 24, 16)),
+    161: Spec(96, 48, (6, 12, 36, 24)),
+    169: Spec(64, 32, (6, 12, 32, 32)),
+    201: Spec(64, 32, (6, 12, 48, 32)),
+}
+
+
+class DenseLayer(HybridBlock):
+    """Batch norm, activation, 1x1 and batch norm, activation, 3x3; (N, C, H, W) to (N, C + growth, H, W).
+
+    `index` counts the dense layers of a stage from 0.
+    """
+
+    def __init__(
+        self, index: int, in_channels: int, growth: int, *, dropout: float, norm: Norm, act: Act
+    ) -> None:
+        super().__init__(prefix='')
+        self._index = index
+        narrow = BOTTLENECK * growth
+        first, second = 2 * index, 2 * index + 1
+        self.branch = nn.HybridSequential(prefix='')
+        self.branch.add(*_norm_act_conv(first, first, in_channels, narrow, 1, norm, act))
+        self.branch.add(*_norm_act_conv(second, second, narrow, growth, 3, norm, act))
+        if dropout:
+            self.branch.add(Operator(f'dropout{index}_fwd', 'Dropout', p=dropout))
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Append the new features."""
+        return F.concat(x, self.branch(x), dim=1, name=f'concat{self._index}')
+
+
+def _act_layer(act: Act, index: int, channels: int) -> HybridBlock:
+    kind = 'prelu' if act.kind.startswith('prelu') else act.kind  # Gluon names its PReLU layers prelu<k>
+    return act(f'{kind}{index}', channels)
+
+
+def _norm_act_conv(
+    index: int, act_index: int, in_channels: int, channels: int, kernel: int, norm: Norm, act: Act
+) -> List[HybridBlock]:
+    return [
+        BatchNorm(f'batchnorm{index}', in_channels, norm),
+        _act_layer(act, act_index, in_channels),
+        Conv(f'conv{index}', in_channels, channels, kernel, node=NODE),
+    ]
+
+
+@BACKBONES.register('densenet')
+class DenseNet(HybridBlock):
+    """Map faces (N, C, H, W) in 0..255 to feature maps of 1/16 the size (1024 channels for 121 at 112x112: 7x7)."""
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        super().__init__(prefix='')
+        spec = SPECS[cfg['num_layers']]
+        growth = scale_width(spec.growth, cfg['net_multiplier'])
+        norm = replace(GLUON_NORM, momentum=cfg['bn_mom'])
+        act = Act(cfg['net_act'], shared=True, parameter='alpha')
+        self.pixels = PixelNorm()
+        self.features = nn.HybridSequential(prefix='densenet0_')
+        with self.features.name_scope():
+            width = scale_width(spec.init, cfg['net_multiplier'])
+            self.features.add(*_stem(cfg['image_shape'][2], width, norm))
+            for stage, layers in enumerate(spec.layers):
+                if stage:
+                    self.features.add(*_transition(stage, width, width // 2, norm, act))
+                    width //= 2
+                self.features.add(
+                    _stage(stage + 1, layers, width, growth, cfg['densenet_dropout'], norm, act)
+                )
+                width += layers * growth
+            last = len(spec.layers)
+            self.features.add(BatchNorm(f'batchnorm{last}', width, norm))
+            self.features.add(Act('relu')(f'relu{last}', width))
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Stem, stages with transitions between them, last batch norm and ReLU."""
+        return self.features(self.pixels(x))
+
+
+def _stem(in_channels: int, channels: int, norm: Norm) -> List[HybridBlock]:
+    return [
+        Conv('conv0', in_channels, channels, 3, node=NODE),
+        BatchNorm('batchnorm0', channels, norm),
+        Act('relu')('relu0', channels),
+        Operator('pool0_fwd', 'Pooling', kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type='max'),
+    ]
+
+
+def _transition(index: int, in_channels: int, channels: int, norm: Norm, act: Act) -> List[HybridBlock]:
+    """Halve the channels and the size; `index` is that of the stage before. Gluon counts its PReLUs from 0."""
+    act_index = index - 1 if act.kind.startswith('prelu') else index
+    layers = _norm_act_conv(index, act_index, in_channels, channels, 1, norm, act)
+    pool = Operator(f'pool{index}_fwd', 'Pooling', kernel=(2, 2), stride=(2, 2), pool_type='avg')
+    return [*layers, pool]
+
+
+def _stage(
+    index: int, layers: int, channels: int, growth: int, dropout: float, norm: Norm, act: Act
+) -> HybridBlock:
+    stage = nn.HybridSequential(prefix=f'stage{index}_')
+    with stage.name_scope():
+        for layer in range(layers):
+            width = channels + layer * growth
+            stage.add(DenseLayer(layer, width, growth, dropout=dropout, norm=norm, act=act))
+    return stage

@@ -1,0 +1,205 @@
+"""The heads: what turns the last feature map into an embedding, all with the output `fc1`.
+
+Each head reads its width and spatial size from the feature map, so every backbone takes every head. The long names
+rule; InsightFace's letters (config/presets.py) are aliases. Batch norms have eps 2e-5, the last one (`fc1`) a fixed
+gamma, `pre_fc1` a bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from mxnet.gluon import HybridBlock, nn
+
+from config.presets import HEADS as HEAD_NAMES
+from symbols.layers import Act, BatchNorm, Conv, Dense, Norm, Operator
+from symbols.registry import Registry
+
+DROPOUT = 0.4
+GDC_EPS = 1e-3
+HEADS = Registry('net_output', HEAD_NAMES)
+
+
+class FeatureMap(NamedTuple):
+    """The shape of a backbone's last feature map, without the batch."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        """Values in one map."""
+        return self.channels * self.height * self.width
+
+
+class HeadSpec(NamedTuple):
+    """What a head is built for: the feature map it reads, its width, and the network's settings."""
+
+    features: FeatureMap
+    emb_size: int
+    num_classes: int
+    norm: Norm
+    act: Act
+
+
+def _fc_bn(spec: HeadSpec, inputs: int) -> list:
+    return [
+        Dense('pre_fc1', inputs, spec.emb_size),
+        BatchNorm('fc1', spec.emb_size, spec.norm, fix_gamma=True),
+    ]
+
+
+def _bn1(spec: HeadSpec) -> HybridBlock:
+    return BatchNorm('bn1', spec.features.channels, spec.norm)
+
+
+def _dropout() -> HybridBlock:
+    return Operator('dropout0', 'Dropout', p=DROPOUT)
+
+
+def _average(name: str = 'pool1') -> HybridBlock:
+    # The kernel is not read where global_pool is set, but mxnet's shape inference demands one.
+    return Operator(name, 'Pooling', global_pool=True, kernel=(7, 7), pool_type='avg')
+
+
+class Head(nn.HybridSequential):
+    """Layers one after another, (N, C, H, W) to (N, emb_size)."""
+
+    def __init__(self, *layers: HybridBlock) -> None:
+        super().__init__(prefix='')
+        self.add(*layers)
+
+
+@HEADS.register('bn_dropout_fc_bn')
+def bn_dropout_fc_bn(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's E: batch norm, dropout, fully connected, batch norm."""
+    return Head(_bn1(spec), _dropout(), *_fc_bn(spec, spec.features.size))
+
+
+@HEADS.register('bn_fc_bn')
+def bn_fc_bn(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's FC and I: E without the dropout."""
+    return Head(_bn1(spec), *_fc_bn(spec, spec.features.size))
+
+
+@HEADS.register('bn_dropout_fc')
+def bn_dropout_fc(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's F: E without the last batch norm."""
+    return Head(_bn1(spec), _dropout(), Dense('fc1', spec.features.size, spec.emb_size))
+
+
+@HEADS.register('bn_fc')
+def bn_fc(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's G: batch norm, fully connected."""
+    return Head(_bn1(spec), Dense('fc1', spec.features.size, spec.emb_size))
+
+
+@HEADS.register('fc')
+def fc(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's H: fully connected alone."""
+    return Head(Dense('fc1', spec.features.size, spec.emb_size))
+
+
+@HEADS.register('fc_bn')
+def fc_bn(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's J: fully connected, batch norm."""
+    return Head(*_fc_bn(spec, spec.features.size))
+
+
+@HEADS.register('bn_dropout')
+def bn_dropout(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's Z: batch norm, dropout. A feature map, not an embedding: its output is `dropout0`, not `fc1`."""
+    return Head(_bn1(spec), _dropout())
+
+
+@HEADS.register('gap_fc_bn')
+def gap_fc_bn(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's GAP: batch norm, activation, global average, fully connected, batch norm."""
+    channels = spec.features.channels
+    return Head(_bn1(spec), spec.act('relu1', channels), _average(), *_fc_bn(spec, channels))
+
+
+@HEADS.register('gdc_fc_bn')
+def gdc_fc_bn(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's GDC: a depthwise convolution over the whole map (Chen et al. 2018, MobileFaceNets), then J.
+
+    InsightFace has 512 groups whatever the map's width, so there it builds on 512 channels, and by accident on 1024.
+    Here it is depthwise on every width.
+    """
+    channels, height, width = spec.features
+    conv = Conv('conv_6dw7_7_conv2d', channels, channels, (height, width), pad=0, groups=channels)
+    norm = BatchNorm('conv_6dw7_7_batchnorm', channels, spec.norm.with_eps(GDC_EPS))
+    return Head(conv, norm, *_fc_bn(spec, channels))
+
+
+@HEADS.register('sepconv_fc_bn')
+def sepconv_fc_bn(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's SFC: a separable convolution that halves the map, then J."""
+    channels, height, width = spec.features
+    halved = channels * ((height + 1) // 2) * ((width + 1) // 2)
+    return Head(
+        _bn1(spec),
+        Conv('convf', channels, channels, 3, stride=2, groups=channels),
+        BatchNorm('bnf', channels, spec.norm),
+        spec.act('reluf', channels),
+        Conv('convf2', channels, channels, 1, bias=True),
+        BatchNorm('bnf2', channels, spec.norm),
+        spec.act('reluf2', channels),
+        *_fc_bn(spec, halved),
+    )
+
+
+class NormAwareScale(HybridBlock):
+    """Scale each position of a feature map to the mean norm of all positions, of the whole batch (as InsightFace).
+
+    (N, C, H, W) to the same shape; x * mean(norm) / norm, where norm is over the channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(prefix='')
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Scale."""
+        squared = F.elemwise_mul(x, x, name='gnap_squared')
+        norm = F.sqrt(F.sum(squared, axis=1, keepdims=True, name='gnap_sum'), name='gnap_norm')
+        # keepdims, since print_summary fails on a scalar between two nodes
+        mean = F.mean(norm, axis=(0, 1, 2, 3), keepdims=True, name='gnap_mean')
+        return F.broadcast_mul(x, F.broadcast_div(mean, norm, name='gnap_ratio'), name='gnap_scaled')
+
+
+@HEADS.register('gnap')
+def gnap(spec: HeadSpec) -> HybridBlock:
+    """InsightFace's GNAP: global norm-aware pooling (Chen et al. 2018).
+
+    A 1x1 convolution comes first where the embedding is wider than the map, a fully connected layer last where it is
+    narrower. As in InsightFace the scale is a mean over the batch, so an embedding depends a little on its batch.
+    """
+    channels = spec.features.channels
+    layers = []
+    if spec.emb_size > channels:
+        layers += [
+            Conv('convx', channels, spec.emb_size, 1),
+            BatchNorm('convx_bn', spec.emb_size, spec.norm),
+            spec.act('convx_relu', spec.emb_size),
+        ]
+        channels = spec.emb_size
+    layers += [
+        BatchNorm('bn6f', channels, spec.norm, fix_gamma=True),
+        NormAwareScale(),
+        _average('gnap_pool'),
+    ]
+    if spec.emb_size < channels:
+        layers += [BatchNorm('bn6w', channels, spec.norm, fix_gamma=True), *_fc_bn(spec, channels)]
+    else:
+        layers += [
+            Operator('gnap_flatten', 'Flatten'),
+            BatchNorm('fc1', channels, spec.norm, fix_gamma=True),
+        ]
+    return Head(*layers)
+
+
+@HEADS.register('classifier')
+def classifier(spec: HeadSpec) -> HybridBlock:
+    """Global average and a fully connected layer to num_classes logits: the ImageNet networks' head."""
+    return Head(_average(), Dense('fc1', spec.features.channels, spec.num_classes))

@@ -1,0 +1,60 @@
+"""A whole network from a whole config: backbone, then the head that fits the backbone's last feature map."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock
+
+from config.errors import ConfigError
+from symbols.backbones import BACKBONES
+from symbols.heads import HEADS, FeatureMap, HeadSpec
+from symbols.layers import Act, Norm
+
+INPUT = 'data'
+
+
+class Network(HybridBlock):
+    """Embed RGB faces (N, 3, H, W) in 0..255 as (N, emb_size), not L2-normalised."""
+
+    def __init__(self, backbone: HybridBlock, head: HybridBlock) -> None:
+        super().__init__(prefix='')
+        self.backbone = backbone
+        self.head = head
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Backbone, then head."""
+        return self.head(self.backbone(x))
+
+
+def feature_map(backbone: HybridBlock, cfg: Mapping[str, Any]) -> FeatureMap:
+    """Return the shape of the backbone's last feature map for the config's image_shape.
+
+    Raises ConfigError when the image is too small for the backbone.
+    """
+    height, width, channels = cfg['image_shape']
+    symbol = backbone(mx.sym.var(INPUT))
+    try:
+        _, (shape,), _ = symbol.infer_shape(**{INPUT: (1, channels, height, width)})
+    except mx.MXNetError:
+        shape = (1, 0, 0, 0)
+    if not all(shape):
+        raise ConfigError(
+            f'image_shape={tuple(cfg["image_shape"])!r} is too small for net_name={cfg["net_name"]!r}: '
+            'nothing is left of it at the last stage; faces are 112x112'
+        )
+    return FeatureMap(*shape[1:])
+
+
+def build(cfg: Mapping[str, Any]) -> Network:
+    """Build the network of a whole, checked config (`config.complete`)."""
+    backbone = BACKBONES.get(cfg['net_name'])(cfg)
+    spec = HeadSpec(
+        features=feature_map(backbone, cfg),
+        emb_size=cfg['emb_size'],
+        num_classes=cfg['num_classes'],
+        norm=Norm(momentum=cfg['bn_mom']),
+        act=Act(cfg['net_act']),
+    )
+    return Network(backbone, HEADS.get(cfg['net_output'])(spec))
