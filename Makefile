@@ -1,0 +1,55 @@
+# Every target runs in a virtual environment, which is built when it is missing and built anew when setup.py or
+# constraints.txt has changed, or when the checkout has moved.
+#     make test PYTHON=python3.12      with this interpreter
+#     make test VENV=.venv-3.12        in another environment
+#     make demo ARGS='--seed 1'        arguments for the program that the target runs
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+# Two test processes with one thread each: mxnet's own threads gain nothing on networks of test size.
+JOBS ?= 2
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PYTEST := OMP_NUM_THREADS=1 MXNET_CPU_WORKER_NTHREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal
+unexport PYTHONPATH PYTHONHOME
+
+version = $(shell $(1) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+HELD := $(call version,$(PY))
+WANTED := $(if $(PYTHON),$(call version,$(PYTHON)),$(or $(HELD),some))
+ifneq ($(WANTED) $(CURDIR),$(HELD) $(shell cat $(INSTALLED) 2>/dev/null))
+.PHONY: $(INSTALLED)
+endif
+
+.PHONY: help demo test test-slow test-all lint format clean
+
+help:  ## list the targets (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(INSTALLED)  ## train on real faces, verify on unseen people; the results are left in runs/demo
+	@$(PY) tools/demo.py $(ARGS)
+
+test: $(INSTALLED)  ## run the tests, without the slow ones
+	@$(PYTEST) -m 'not slow' $(ARGS)
+
+test-slow: $(INSTALLED)  ## run the slow tests alone
+	@$(PYTEST) -m slow $(ARGS)
+
+test-all: $(INSTALLED)  ## run every test
+	@$(PYTEST) $(ARGS)
+
+lint: $(INSTALLED)  ## check style, formatting and types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy config symbols recognition
+
+format: $(INSTALLED)  ## put the code into the project's format
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+clean:  ## remove the virtual environment, builds and caches (runs, data sets and models stay)
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find config symbols recognition tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): setup.py constraints.txt
+	@bash .ci/build-venv '$(VENV)' $(PYTHON)

