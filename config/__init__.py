@@ -54,7 +54,6 @@ dataset = EasyDict(DATASETS)
 loss = EasyDict(LOSSES)
 
 default = Config({name: KEYS[name].default for name in DEFAULT_KEYS})
-default.update(network='r100')
 config = Config({name: key.default for name, key in KEYS.items() if name not in DEFAULT_KEYS})
 
 

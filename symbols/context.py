@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Optional
 
 import mxnet as mx
 
 from config.errors import ConfigError, MissingExtra
 
 
-def select_context(gpus: str = '') -> List[mx.Context]:
-    """Return the contexts for `gpus`, a list of GPU numbers ('0,1'), or the CPU when it is empty.
+def select_context(gpus: Optional[str] = None) -> List[mx.Context]:
+    """Return the contexts for `gpus`, a list of GPU numbers ('0,1'), or the CPU when it is None or empty.
 
     Raises ConfigError for text that is no such list or a GPU that is not there, MissingExtra when the installed
     mxnet wheel cannot use GPUs.
     """
-    if not gpus.strip():
+    if gpus is None or not gpus.strip():
         return [mx.cpu()]
     try:
         numbers = [int(part) for part in gpus.split(',')]

@@ -1,0 +1,9 @@
+"""Everything that trains, measures or ships a network.
+
+Importing the package makes numpy fit for mxnet and nothing else, so that a worker process that only decodes images
+need not load mxnet.
+"""
+
+from config.compat import prepare_numpy
+
+prepare_numpy()

@@ -1,0 +1,236 @@
+"""Parameters, multiply-accumulates and output shapes of any MXNet symbol, as rows of data; it prints nothing.
+
+Every argument of the symbol that is not an input is a parameter, so the totals equal `infer_shape`'s sums by
+construction. What `mx.viz.print_summary` says of the same symbol is in `symbols.summary_check`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import mxnet as mx
+
+from config.errors import ConfigError, nearest
+from symbols.flops import count_macs, flag
+from symbols.nodes import Node, Shape, list_nodes
+
+TRAINABLE, FIXED, AUXILIARY = 'trainable', 'fixed', 'auxiliary'
+VARIABLE = 'null'  # the operator of a row for a parameter that no operator reads
+
+# these ignore the gamma they are given (input 1) unless fix_gamma is False; absent means True
+BATCH_NORMS = ('BatchNorm', 'BatchNorm_v1', '_contrib_SyncBatchNorm', '_contrib_BatchNormWithReLU')
+GAMMA = 1
+
+# variables read here carry data, whether or not the caller gave their shape: labels, an RNN's starting state
+DATA_SLOTS: Mapping[str, Tuple[int, ...]] = {
+    'SoftmaxOutput': (1,),
+    'LinearRegressionOutput': (1,),
+    'LogisticRegressionOutput': (1,),
+    'MAERegressionOutput': (1,),
+    'SVMOutput': (1,),
+    'softmax_cross_entropy': (1,),
+    'CTCLoss': (1, 2, 3),
+    'RNN': (2, 3),
+    'SequenceMask': (1,),
+    'SequenceLast': (1,),
+    'SequenceReverse': (1,),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: `kind` is 'trainable', 'fixed' or 'auxiliary'; `shared_with` names its other readers."""
+
+    name: str
+    shape: Shape
+    kind: str
+    shared_with: Tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator: the parameters counted here, and those (`shared`: name -> layer) counted at another.
+
+    `flops` are multiply-accumulates for the whole batch, None where the operator has no rule.
+    """
+
+    name: str
+    operator: str
+    output_shapes: Tuple[Shape, ...]
+    parameters: Tuple[Parameter, ...] = ()
+    shared: Mapping[str, str] = field(default_factory=dict)
+    flops: Optional[int] = 0
+
+    def size(self, *kinds: str) -> int:
+        """Return the number of values in parameters of these kinds; by default the trainable and fixed."""
+        return sum(p.size for p in self.parameters if p.kind in (kinds or (TRAINABLE, FIXED)))
+
+
+@dataclass(frozen=True)
+class Total:
+    """Sums over all layers: parameters = trainable + fixed; auxiliary states apart; flops are MACs."""
+
+    parameters: int
+    trainable: int
+    fixed: int
+    auxiliary: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The layers of a network in topological order, and the shapes of its inputs."""
+
+    layers: Tuple[Layer, ...]
+    inputs: Mapping[str, Shape]
+
+    @property
+    def total(self) -> Total:
+        """The sums over all layers; the flops leave out the layers in `uncounted`."""
+        trainable, fixed, auxiliary = (
+            sum(layer.size(kind) for layer in self.layers) for kind in (TRAINABLE, FIXED, AUXILIARY)
+        )
+        flops = sum(layer.flops or 0 for layer in self.layers)
+        return Total(trainable + fixed, trainable, fixed, auxiliary, flops)
+
+    @property
+    def uncounted(self) -> Tuple[Layer, ...]:
+        """The layers whose multiply-accumulates no rule knows."""
+        return tuple(layer for layer in self.layers if layer.flops is None)
+
+
+def audit(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], *, fixed: Iterable[str] = ()) -> Audit:
+    """Return one row per layer of a symbol: its output shapes, parameters and multiply-accumulates.
+
+    `shapes` gives the full shape, batch axis included, of each input by name; every other argument is a
+    parameter, except labels of loss operators and starting states of an RNN. A parameter that several layers
+    read counts once, at the first. Fixed are the gammas of batch norms with fix_gamma, variables with lr_mult
+    0, and the names in `fixed` (grad_req 'null', say).
+
+    Raises ConfigError when a name is unknown, or the shapes are too few or contradict the graph.
+    """
+    nodes = list_nodes(symbol, shapes)
+    readers = _readers(nodes)
+    inputs = _inputs(nodes, readers, shapes)
+    kinds = _kinds(symbol, nodes, readers, inputs, frozenset(fixed))
+    return Audit(tuple(_layers(nodes, readers, kinds)), inputs)
+
+
+def audit_block(block: mx.gluon.HybridBlock, shapes: Mapping[str, Sequence[int]]) -> Audit:
+    """Return the audit of a HybridBlock; `shapes` lists its inputs in call order, under names of your choice.
+
+    Parameters whose grad_req is 'null' are fixed. The block need not be initialised.
+    """
+    outputs = block(*[mx.sym.var(name) for name in shapes])
+    symbol = mx.sym.Group(outputs) if isinstance(outputs, (list, tuple)) else outputs
+    present = set(symbol.list_arguments())
+    frozen = [p.name for p in block.collect_params().values() if p.grad_req == 'null' and p.name in present]
+    return audit(symbol, shapes, fixed=frozen)
+
+
+# a variable's name -> the (node index, input slot) that read it, in topological order
+_Readers = Mapping[str, List[Tuple[int, int]]]
+
+
+def _readers(nodes: Sequence[Node]) -> _Readers:
+    readers: Dict[str, List[Tuple[int, int]]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        for slot, (source, _) in enumerate(node.inputs):
+            if nodes[source].is_variable:
+                readers[nodes[source].name].append((index, slot))
+    return readers
+
+
+def _inputs(nodes: Sequence[Node], readers: _Readers, given: Mapping[str, Any]) -> Dict[str, Shape]:
+    def carries_data(name: str) -> bool:
+        uses = readers.get(name, ())
+        return bool(uses) and all(slot in DATA_SLOTS.get(nodes[i].operator, ()) for i, slot in uses)
+
+    return {
+        node.name: node.output_shapes[0]
+        for node in nodes
+        if node.is_variable and (node.name in given or carries_data(node.name))
+    }
+
+
+def _kinds(
+    symbol: mx.sym.Symbol,
+    nodes: Sequence[Node],
+    readers: _Readers,
+    inputs: Mapping[str, Shape],
+    fixed: FrozenSet[str],
+) -> Dict[str, str]:
+    """Return the kind of every parameter by name."""
+    attributes, states = symbol.attr_dict(), set(symbol.list_auxiliary_states())
+    names = [node.name for node in nodes if node.is_variable and node.name not in inputs]
+    for name in fixed:
+        if name not in names:
+            raise ConfigError(f'fixed={name!r} is no parameter of the symbol{nearest(name, names)}')
+
+    def is_fixed(name: str) -> bool:
+        if name in fixed or float(attributes.get(name, {}).get('__lr_mult__', 1)) == 0:
+            return True
+        uses = readers.get(name, ())
+        return bool(uses) and all(_ignores_gamma(nodes[i], slot) for i, slot in uses)
+
+    return {name: AUXILIARY if name in states else FIXED if is_fixed(name) else TRAINABLE for name in names}
+
+
+def _ignores_gamma(node: Node, slot: int) -> bool:
+    return node.operator in BATCH_NORMS and slot == GAMMA and flag(node.attributes, 'fix_gamma', True)
+
+
+def _layers(nodes: Sequence[Node], readers: _Readers, kinds: Mapping[str, str]) -> Iterable[Layer]:
+    owners: Dict[str, str] = {}
+    shapes = _parameter_shapes(nodes, kinds)
+    for node in nodes:
+        if not node.is_variable:
+            read = _unique(nodes[i].name for i, _ in node.inputs if nodes[i].is_variable)
+        elif node.name in kinds and node.name not in readers and node.name not in owners:
+            read = [node.name]  # a parameter that is itself an output
+        else:
+            continue
+        own = [name for name in read if name in kinds and name not in owners]
+        shared = {name: owners[name] for name in read if name in owners}
+        owners.update((name, node.name) for name in own)
+        parameters = tuple(
+            Parameter(name, shapes[name], kinds[name], _other_readers(name, nodes, readers)) for name in own
+        )
+        yield Layer(node.name, node.operator, node.output_shapes, parameters, shared, _macs(node, nodes))
+
+
+def _parameter_shapes(nodes: Sequence[Node], kinds: Mapping[str, str]) -> Dict[str, Shape]:
+    shapes: Dict[str, Shape] = {}
+    for node in nodes:
+        if node.is_variable and node.name in kinds:
+            (shape,) = node.output_shapes
+            if shapes.setdefault(node.name, shape) != shape:
+                raise ConfigError(
+                    f'two variables are called {node.name!r}, of shapes {shapes[node.name]} and {shape}; '
+                    'give each its own name'
+                )
+    return shapes
+
+
+def _other_readers(name: str, nodes: Sequence[Node], readers: _Readers) -> Tuple[str, ...]:
+    indices = _unique(index for index, _ in readers.get(name, ()))
+    return tuple(nodes[index].name for index in indices[1:])
+
+
+def _macs(node: Node, nodes: Sequence[Node]) -> Optional[int]:
+    if node.is_variable:
+        return 0
+    inputs = [nodes[source].output_shapes[output] for source, output in node.inputs]
+    return count_macs(node.operator, node.attributes, inputs, node.output_shapes)
+
+
+def _unique(items: Iterable[Any]) -> List[Any]:
+    return list(dict.fromkeys(items))

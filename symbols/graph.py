@@ -1,0 +1,252 @@
+"""A network as a drawable graph at three levels (stages, units, operators); draws nothing.
+
+The grouping follows topology and shapes, so it works for any mx.sym.Symbol; names are labels. Every arrow is
+the projection of an operator's own input, so no picture shows a connection that the network does not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+from config.errors import ConfigError, nearest
+from symbols.captions import Captions
+from symbols.folding import Folds
+from symbols.nodes import Shape
+from symbols.operators import Network, Operator, describe, read_network
+from symbols.sections import Layout, Section, lay_out
+from symbols.topology import Unit, long_ways
+
+import mxnet as mx
+
+LEVELS = ('stages', 'units', 'operators')
+
+
+@dataclass(frozen=True)
+class Box:
+    """One node of the picture; parameters, auxiliary and macs are sums over everything it stands for."""
+
+    id: str
+    kind: str  # input, output, stage, unit, join, operator
+    title: str
+    lines: Tuple[str, ...] = ()
+    group: Optional[str] = None
+    operators: Tuple[str, ...] = ()  # the names it stands for
+    repeat: int = 1  # how many equal units are folded into it
+    parameters: int = 0
+    auxiliary: int = 0
+    macs: Optional[int] = 0  # None where the cost of an operator is unknown
+    shared: Tuple[str, ...] = ()  # parameters it uses that another box counts
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One arrow with its tensor's shape, () where folded units differ in it."""
+
+    source: str
+    target: str
+    shape: Shape
+    skip: bool = False  # it passes at least one unit by on the way to a join
+
+
+@dataclass(frozen=True)
+class Group:
+    """A frame around boxes: a stage, or a unit that is drawn once and repeated."""
+
+    id: str
+    kind: str  # stage, repeat
+    title: str
+    parent: Optional[str] = None
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a picture shows; boxes are in topological order."""
+
+    level: str
+    boxes: Tuple[Box, ...]
+    edges: Tuple[Edge, ...]
+    groups: Tuple[Group, ...]
+    inputs: Mapping[str, Shape]
+    parameters: int
+    auxiliary: int
+    macs: Optional[int]
+
+
+def build_graph(
+    symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], level: str = 'units', *, fold: bool = True
+) -> Graph:
+    """Return the graph of a symbol whose inputs and their full shapes `shapes` names.
+
+    `level` is 'stages', 'units' or 'operators'; with `fold`, equal units in a row are drawn once. A parameter
+    that operators share counts once. Raises ConfigError for an unknown level or input, or unfit shapes.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f'level={level!r} is none of {", ".join(LEVELS)}{nearest(level, LEVELS)}')
+    network = read_network(symbol, shapes)
+    return _Builder(network, lay_out(network), level, fold).build()
+
+
+def total_macs(operators: Sequence[Operator]) -> Optional[int]:
+    """Return the sum of the operators' multiply-accumulates, None when one of them is unknown."""
+    costs = [op.macs for op in operators if op.macs is not None]
+    return sum(costs) if len(costs) == len(operators) else None
+
+
+class _Builder:
+    def __init__(self, network: Network, layout: Layout, level: str, fold: bool):
+        self.network = network
+        self.layout = layout
+        self.level = level
+        self.fold = fold
+        self.captions = Captions(network.operators, layout)
+        self.folds = Folds(network.operators, layout.companions)
+        self.boxes: List[Box] = []
+        self.groups: List[Group] = []
+        self.box_of: Dict[int, str] = {}
+
+    def build(self) -> Graph:
+        operators = self.network.operators
+        for op in operators:
+            if op.op == 'null':
+                self.box('input', op.name, (), [op.id], None)
+        number = 0
+        for section in self.layout.sections:
+            number += section.role == 'stage'
+            self.section(section, self.captions.section(section, number))
+        edges = self.edges()
+        for i, (source, output) in enumerate(self.network.outputs):
+            name = operators[source].name
+            self.boxes.append(Box(f'o{i}', 'output', f'{name} (output)'))
+            edges.append(Edge(self.box_of[source], f'o{i}', operators[source].shapes[output]))
+        return Graph(
+            level=self.level,
+            boxes=tuple(self.boxes),
+            edges=tuple(edges),
+            groups=tuple(self.groups),
+            inputs=self.network.inputs,
+            parameters=self.network.total.parameters,
+            auxiliary=self.network.total.auxiliary,
+            macs=total_macs(operators),
+        )
+
+    def section(self, section: Section, title: str) -> None:
+        """Add one section: a box at stage level, otherwise a frame with its units."""
+        if self.level == 'stages':
+            self.box('stage', title, self.captions.contents(section), list(section.everything()), None)
+            return
+        framed = section.role == 'stage' or len(section.units) > 1 or self.level == 'operators'
+        if not framed and not section.units[0].branches:
+            self.leaf('unit', self.captions.alone(section, title), section.units[0].own, None)
+            return
+        self.units(section.units, self.group('stage', title, None, 1) if framed else None, title)
+
+    def units(self, units: Sequence[Unit], group: Optional[str], section: str) -> None:
+        """Add a sequence of units, equal neighbours folded into the first of them."""
+        for run in self.folds.runs(units) if self.fold else [[unit] for unit in units]:
+            unit, inner = run[0], group
+            simple = self.level == 'units' and sum(len(branch) for branch in unit.branches) <= 1
+            title, extent = self.captions.run(run) if len(run) > 1 else ('', '')
+            if (
+                title
+            ):  # a frame with one box in it says what it is in the box, where no arrow crosses the words
+                label = '' if simple else ': '.join(filter(None, (title, extent)))
+                inner = self.group('repeat', label, group, len(run))
+                self.folds.fold(run)
+            self.unit(unit, inner, section, (title, extent) if simple else ('', ''))
+
+    def unit(self, unit: Unit, group: Optional[str], section: str, folded: Tuple[str, str]) -> None:
+        """Add one unit; `folded` is the title and extent of the run that it stands for, or empty."""
+        title, extent = folded
+        first = [extent] if extent else []
+        for index, branch in enumerate(unit.branches):
+            if len(branch) == 1 and not branch[0].branches:
+                self.leaf(
+                    'unit', title or self.captions.branch(unit, index, section), branch[0].own, group, first
+                )
+            else:
+                self.units(branch, group, section)
+        if unit.branches:
+            words = ' → '.join(word for word, _ in self.captions.words(unit.own))
+            self.leaf('join', words, unit.own, group)
+        else:
+            self.leaf('unit', title or self.captions.unit(unit, section), unit.own, group, first)
+
+    def leaf(
+        self, kind: str, title: str, own: Sequence[int], group: Optional[str], first: Sequence[str] = ()
+    ) -> None:
+        """Add one box, or one for each operator at operator level."""
+        if not own:
+            return
+        if self.level == 'units':
+            self.box(kind, title, () if kind == 'join' else [*first, *self.captions.lines(own)], own, group)
+            return
+        for step in self.captions.steps(own):
+            if step.activation:
+                name = self.network.operators[step.ids[-1]].name
+                self.box('operator', step.activation, (name,), step.ids, group)
+                continue
+            for i in step.ids:
+                for j in self.layout.companions.get(i, ()):
+                    self.operator(j, group)
+                self.operator(i, group, join=kind == 'join' and i == own[0])
+
+    def operator(self, i: int, group: Optional[str], join: bool = False) -> None:
+        """Add the box of one operator; a join that holds nothing needs no name."""
+        op = self.network.operators[i]
+        bare = join and not op.holds
+        self.box(
+            'join' if bare else 'operator', describe(op), () if bare else (op.name,), [i], group, alone=True
+        )
+
+    def group(self, kind: str, title: str, parent: Optional[str], repeat: int) -> str:
+        self.groups.append(Group(f'g{len(self.groups)}', kind, title, parent, repeat))
+        return self.groups[-1].id
+
+    def box(
+        self,
+        kind: str,
+        title: str,
+        lines: Sequence[str],
+        own: Sequence[int],
+        group: Optional[str],
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Add a box for operators and, unless `alone`, for those that are drawn in their company."""
+        companions = {} if alone else self.layout.companions
+        drawn = [j for i in own for j in (*companions.get(i, ()), i)]
+        ids = [k for j in drawn for k in (j, *self.folds.behind(j))]
+        members = [self.network.operators[i] for i in ids]
+        here = {name for op in members for name in op.counted}
+        box = Box(
+            id=f'b{len(self.boxes)}',
+            kind=kind,
+            title=title,
+            lines=tuple(lines),
+            group=group,
+            operators=tuple(op.name for op in members),
+            repeat=1 + len(self.folds.behind(own[0])),
+            parameters=sum(op.parameters for op in members),
+            auxiliary=sum(op.auxiliary for op in members),
+            macs=total_macs(members),
+            shared=tuple(dict.fromkeys(name for op in members for name in op.shared if name not in here)),
+        )
+        self.boxes.append(box)
+        self.box_of.update((i, box.id) for i in ids)
+
+    def edges(self) -> List[Edge]:
+        """Return the arrows between boxes: each operator input, projected, folded and without doubles."""
+        operators = self.network.operators
+        shapes: Dict[Tuple[str, str], List[Shape]] = {}
+        for op in operators:
+            for source, output in op.inputs:
+                ends = self.box_of[source], self.box_of[op.id]
+                if ends[0] != ends[1] and not self.folds.apart(source, op.id):
+                    shapes.setdefault(ends, []).append(operators[source].shapes[output])
+        skips = long_ways(list(shapes))
+        return [
+            Edge(*ends, found[0] if len(set(found)) == 1 else (), ends in skips)
+            for ends, found in shapes.items()
+        ]

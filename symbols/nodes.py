@@ -1,0 +1,182 @@
+"""A symbol as a plain list of nodes with their shapes, which the audit and the pictures read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+
+import mxnet as mx
+
+from config.errors import CheckpointError, ConfigError, nearest
+
+Shape = Tuple[int, ...]
+NAMED = 3  # how many variables an error names
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator or variable: `inputs` are (index of a node before it, which of its outputs)."""
+
+    name: str
+    operator: str  # 'null' for a variable, as in MXNet's json
+    attributes: Mapping[str, str]
+    inputs: Tuple[Tuple[int, int], ...]
+    output_shapes: Tuple[Shape, ...]
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether the node is an input, a parameter or an auxiliary state."""
+        return self.operator == 'null'
+
+
+def list_nodes(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> Tuple[Node, ...]:
+    """Return the nodes of a symbol in topological order, every output shape inferred.
+
+    `shapes` gives the full shape, batch axis included, of the inputs by name. The order and the indices are
+    those of `Symbol.tojson`. Raises ConfigError when a name is no variable of the symbol, or the shapes are
+    too few or contradict the graph.
+    """
+    described = json.loads(symbol.tojson())['nodes']
+    internals = symbol.get_internals()
+    outputs = iter(_infer_outputs(internals, described, shapes))
+    nodes: List[Node] = []
+    for entry, count in zip(described, _visible_outputs(internals, described)):
+        inputs = tuple((source, output) for source, output, *_ in entry['inputs'])
+        own = tuple(next(outputs) for _ in range(count))
+        nodes.append(Node(entry['name'], entry['op'], entry.get('attrs', {}), inputs, own))
+    return tuple(nodes)
+
+
+def _visible_outputs(internals: mx.sym.Symbol, described: Sequence[Dict[str, Any]]) -> List[int]:
+    """Return how many of each node's outputs `get_internals` lists (batch norm hides its mean and variance).
+
+    Names alone do not tell where one node ends, for two nodes may share one: an output that was already seen
+    for this node starts the next.
+    """
+    listed = internals.list_outputs()
+    counts, start = [], 0
+    for entry in described:
+        end = start + 1
+        if entry['op'] != 'null':
+            while end < len(listed) and internals[end].name == entry['name']:
+                if listed[end] in listed[start:end]:
+                    break
+                end += 1
+        counts.append(end - start)
+        start = end
+    return counts
+
+
+def _infer_outputs(
+    internals: mx.sym.Symbol, described: Sequence[Dict[str, Any]], shapes: Mapping[str, Sequence[int]]
+) -> List[Shape]:
+    arguments = internals.list_arguments()
+    _check_names(shapes, arguments, described)
+    given = {name: tuple(shape) for name, shape in shapes.items()}
+    try:
+        # mxnet warns and prints of what the ConfigError then says
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
+            _, outputs, _ = internals.infer_shape(**given)
+            if outputs is not None:
+                return [tuple(shape) for shape in outputs]
+            partial_arguments, partial_outputs, _ = internals.infer_shape_partial(**given)
+    except mx.MXNetError as error:
+        raise ConfigError(f'the shapes {_text(shapes)} do not fit the graph: {_reason(error)}') from error
+    unknown = [name for name, shape in zip(arguments, partial_arguments) if not _known(shape)]
+    if unknown:
+        data = [name for name in data_variables(described) if name in unknown]
+        raise ConfigError(
+            f'the shapes given ({_text(shapes)}) leave {_some(data or unknown)} without a shape; '
+            'give the shape of every input'
+        )
+    stuck = [name for name, shape in zip(internals.list_outputs(), partial_outputs) if not _known(shape)]
+    raise ConfigError(f'the shape of {_some(stuck)} is known only when the network runs')
+
+
+def _check_names(
+    shapes: Mapping[str, Sequence[int]], arguments: Sequence[str], described: Sequence[Dict[str, Any]]
+) -> None:
+    for name, shape in shapes.items():
+        if name not in arguments:
+            hint = nearest(name, arguments) or f'; its inputs may be {_some(data_variables(described))}'
+            raise ConfigError(f'the symbol has no input {name!r}{hint}')
+        if not all(isinstance(size, int) and size > 0 for size in shape):
+            raise ConfigError(f'the shape of {name!r} must be positive whole numbers, not {tuple(shape)}')
+
+
+def data_variables(described: Sequence[Dict[str, Any]]) -> List[str]:
+    """Return the variables that some operator reads as its first input, as data usually is."""
+    first = {entry['inputs'][0][0] for entry in described if entry['inputs']}
+    return [entry['name'] for i, entry in enumerate(described) if entry['op'] == 'null' and i in first]
+
+
+def _known(shape: Any) -> bool:
+    return bool(shape) and prod(shape) > 0
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return ', '.join(map(repr, names[:NAMED])) + more
+
+
+def _text(shapes: Mapping[str, Sequence[int]]) -> str:
+    return ', '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()) or 'none'
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of an MXNet error that says what is wrong, without its time stamp and source line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = next((line for line in lines if 'Error in operator' in line or 'Check failed' in line), lines[-1])
+    return re.sub(r'^MXNetError: |\[[\d:]+\] \S+:\d+: |Check failed: ', '', line).rstrip(': ')
+
+
+def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
+    """Read a symbol from a json file such as `prefix-symbol.json`.
+
+    Raises CheckpointError when the file is missing, damaged or holds something else.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f'{path} could not be read: {getattr(error, "strerror", None) or error}'
+        ) from error
+    try:
+        _check_order(json.loads(text))
+        symbol = mx.sym.load_json(text)
+        _check_entries(json.loads(symbol.tojson()))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, mx.MXNetError) as error:
+        reason = f'it has no {error}' if isinstance(error, KeyError) else _reason(error)
+        raise CheckpointError(f'{path} is damaged or not the symbol of a network: {reason}') from error
+    return symbol
+
+
+def _check_order(graph: Dict[str, Any]) -> None:
+    for index, node in enumerate(graph['nodes']):
+        if any(not 0 <= entry[0] < index for entry in node['inputs']):
+            raise ValueError(f'{node["name"]!r} reads from a node that does not come before it')
+    if not graph['heads']:
+        raise ValueError('it has no output')
+
+
+def _check_entries(graph: Dict[str, Any]) -> None:
+    """Raise ValueError where MXNet would read an output that a node does not have, and crash the process."""
+    starts = graph['node_row_ptr']
+    readers: List[Tuple[str, Any]] = [
+        (node['name'], entry) for node in graph['nodes'] for entry in node['inputs']
+    ]
+    readers += [('the output', entry) for entry in graph['heads']]
+    for reader, (source, output, *_) in readers:
+        if output >= starts[source + 1] - starts[source]:
+            raise ValueError(
+                f'{reader!r} reads output {output} of {graph["nodes"][source]["name"]!r}, which has fewer'
+            )

@@ -1,0 +1,85 @@
+import json
+
+import mxnet as mx
+import pytest
+
+from config.errors import CheckpointError
+from symbols.nodes import list_nodes, load_symbol
+
+SYMBOL = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=4, name='conv')
+
+
+def test_nodes_are_those_of_the_json():
+    nodes = list_nodes(SYMBOL, {'data': (1, 3, 8, 8)})
+    assert [node.name for node in nodes] == ['data', 'conv_weight', 'conv_bias', 'conv']
+    assert [node.is_variable for node in nodes] == [True, True, True, False]
+    assert nodes[3].inputs == ((0, 0), (1, 0), (2, 0))
+    assert nodes[3].attributes['kernel'] == '(3, 3)'
+    assert [node.output_shapes for node in nodes] == [
+        ((1, 3, 8, 8),),
+        ((4, 3, 3, 3),),
+        ((4,),),
+        ((1, 4, 6, 6),),
+    ]
+
+
+def test_a_saved_symbol_comes_back(tmp_path):
+    SYMBOL.save(str(tmp_path / 'net-symbol.json'))
+    assert load_symbol(tmp_path / 'net-symbol.json').tojson() == SYMBOL.tojson()
+
+
+def cut(graph):
+    return json.dumps(graph)[:-40]
+
+
+def without_arguments(graph):
+    del graph['arg_nodes']
+
+
+def unknown_operator(graph):
+    graph['nodes'][3]['op'] = 'Convolusion'
+
+
+def forward_edge(graph):
+    graph['nodes'][1]['inputs'] = [[3, 0, 0]]
+
+
+def output_that_is_not_there(graph):
+    graph['nodes'][3]['inputs'][1] = [0, 5, 0]
+
+
+def no_output(graph):
+    graph['heads'] = []
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (cut, 'Unterminated string'),
+        (without_arguments, 'arg_nodes'),
+        (unknown_operator, 'Convolusion is not registered'),
+        (forward_edge, 'does not come before it'),
+        (output_that_is_not_there, "'conv' reads output 5 of 'data', which has fewer"),
+        (no_output, 'it has no output'),
+        (lambda graph: '[]', 'is damaged'),
+        (lambda graph: '{"layers": []}', "it has no 'nodes'"),
+        (lambda graph: '\x00\x01', 'is damaged'),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(tmp_path, damage, message):
+    path = tmp_path / 'net-symbol.json'
+    graph = json.loads(SYMBOL.tojson())
+    text = damage(graph)
+    path.write_text(text if text is not None else json.dumps(graph))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_symbol(path)
+    assert str(path) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match='No such file'):
+        load_symbol(tmp_path / 'none-symbol.json')
+    (tmp_path / 'net-symbol.json').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(CheckpointError, match='could not be read'):
+        load_symbol(tmp_path / 'net-symbol.json')
