@@ -1,0 +1,51 @@
+"""Encoded images to arrays and back, by OpenCV, in RGB."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Optional
+
+import numpy as np
+
+from config.errors import DataError, MissingExtra
+
+PNG, JPEG = '.png', '.jpg'
+
+
+def load_cv2() -> ModuleType:
+    """Return the cv2 module; MissingExtra says how to install it."""
+    try:
+        import cv2
+    except ImportError:
+        raise MissingExtra("decoding images needs OpenCV: pip install 'facesymbols[train]'") from None
+    return cv2
+
+
+def decode_image(encoded: bytes, where: str) -> np.ndarray:
+    """Decode JPEG, PNG or any format of OpenCV to uint8 RGB (H, W, 3); grey becomes three equal channels.
+
+    `where` names the image in the DataError that is raised when it cannot be decoded. A JPEG carries no
+    checksum, so damage in the middle of its data may decode to a wrong image unnoticed; a PNG's does not.
+    """
+    cv2 = load_cv2()
+    image: Optional[np.ndarray] = None
+    if encoded:  # OpenCV aborts on an empty buffer
+        try:
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:
+            image = None
+    if image is None:
+        what = f'{len(encoded)} bytes that are no readable image' if encoded else 'no image'
+        raise DataError(f'{where} holds {what}; it is damaged or cut short')
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def encode_image(image: np.ndarray, kind: str = JPEG, *, quality: int = 95) -> bytes:
+    """Encode uint8 RGB (H, W, 3) or grey (H, W) as JPEG of `quality` 1..100, or as lossless PNG."""
+    cv2 = load_cv2()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == JPEG else []
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(kind, stored, options)
+    if not done:
+        raise DataError(f'an image of shape {image.shape} cannot be encoded as {kind}')
+    return bytes(encoded.tobytes())

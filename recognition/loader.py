@@ -1,0 +1,266 @@
+"""Batches of training faces, decoded and augmented in worker processes.
+
+Order and augmentation follow from (seed, epoch, position in the epoch) alone, so any number of workers gives
+the same batches, and an epoch that was broken off goes on at any batch as if nothing had happened.
+
+A worker writes pixels straight into memory that it shares with the caller, and only a few bytes pass through
+the executor's pipes: less to copy, and no half-sent batch can block the caller when a worker is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from types import TracebackType
+from typing import Callable, Deque, Iterator, NamedTuple, Optional, Protocol, Tuple, Type
+
+import numpy as np
+
+from config.errors import ConfigError, DataError
+from recognition.images import load_cv2
+
+Batch = Tuple[np.ndarray, np.ndarray]
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+ORDER, AUGMENT = range(2)  # streams of random numbers
+_PARENT_CHECK = 1.0  # seconds
+
+
+class Faces(Protocol):
+    """What a loader asks of a data set (`recognition.data.FaceDataset`)."""
+
+    folder: Path
+    image_shape: Tuple[int, int, int]
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Tuple[np.ndarray, int]:
+        """Return image `index`, uint8 RGB (H, W, 3), and its label."""
+
+
+def generator(seed: int, epoch: int, stream: int, position: int = 0) -> np.random.Generator:
+    """Return the random numbers that belong to one position of one epoch; no two of them overlap."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, position, stream]))
+
+
+class Filler(NamedTuple):
+    """Decodes and augments the images of a batch into an array."""
+
+    dataset: Faces
+    augment: Optional[Augment]
+    seed: int
+
+    def fill(self, out: np.ndarray, epoch: int, position: int, indices: np.ndarray) -> None:
+        """Write images `indices`, at `position` and after in the epoch, to `out` uint8 (n, 3, H, W)."""
+        for row, index in enumerate(indices):
+            image, _ = self.dataset.read(int(index))
+            if self.augment is not None:
+                image = self.augment(image, generator(self.seed, epoch, AUGMENT, position + row))
+            out[row] = image.transpose(2, 0, 1)
+
+
+class FaceLoader:
+    """Endless epochs of shuffled batches: uint8 RGB images (N, 3, H, W) in C order and float32 labels (N,).
+
+    dataset: a FaceDataset.
+    batch_size: images in a batch; the images left over at the end of an epoch are dropped.
+    augment: `(image uint8 (H, W, 3), rng) -> image`, an Augmentation for instance; None leaves images as they
+    are.
+    workers: processes that decode, started here; 0 decodes in this process.
+    prefetch: batches decoded ahead; twice the workers where it is None.
+
+    One epoch at a time. Close it, or use it in a `with` block, to end the workers. ConfigError for a size
+    that gives no batch; DataError, from a worker too, for an image that cannot be read, and where a worker
+    was killed.
+    """
+
+    def __init__(
+        self,
+        dataset: Faces,
+        batch_size: int,
+        augment: Optional[Augment] = None,
+        seed: int = 0,
+        workers: int = 1,
+        *,
+        prefetch: Optional[int] = None,
+    ) -> None:
+        depth = max(2, 2 * workers) if prefetch is None else prefetch
+        lowest = {
+            'batch_size': (batch_size, 1),
+            'workers': (workers, 0),
+            'seed': (seed, 0),
+            'prefetch': (depth, 1),
+        }
+        for name, (value, low) in lowest.items():
+            if value < low:
+                raise ConfigError(f'{name}={value!r} is out of range; it must be at least {low}')
+        if batch_size > len(dataset):
+            raise ConfigError(
+                f'a batch of {batch_size} images is more than the {len(dataset)} images of {dataset.folder}; '
+                'choose a smaller batch size'
+            )
+        load_cv2()  # where it is missing, say so here and not in a worker
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.batches_per_epoch = len(dataset) // batch_size
+        self._filler = Filler(dataset, augment, seed)
+        self._pending: Deque[Tuple[int, Future]] = deque()  # (batch, its work), oldest first
+        self._turn: Optional[object] = None  # the epoch that may read
+        self._pool: Optional[ProcessPoolExecutor] = None
+        self._closed = False
+        if workers:
+            height, width, _ = dataset.image_shape
+            shape = (depth, batch_size, 3, height, width)
+            self._slots = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
+            self._pool = _start_pool(workers, self._filler, self._slots)
+
+    def __enter__(self) -> FaceLoader:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers and wait until they are gone; a second call does nothing."""
+        self._closed = True
+        self._turn = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Return the batches of an epoch, from batch `start` on; an epoch begun before can then not go on."""
+        if epoch < 0 or not 0 <= start <= self.batches_per_epoch:
+            raise ConfigError(
+                f'epoch {epoch}, batch {start} is out of range; an epoch (0, 1, ...) has the batches 0 to '
+                f'{self.batches_per_epoch - 1}'
+            )
+        self._check_open()
+        return self._batches(epoch, start)
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        turn = self._turn = object()
+        self._abandon_pending()
+        order = generator(self._filler.seed, epoch, ORDER).permutation(len(self.dataset))
+        try:
+            ahead = iter(range(start, self.batches_per_epoch))
+            for batch in range(start, self.batches_per_epoch):
+                self._check_open()
+                if self._turn is not turn:
+                    raise DataError(
+                        f'the loader of {self.dataset.folder} has begun another epoch; read one at a time'
+                    )
+                if self._pool is None:
+                    images = self._decode(epoch, batch, order)
+                else:
+                    self._submit(self._pool, ahead, epoch, order)
+                    images = self._receive()
+                yield images, self.dataset.labels[self._chosen(order, batch)].astype(np.float32)
+        finally:
+            if self._turn is turn:
+                self._abandon_pending()
+
+    def _chosen(self, order: np.ndarray, batch: int) -> np.ndarray:
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _decode(self, epoch: int, batch: int, order: np.ndarray) -> np.ndarray:
+        height, width, _ = self.dataset.image_shape
+        images = np.empty((self.batch_size, 3, height, width), np.uint8)
+        self._filler.fill(images, epoch, batch * self.batch_size, self._chosen(order, batch))
+        return images
+
+    def _submit(self, pool: ProcessPoolExecutor, ahead: Iterator[int], epoch: int, order: np.ndarray) -> None:
+        """Give work to the pool until every slot is taken; batch b uses slot b modulo their number."""
+        while len(self._pending) < len(self._slots):
+            batch = next(ahead, None)
+            if batch is None:
+                return
+            slot, position = batch % len(self._slots), batch * self.batch_size
+            with self._named_faults():
+                work = pool.submit(_work, slot, epoch, position, self._chosen(order, batch))
+            self._pending.append((batch, work))
+
+    def _receive(self) -> np.ndarray:
+        """Return a copy of the oldest batch, whose slot is then free."""
+        batch, work = self._pending[0]
+        with self._named_faults():
+            work.result()
+        self._pending.popleft()
+        return self._slots[batch % len(self._slots)].copy()
+
+    def _abandon_pending(self) -> None:
+        """Wait until no worker writes to a slot any more."""
+        for _, work in self._pending:
+            work.cancel()
+        wait([work for _, work in self._pending if not work.cancelled()])
+        self._pending.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DataError(f'the loader of {self.dataset.folder} has been closed; make another one')
+
+    @contextlib.contextmanager
+    def _named_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool:
+            raise DataError(
+                f'a worker that decodes the images of {self.dataset.folder} was killed, '
+                'perhaps for want of memory; start again with fewer workers or smaller batches'
+            ) from None
+
+
+def _start_pool(workers: int, filler: Filler, slots: np.ndarray) -> ProcessPoolExecutor:
+    """Start all workers now; they inherit the data set and the slots by fork."""
+    pool = ProcessPoolExecutor(
+        workers,
+        multiprocessing.get_context('fork'),
+        initializer=_start_worker,
+        initargs=(filler, slots, os.getpid()),
+    )
+    # A Ctrl-C before a worker ignores it would end that worker with a traceback: hold it back until then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ready = [pool.submit(os.getpid) for _ in range(workers)]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    wait(ready)
+    return pool
+
+
+_worker: Tuple[Filler, np.ndarray]  # set once in each worker: an executor's tasks can reach no other state
+
+
+def _start_worker(filler: Filler, slots: np.ndarray, parent: int) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends the workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the caller's handler is not for them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    load_cv2().setNumThreads(0)  # the workers share the cores already
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    _worker = (filler, slots)
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when its parent has been killed: nobody would ever give it work or end it."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK)
+    os._exit(1)
+
+
+def _work(slot: int, epoch: int, position: int, indices: np.ndarray) -> None:
+    filler, slots = _worker
+    filler.fill(slots[slot], epoch, position, indices)

@@ -1,0 +1,143 @@
+"""Write training sets and verification sets that InsightFace, mxnet and this project read alike."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+from config.errors import DataError
+
+PathLike = Union[str, 'os.PathLike[str]']
+LARGEST_KEY = 1 << 24  # labels are float32, which counts no further
+SET_FILES = ('train.rec', 'train.idx', 'property')  # in the order in which they are put in place
+
+
+def write_records(
+    folder: PathLike,
+    samples: Iterable[Tuple[bytes, int]],
+    num_classes: Optional[int],
+    image_shape: Sequence[int],
+) -> int:
+    """Write train.rec, train.idx and property in the indexed layout, and return the number of images.
+
+    samples: (encoded image, label), the labels 0, 0, 1, 1, 1, 2 ... num_classes-1 in ascending order and none
+    left out.
+    num_classes: the number of identities; None takes as many as there are in `samples`.
+    image_shape: (H, W, ...) of all images, in pixels.
+
+    Files appear when all are complete, `property` last; an older set stays whole until then. DataError for
+    labels out of order, an identity without images, more than 2**24 records, or a folder that cannot be
+    written to; then nothing is written.
+    """
+    folder = Path(folder)
+    _make_folder(folder)
+    temporary = {name: folder / f'{name}.{os.getpid()}.tmp' for name in SET_FILES}
+    try:
+        count, classes = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
+        temporary['property'].write_text(f'{classes},{image_shape[0]},{image_shape[1]}\n')
+        # without property, a mixture of an old and a new set is not taken for whole
+        with suppress(FileNotFoundError):
+            (folder / 'property').unlink()
+        for name in SET_FILES:
+            os.replace(temporary[name], folder / name)
+    finally:
+        for path in temporary.values():
+            with suppress(FileNotFoundError):
+                path.unlink()
+    return count
+
+
+def write_pairs(path: PathLike, images: Iterable[bytes], issame: Iterable[object]) -> int:
+    """Write a verification set (.bin) of encoded images, two for each pair, and return the number of pairs.
+
+    images: encoded, in the order first, second of pair 0, first, second of pair 1 ...; issame: whether each
+    pair shows one person. DataError where there are not two images for a pair; then nothing is written.
+    """
+    path = Path(path)
+    encoded: List[bytes] = [bytes(image) for image in images]
+    same: List[bool] = [bool(answer) for answer in issame]
+    if len(encoded) != 2 * len(same) or not same:
+        raise DataError(
+            f'{path}: {len(encoded)} images for {len(same)} pairs; two images for each pair are wanted'
+        )
+    _make_folder(path.parent)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    try:
+        with temporary.open('wb') as file:
+            # protocols 2 and below would write a call of a codec for each image
+            pickle.dump((encoded, same), file, protocol=4)
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    return len(same)
+
+
+def _write_rec(
+    rec: Path, idx: Path, samples: Iterable[Tuple[bytes, int]], num_classes: Optional[int]
+) -> Tuple[int, int]:
+    """Write all records and return the numbers of images and identities.
+
+    The header (record 0) and the identities stand after the images, whose number is known by then only.
+    """
+    from mxnet import recordio
+
+    def put(key: int, flag: int, label: object, encoded: bytes = b'') -> None:
+        with _named_faults(rec.parent):
+            writer.write_idx(key, recordio.pack(recordio.IRHeader(flag, label, key, 0), encoded))
+
+    starts: List[int] = []  # the first key of each identity
+    key = 1
+    with _named_faults(rec.parent):
+        rec.touch()  # an OSError says why that cannot be, mxnet's error does not
+        writer = recordio.MXIndexedRecordIO(str(idx), str(rec), 'w')
+    try:
+        for encoded, label in samples:
+            _check_label(rec.parent, label, len(starts), num_classes)
+            if label == len(starts):
+                starts.append(key)
+            put(key, 0, float(label), encoded)
+            key += 1
+            if key + len(starts) > LARGEST_KEY:
+                raise DataError(f'{rec.parent} would have more than {LARGEST_KEY} records; split the set')
+        if not starts or len(starts) < (num_classes or 0):
+            raise DataError(f'{rec.parent}: identity {len(starts)} of {num_classes or "all"} has no image')
+        put(0, 2, [key, key + len(starts)])
+        for identity, (first, last) in enumerate(zip(starts, [*starts[1:], key])):
+            put(key + identity, 2, [first, last])
+    finally:
+        writer.close()
+    return key - 1, len(starts)
+
+
+@contextmanager
+def _named_faults(folder: Path) -> Iterator[None]:
+    """Turn a full disk and the like into a DataError that names the folder."""
+    from mxnet.base import MXNetError
+
+    try:
+        yield
+    except (OSError, MXNetError) as error:
+        reason = getattr(error, 'strerror', None) or str(error).strip().splitlines()[-1]
+        raise DataError(f'cannot write to {folder}: {reason}') from None
+
+
+def _check_label(folder: Path, label: int, seen: int, num_classes: Optional[int]) -> None:
+    """Let only the current identity go on (label seen - 1) or the next one begin (label seen)."""
+    if label < 0 or (num_classes is not None and label >= num_classes):
+        highest = '' if num_classes is None else f' to {num_classes - 1}'
+        raise DataError(f'{folder}: an image has label {label}; whole numbers from 0{highest} are right')
+    if label > seen:
+        raise DataError(f'{folder}: identity {seen} has no image, and identity {label} has')
+    if label < seen - 1:
+        raise DataError(f'{folder}: identity {label} comes again after identity {seen - 1}; sort by label')
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f'cannot make the folder {folder}: {error.strerror}') from None

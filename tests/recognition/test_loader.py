@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from config.errors import ConfigError, DataError
+from recognition.augment import Augmentation
+from recognition.data import FaceDataset, FaceLoader
+from recognition.images import JPEG, encode_image
+from recognition.pack import write_records
+
+SIDE = 24
+
+
+def face(seed):
+    return encode_image(np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8), JPEG)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four identities of 5, 6, 7 and 2 images."""
+    labels = np.repeat(range(4), [5, 6, 7, 2])
+    samples = ((face(seed), int(label)) for seed, label in enumerate(labels))
+    write_records(tmp_path / 'faces', samples, 4, (SIDE, SIDE, 3))
+    return tmp_path / 'faces'
+
+
+def epochs(folder, workers, *, start=0, epoch=1, augment=None, seed=3, batch=4, prefetch=None):
+    with FaceLoader(
+        FaceDataset(folder), batch, augment, seed=seed, workers=workers, prefetch=prefetch
+    ) as loader:
+        return list(loader.epoch(epoch, start))
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        np.array_equal(a, b) for pair in zip(one, other) for a, b in zip(*pair)
+    )
+
+
+AUGMENT = Augmentation(mirror=True, shift=3, rotate=10.0, brightness=0.3)
+
+
+@pytest.mark.parametrize('workers', [1, 2, 3])
+def test_any_number_of_workers_gives_the_same_batches(folder, workers):
+    here = epochs(folder, 0, augment=AUGMENT)
+    assert same(epochs(folder, workers, augment=AUGMENT), here)
+    assert same(epochs(folder, workers, augment=AUGMENT, prefetch=1), here)
+    assert same(epochs(folder, workers, augment=AUGMENT, start=2), here[2:])
+    assert epochs(folder, workers, start=5) == []
+
+
+def test_a_batch_is_uint8_channels_first_and_float32(folder):
+    for workers in (0, 1):
+        images, labels = epochs(folder, workers, batch=6)[0]
+        assert (images.shape, images.dtype, images.flags.c_contiguous) == ((6, 3, SIDE, SIDE), np.uint8, True)
+        assert (labels.shape, labels.dtype) == ((6,), np.float32)
+
+
+def test_an_epoch_holds_every_image_once_less_the_last_partial_batch(folder):
+    dataset = FaceDataset(folder)
+    originals = {dataset.read(i)[0].transpose(2, 0, 1).tobytes(): dataset.read(i)[1] for i in range(20)}
+    batches = epochs(folder, 2, batch=6)
+    assert len(batches) == 3
+    seen = [image.tobytes() for images, _ in batches for image in images]
+    assert len(set(seen)) == 18
+    assert [originals[image] for image in seen] == [label for _, labels in batches for label in labels]
+
+
+def test_order_and_augmentation_depend_on_seed_and_epoch(folder):
+    base = epochs(folder, 0, augment=AUGMENT)
+    assert same(epochs(folder, 0, augment=AUGMENT), base)
+    for other in ({'seed': 4}, {'epoch': 2}):
+        assert not np.array_equal(
+            [labels for _, labels in epochs(folder, 0, augment=AUGMENT, **other)],
+            [labels for _, labels in base],
+        )
+    plain = epochs(folder, 0)
+    assert same([(labels,) for _, labels in plain], [(labels,) for _, labels in base])
+    assert not same(plain, base)
+
+
+def test_an_epoch_may_be_left_and_another_begun(folder):
+    whole = epochs(folder, 0, epoch=5, augment=AUGMENT)
+    with FaceLoader(FaceDataset(folder), 4, AUGMENT, seed=3, workers=2) as loader:
+        assert loader.batches_per_epoch == 5
+        left = loader.epoch(0)
+        next(left)
+        assert same(list(loader.epoch(5)), whole)
+        with pytest.raises(DataError, match='has begun another epoch'):
+            next(left)
+        for _ in loader.epoch(1):
+            break
+        assert same(list(loader.epoch(5)), whole)
+
+
+def test_a_batch_given_out_is_not_written_to_again(folder):
+    with FaceLoader(FaceDataset(folder), 4, workers=1, prefetch=1) as loader:
+        batches = loader.epoch(0)
+        first = next(batches)[0]
+        copy = first.copy()
+        list(batches)
+        assert np.array_equal(first, copy)
+
+
+@pytest.mark.parametrize(
+    ('options', 'fault'),
+    [
+        ({'batch_size': 21}, 'a batch of 21 images is more than the 20 images of'),
+        ({'batch_size': 0}, 'batch_size=0'),
+        ({'workers': -1}, 'workers=-1'),
+        ({'seed': -1}, 'seed=-1'),
+        ({'prefetch': 0}, 'prefetch=0'),
+    ],
+)
+def test_sizes_that_give_no_batch(folder, options, fault):
+    with pytest.raises(ConfigError, match=fault):
+        FaceLoader(FaceDataset(folder), **{'batch_size': 4, **options})
+
+
+def test_epochs_that_do_not_exist(folder):
+    with FaceLoader(FaceDataset(folder), 4, workers=0) as loader:
+        for epoch, start in ((-1, 0), (0, -1), (0, 6)):
+            with pytest.raises(ConfigError, match='out of range'):
+                loader.epoch(epoch, start)
+    with pytest.raises(DataError, match='closed'):
+        loader.epoch(0)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_corrupt_image_is_the_same_error_from_a_worker(tmp_path, workers):
+    samples = [(face(seed) if seed != 7 else face(7)[:200], seed // 10) for seed in range(20)]
+    write_records(tmp_path, samples, 2, (SIDE, SIDE, 3))
+    with FaceLoader(FaceDataset(tmp_path), 5, workers=workers) as loader:
+        for epoch in (0, 1):  # the second time too, and not a hang
+            with pytest.raises(
+                DataError, match=r'^\S*train\.rec, record 8 \(offset \d+\) holds 200 bytes that'
+            ):
+                list(loader.epoch(epoch))
+
+
+def gone(pid):
+    """Whether a process has ended (or waits as a zombie for its parent)."""
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+class Slow:
+    """An augmentation that takes its time, so that work is under way whenever something ends."""
+
+    def __call__(self, image, rng):
+        time.sleep(0.01)
+        return image
+
+
+def workers_of(loader):
+    return list(loader._pool._processes)
+
+
+def test_workers_start_with_the_loader_and_end_with_it(folder):
+    mx.nd.ones((64, 64)).asnumpy()  # mxnet's engine has threads by now
+    loader = FaceLoader(FaceDataset(folder), 4, Slow(), workers=2)
+    pids = workers_of(loader)
+    assert len(pids) == 2
+    assert not any(gone(pid) for pid in pids)
+    next(loader.epoch(0))
+    loader.close()
+    loader.close()
+    assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize('busy', [False, True])
+def test_a_killed_worker_is_a_sentence_and_not_a_hang(folder, busy):
+    with FaceLoader(FaceDataset(folder), 4, Slow(), workers=2) as loader:
+        pids = workers_of(loader)
+        batches = loader.epoch(0)
+        if busy:
+            next(batches)
+        os.kill(pids[0], signal.SIGKILL)
+        with pytest.raises(DataError, match=r'a worker that decodes the images of .*faces was killed'):
+            list(batches)
+        with pytest.raises(DataError, match='was killed'):
+            list(loader.epoch(1))
+    assert all(gone(pid) for pid in pids)
+
+
+PROGRAM = """
+import sys, time
+import numpy as np
+from recognition.cli import run
+from recognition.data import FaceDataset, FaceLoader
+
+class Slow:
+    def __call__(self, image, rng):
+        time.sleep(0.02)
+        return image
+
+def main():
+    with FaceLoader(FaceDataset(sys.argv[1]), 4, Slow(), workers=2) as loader:
+        print(*loader._pool._processes, flush=True)
+        epoch = 0
+        while True:
+            for _ in loader.epoch(epoch):
+                pass
+            epoch += 1
+
+run(main)
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_an_interrupted_or_killed_program(folder, number):
+    program = subprocess.Popen(
+        [sys.executable, '-c', PROGRAM, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(pids) == 2
+    time.sleep(0.3)
+    if number == signal.SIGINT:
+        os.killpg(program.pid, number)  # as Ctrl-C in a terminal does: to all of them
+    else:
+        program.kill()
+    _, errors = program.communicate(timeout=30)
+    assert wait_until(lambda: all(gone(pid) for pid in pids))
+    if number == signal.SIGINT:
+        assert program.returncode == 130
+        assert errors == 'interrupted\n'
+
+
+def test_a_worker_needs_no_mxnet():
+    check = 'import sys, recognition.data, recognition.augment; sys.exit("mxnet" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', check], check=False).returncode == 0
