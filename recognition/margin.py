@@ -1,0 +1,236 @@
+"""Classifiers over the identities of a training set: a plain softmax and the margins on the hypersphere.
+
+The base class normalises, scales, picks the cosine of each sample's own identity and puts its successor in
+place; a margin is its delta only, `target(F, cos) -> cos'`. Parameters and nodes have fixed names,
+InsightFace's where it has one (`fc7_weight`, `fc7_bias`, `fc1n`, `fc7`), whatever was built before in the
+process.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Tuple
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import HybridBlock
+
+from config.errors import ConfigError, DataError, nearest
+
+
+class Softmax(HybridBlock):
+    """Classify embeddings (N, D) over C identities by a fully connected layer.
+
+    `loss, logits = block(embedding, label)`: loss (N,) the cross-entropy of each sample, logits (N, C).
+    Labels (N,) are integers in [0, C), of any type. One outside goes unnoticed here, since the operators
+    clip it to the nearest identity and leave its margin out: `check_labels` finds it.
+    Source: InsightFace's loss_name 'softmax'.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        emb_size: int,
+        *,
+        lr_mult: float = 1.0,
+        wd_mult: float = 1.0,
+        no_bias: bool = False,
+    ) -> None:
+        super().__init__(prefix='')
+        self.num_classes = num_classes
+        self.fc7_weight = self.params.get(
+            'fc7_weight',
+            shape=(num_classes, emb_size),
+            init=mx.init.Normal(0.01),
+            lr_mult=lr_mult,
+            wd_mult=wd_mult,
+        )
+        if not no_bias:
+            self.fc7_bias = self.params.get(
+                'fc7_bias', shape=(num_classes,), init='zeros', lr_mult=2.0, wd_mult=0.0
+            )
+
+    def hybrid_forward(self, F: Any, embedding: Any, label: Any, **params: Any) -> Tuple[Any, Any]:
+        """Return (loss (N,), logits (N, C))."""
+        logits = self.logits(F, embedding, label, **params)
+        log_probability = F.log_softmax(logits, axis=1, name='log_softmax')
+        own = F.pick(log_probability, label, axis=1, name='log_probability')
+        return F.negative(own, name='loss'), logits
+
+    def logits(self, F: Any, embedding: Any, label: Any, fc7_weight: Any, fc7_bias: Any = None) -> Any:
+        """Return the logits (N, C) that the cross-entropy sees."""
+        inputs = [embedding, fc7_weight] + ([] if fc7_bias is None else [fc7_bias])
+        return F.FullyConnected(*inputs, num_hidden=self.num_classes, no_bias=fc7_bias is None, name='fc7')
+
+
+class NormalizedSoftmax(Softmax):
+    """Classify by cosines alone: logits = scale * cos(embedding, identity), no bias.
+
+    A zero embedding has the cosine 0 to every identity (the normalisation adds 1e-10 to the squared norm).
+    Source: NormFace (Wang et al. 2017); InsightFace's loss preset 'nsoftmax'.
+    """
+
+    def __init__(self, num_classes: int, emb_size: int, *, scale: float, **options: Any) -> None:
+        super().__init__(num_classes, emb_size, no_bias=True, **options)
+        self.scale = scale
+
+    def logits(self, F: Any, embedding: Any, label: Any, fc7_weight: Any, fc7_bias: Any = None) -> Any:
+        """Return scale * cosines (N, C), changed by `adjust`."""
+        unit = F.L2Normalization(embedding, mode='instance', name='fc1n')
+        identities = F.L2Normalization(fc7_weight, mode='instance', name='fc7_weight_norm')
+        # A prefix opens a fresh counter of names, so plain arithmetic has the same node names every time.
+        with mx.name.Prefix('fc1n_'):
+            unit = unit * self.scale  # the scale on (N, D) costs less than on (N, C)
+        scaled = super().logits(F, unit, label, identities)
+        with mx.name.Prefix('fc7_margin_'):
+            return self.adjust(F, scaled, label)
+
+    def adjust(self, F: Any, scaled: Any, label: Any) -> Any:
+        """Return the logits (N, C) made of the scaled cosines (N, C)."""
+        return scaled
+
+
+class Margin(NormalizedSoftmax):
+    """The base of every margin: replaces the cosine of a sample's own identity by `target(F, cos)`.
+
+    Float32 cosines of unit vectors exceed 1 by rounding, so `target` gets them clipped to [-1, 1]. Beyond
+    the ends the gradient is 0: a cosine at its extremum passes none on to the embedding anyway.
+    """
+
+    def target(self, F: Any, cos: Any) -> Any:
+        """Return what takes the place of the cosines `cos` (N, 1), each in [-1, 1]."""
+        raise NotImplementedError
+
+    def adjust(self, F: Any, scaled: Any, label: Any) -> Any:
+        """Return the scaled cosines with the margin applied at each sample's own identity."""
+        cos = F.clip(F.pick(scaled, label, axis=1, keepdims=True) / self.scale, -1.0, 1.0)
+        own = self.target(F, cos) * self.scale
+        # Chosen, not added as a difference: no rounding, and the mask's type need not be the embedding's.
+        return F.where(
+            F.one_hot(label, depth=self.num_classes), F.broadcast_like(own, scaled), scaled, name='logits'
+        )
+
+
+class CosFace(Margin):
+    """cos - m3 at the target. Source: CosFace (Wang et al. 2018), equation 4; InsightFace's loss_m3."""
+
+    def __init__(self, num_classes: int, emb_size: int, *, m3: float, **options: Any) -> None:
+        super().__init__(num_classes, emb_size, **options)
+        self.m3 = m3
+
+    def target(self, F: Any, cos: Any) -> Any:
+        """Return cos - m3."""
+        return cos - self.m3
+
+
+class ArcFace(CosFace):
+    """cos(theta + m2) - m3 at the target.
+
+    Past theta + m2 = pi the cosine would rise again and push a sample away from its own identity.
+    InsightFace's MXNet code does nothing about it; other code drops to cos - m2 sin(m2), with a jump. Here
+    a line of slope 1 goes on from the turning point, `cos - turn - 1`: continuous, rising with cos, with a
+    finite gradient down to cos = -1.
+    Source: ArcFace (Deng et al. 2019), equation 3; InsightFace's loss_m2.
+    """
+
+    def __init__(
+        self, num_classes: int, emb_size: int, *, m2: float, m1: float = 1.0, m3: float = 0.0, **options: Any
+    ) -> None:
+        if not (m1 > 0 and 0 <= m2 < math.pi):
+            raise ConfigError(
+                f'loss_m1={m1!r}, loss_m2={m2!r}: loss_m1 must be above 0 and loss_m2 in [0, pi) radians'
+            )
+        super().__init__(num_classes, emb_size, m3=m3, **options)
+        self.m1, self.m2 = m1, m2
+        self.turn = math.cos(min(math.pi, (math.pi - m2) / m1))  # the cosine at m1 * theta + m2 = pi
+
+    def shifted(self, F: Any, cos: Any) -> Any:
+        """Return cos(theta + m2), by the addition theorem."""
+        return cos * math.cos(self.m2) - sine(F, cos) * math.sin(self.m2)
+
+    def target(self, F: Any, cos: Any) -> Any:
+        """Return cos(m1 * theta + m2) - m3, continued by a line past pi."""
+        body = F.where(cos >= self.turn, self.shifted(F, cos), cos - (self.turn + 1.0))
+        return super().target(F, body)
+
+
+class CombinedMargin(ArcFace):
+    """cos(m1 * theta + m2) - m3 at the target. Source: ArcFace (Deng et al. 2019), equation 4."""
+
+    def shifted(self, F: Any, cos: Any) -> Any:
+        """Return cos(m1 * theta + m2)."""
+        return F.cos(angle(F, cos) * self.m1 + self.m2)
+
+
+def sine(F: Any, cos: Any) -> Any:
+    """Return sin(arccos(cos)) in [0, 1] for cosines in [-1, 1], with a finite gradient everywhere.
+
+    The true slope -cos / sin is infinite at -1 and 1. There, and only there, 0 stands for it: the
+    embedding's gradient is the slope times a vector of length sin = 0, so it is 0 whatever finite slope is
+    chosen. One float32 step inside the ends the slope is 2.9e3 and the vector 3.5e-4 long, so nothing else
+    needs a bound.
+    """
+    squared = (1 - cos) * (1 + cos)  # 1 - cos * cos would lose digits near the ends
+    inside = squared > 0
+    return F.sqrt(squared + (1 - inside)) * inside  # sqrt sees 1, never 0, at the ends
+
+
+def angle(F: Any, cos: Any) -> Any:
+    """Return arccos(cos) in [0, pi] for cosines in [-1, 1], with a finite gradient everywhere.
+
+    By the half angle, tan(theta / 2) = sin / (1 + cos), taken from the nearer end: no denominator is below
+    1. The slope at -1 and 1 themselves is 0, as the sine's.
+    """
+    near_zero = cos >= 0
+    half = F.arctan(sine(F, cos) / F.where(near_zero, 1 + cos, 1 - cos))
+    return F.where(near_zero, 2 * half, math.pi - 2 * half)
+
+
+def build_loss(cfg: Any) -> Softmax:
+    """Build the classifier that the config names: `loss, logits = block(embedding (N, D), label (N,))`.
+
+    Reads loss_name ('softmax' or 'margin_softmax'), loss_s, loss_m1, loss_m2 (radians), loss_m3,
+    num_classes, emb_size, fc7_lr_mult, fc7_wd_mult and fc7_no_bias. Returns an uninitialised HybridBlock
+    whose loss is (N,) and whose logits are (N, C). Raises ConfigError for another loss_name, or a scale,
+    margin or size out of range.
+    """
+    builders = {'softmax': _build_softmax, 'margin_softmax': _build_margin}
+    name = cfg['loss_name']
+    if name not in builders:
+        raise ConfigError(f'loss_name={name!r} is not one of {", ".join(builders)}{nearest(name, builders)}')
+    sizes = {key: int(cfg[key]) for key in ('num_classes', 'emb_size')}
+    for key, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f'{key}={size} must be at least 1')
+    return builders[name](cfg, **sizes, lr_mult=float(cfg['fc7_lr_mult']), wd_mult=float(cfg['fc7_wd_mult']))
+
+
+def _build_softmax(cfg: Any, **options: Any) -> Softmax:
+    return Softmax(no_bias=bool(cfg['fc7_no_bias']), **options)
+
+
+def _build_margin(cfg: Any, **options: Any) -> Softmax:
+    scale, m1, m2, m3 = (float(cfg[key]) for key in ('loss_s', 'loss_m1', 'loss_m2', 'loss_m3'))
+    if not scale > 0:
+        raise ConfigError(f'loss_s={scale!r} must be above 0')
+    options['scale'] = scale
+    if m1 != 1.0:
+        return CombinedMargin(m1=m1, m2=m2, m3=m3, **options)
+    if m2 != 0.0:
+        return ArcFace(m2=m2, m3=m3, **options)
+    return CosFace(m3=m3, **options) if m3 != 0.0 else NormalizedSoftmax(**options)
+
+
+def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    """Raise DataError, naming the first offender, unless every label is an integer in [0, num_classes).
+
+    The operators of the classifiers would clip such a label silently and train on another identity.
+    """
+    labels = np.asarray(labels).ravel()
+    wrong = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))  # NaN is wrong too
+    if wrong.any():
+        position = int(wrong.argmax())
+        raise DataError(
+            f'label {labels[position]:g} at position {position} of the batch is not one of the '
+            f'{num_classes} identities; labels are integers from 0 to {num_classes - 1}'
+        )
