@@ -1,0 +1,281 @@
+"""Verification sets: InsightFace's `.bin` files, which are pickles, read without trusting them.
+
+A pickle names functions and classes that the reader calls. Here no name reaches the real thing: the few names
+that byte strings and numpy arrays need lead to small stand-ins, which hold plain data and check it, and every
+other name is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+from typing import Any, ClassVar, Dict, List, NoReturn, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from config.errors import DataError
+from recognition.images import decode_image, load_cv2
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+UINT8, BOOL = 'u1', 'b1'  # numpy's codes; the only element types in a verification set
+
+
+def load_bin(
+    path: PathLike, image_size: Optional[Sequence[int]] = None, *, resize: bool = False
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Read a verification set: uint8 RGB images (2P, 3, H, W) and the answers (P,) as booleans.
+
+    Pair p is images 2p and 2p + 1. `image_size` is (height, width), that of the first image when None; an
+    image of another size is resized (bicubic, as InsightFace's `load_bin`) only when `resize` is true.
+
+    Raises DataError for a file that is missing, damaged, holds anything but byte strings, uint8 arrays and
+    booleans, whose counts do not fit, or with an image that cannot be decoded or has another size.
+    """
+    encoded, issame = read_pairs(path)
+    first = decode_image(encoded[0], f'{path}: image 0')
+    height, width = (int(side) for side in (first.shape if image_size is None else image_size)[:2])
+    images = np.empty((len(encoded), 3, height, width), dtype=np.uint8)
+    for number, buffer in enumerate(encoded):
+        image = first if number == 0 else decode_image(buffer, f'{path}: image {number}')
+        if image.shape[:2] != (height, width):
+            if not resize:
+                raise DataError(
+                    f'{path}: image {number} is {image.shape[0]}x{image.shape[1]} (height x width), '
+                    f'where {height}x{width} is expected'
+                )
+            image = _resized(image, height, width)
+        images[number] = image.transpose(2, 0, 1)
+    return images, issame
+
+
+def read_pairs(path: PathLike) -> Tuple[List[bytes], np.ndarray]:
+    """Read a verification set without decoding it: 2P encoded images and the answers (P,) as booleans.
+
+    Raises DataError as `load_bin` does.
+    """
+    loaded = _unpickle(path)
+    if not (isinstance(loaded, (tuple, list)) and len(loaded) == 2):
+        raise DataError(
+            f'{path}: not a verification set: expected a pair (images, issame), found {_kind(loaded)}'
+        )
+    images, answers = loaded
+    if not isinstance(images, (tuple, list)):
+        raise DataError(f'{path}: the images must be a list of encoded images, not {_kind(images)}')
+    issame = _booleans(answers, path)
+    if not len(issame):
+        raise DataError(f'{path}: the set is empty; a verification set holds at least one pair of images')
+    if len(images) != 2 * len(issame):
+        raise DataError(
+            f'{path}: {len(images)} images for {len(issame)} answers; '
+            f'a pair needs two, that is {2 * len(issame)}'
+        )
+    return [_encoded(image, path, number) for number, image in enumerate(images)], issame
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    cv2 = load_cv2()
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def _booleans(answers: Any, path: PathLike) -> np.ndarray:
+    if isinstance(answers, _Array):
+        answers = [byte != 0 for byte in answers.raw] if answers.code == BOOL else answers
+    if not isinstance(answers, (tuple, list)):
+        raise DataError(f'{path}: issame must be a list of booleans, not {_kind(answers)}')
+    for number, answer in enumerate(answers):
+        if not isinstance(answer, bool):
+            raise DataError(f'{path}: answer {number} of issame must be True or False, not {_kind(answer)}')
+    return np.array(answers, dtype=bool)
+
+
+def _encoded(image: Any, path: PathLike, number: int) -> bytes:
+    if isinstance(image, _Array) and image.code == UINT8:
+        return image.raw
+    if isinstance(image, bytes):
+        return image
+    raise DataError(f'{path}: image {number} must be a byte string or a uint8 array, not {_kind(image)}')
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, _Array):
+        return f'an array of {value.code or "nothing"}'
+    return f'a {type(value).__name__}'
+
+
+def _unpickle(path: PathLike) -> Any:
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+    except OSError as error:
+        raise DataError(f'{path}: cannot be read: {error.strerror}') from error
+    try:
+        # encoding='bytes' keeps Python 2's strings, which are JPEGs here, as the bytes they were
+        return _PairsUnpickler(io.BytesIO(data), encoding='bytes').load()
+    except _RefusedError as error:
+        raise DataError(f'{path}: refused: {error}') from error
+    except Exception as error:  # a damaged stream can end in any exception that its opcodes can provoke
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise DataError(f'{path}: damaged or not a pickle ({reason})') from error
+
+
+class _RefusedError(Exception):
+    """The pickle asks for what no verification set needs."""
+
+
+# the unpickler in C lets a file of ten bytes claim gigabytes, by the number it gives to a remembered object
+_UnpicklerInPython: Any = pickle._Unpickler
+
+
+class _PairsUnpickler(_UnpicklerInPython):
+    dispatch: ClassVar[Dict[int, Any]] = dict(_UnpicklerInPython.dispatch)
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ADMITTED:
+            return _ADMITTED[module, name]
+        raise _RefusedError(
+            f'the pickle asks for {module}.{name}; a verification set holds byte strings, lists, booleans '
+            'and uint8 arrays, and nothing else is loaded'
+        )
+
+    def load_bytearray8(self) -> None:
+        """Read a writable buffer as bytes; the original allocates whatever length the file states."""
+        (length,) = struct.unpack('<Q', self.read(8))
+        self.append(self.read(length))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+
+class _StandIn:
+    """A name that a pickle may call; it has no attributes, so that no pickle can change it."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise _RefusedError('the pickle sets the state of a function')
+
+
+class _NdarrayType(_StandIn):
+    """Stands for `numpy.ndarray`, which pickles only pass on to `_reconstruct`."""
+
+    __slots__ = ()
+
+
+class _Dtype:
+    """Stands for a `numpy.dtype` of uint8 or bool."""
+
+    __slots__ = ('code',)
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, subdtype, names, fields, ...): a plain type has no parts
+        if not (isinstance(state, tuple) and len(state) >= 5 and state[2:5] == (None, None, None)):
+            raise _RefusedError('the pickle describes an array type with fields')
+
+
+class _Array:
+    """Stands for a `numpy.ndarray`: element type and raw bytes, in one dimension."""
+
+    __slots__ = ('code', 'raw')
+
+    def __init__(self) -> None:
+        self.code, self.raw = '', b''
+
+    def __setstate__(self, state: Any) -> None:
+        if not (isinstance(state, tuple) and len(state) == 5):
+            raise _RefusedError('the pickle sets an array in an unknown way')
+        _version, shape, dtype, _fortran, raw = state
+        self.fill(shape, dtype, raw)
+
+    def fill(self, shape: Any, dtype: Any, raw: Any) -> None:
+        if not isinstance(dtype, _Dtype):
+            raise _RefusedError('the pickle holds an array without an element type')
+        if not isinstance(raw, bytes):
+            raise _RefusedError('the pickle holds an array whose elements are not bytes')
+        sides = shape if isinstance(shape, tuple) else ()
+        # one long side at most ((n,), (n, 1)): the order of the elements is then no question
+        if not all(type(side) is int for side in sides) or sum(side != 1 for side in sides) > 1:
+            raise _RefusedError(
+                f'the pickle holds an array of shape {shape!r}; an encoded image is a row of bytes'
+            )
+        if not sides or max(sides) != len(raw) or min(sides) < 0:
+            raise _RefusedError(f'the pickle holds an array of shape {shape!r} with {len(raw)} bytes')
+        self.code, self.raw = dtype.code, raw
+
+
+class _MakeDtype(_StandIn):
+    """Stands for `numpy.dtype(code, align, copy)`."""
+
+    __slots__ = ()
+
+    def __call__(self, code: Any, *_flags: Any) -> _Dtype:
+        text = code.decode('latin1') if isinstance(code, bytes) else code
+        if text not in (UINT8, BOOL):
+            raise _RefusedError(f'the pickle holds an array of type {text!r}; only uint8 and bool are loaded')
+        return _Dtype(text)
+
+
+class _Reconstruct(_StandIn):
+    """Stands for `numpy.core.multiarray._reconstruct(ndarray, (0,), b'b')`: an array that is filled later."""
+
+    __slots__ = ()
+
+    def __call__(self, cls: Any, *_shape_and_code: Any) -> _Array:
+        if not isinstance(cls, _NdarrayType):
+            raise _RefusedError('the pickle reconstructs something that is not an array')
+        return _Array()
+
+
+class _FromBuffer(_StandIn):
+    """Stands for `numpy.core.numeric._frombuffer(buffer, dtype, shape, order)`, which protocol 5 uses."""
+
+    __slots__ = ()
+
+    def __call__(self, raw: Any, dtype: Any, shape: Any, _order: Any) -> _Array:
+        array = _Array()
+        array.fill(shape, dtype, raw)
+        return array
+
+
+class _Scalar(_StandIn):
+    """Stands for `numpy.core.multiarray.scalar(dtype, bytes)`: one boolean."""
+
+    __slots__ = ()
+
+    def __call__(self, dtype: Any, raw: Any) -> bool:
+        if not (
+            isinstance(dtype, _Dtype) and dtype.code == BOOL and isinstance(raw, bytes) and len(raw) == 1
+        ):
+            raise _RefusedError('the pickle holds a number where only booleans are expected')
+        return raw != b'\0'
+
+
+class _Encode(_StandIn):
+    """Stands for `_codecs.encode(text, 'latin1')`: how Python 3 writes bytes for Python 2."""
+
+    __slots__ = ()
+
+    def __call__(self, text: Any, codec: Any = None) -> bytes:
+        if not isinstance(text, str) or codec != 'latin1':
+            raise _RefusedError('the pickle encodes text; only bytes written as latin1 are loaded')
+        return text.encode('latin1')
+
+
+_ADMITTED = {
+    ('_codecs', 'encode'): _Encode(),
+    ('numpy', 'ndarray'): _NdarrayType(),
+    ('numpy', 'dtype'): _MakeDtype(),
+    **{
+        (f'numpy.{core}.{module}', name): stand_in
+        for core in ('core', '_core')  # numpy 2 renamed it
+        for module, name, stand_in in (
+            ('multiarray', '_reconstruct', _Reconstruct()),
+            ('multiarray', 'scalar', _Scalar()),
+            ('numeric', '_frombuffer', _FromBuffer()),
+        )
+    },
+}
