@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from typing import Any, Tuple
 
-import mxnet as mx
 import numpy as np
-from mxnet.gluon import HybridBlock
 
 from config.errors import ConfigError, DataError, nearest
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock
 
 
 class Softmax(HybridBlock):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any, Dict, Tuple
 
-import mxnet as mx
-
 from config import ConfigError, resolve
 from config.schema import parse_value
 from symbols import get_symbol
 from symbols.nodes import Shape, load_symbol
+
+import mxnet as mx
 
 DEFAULT_SHAPE: Shape = (1, 3, 112, 112)
 IMAGE_AXES = 4

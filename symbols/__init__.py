@@ -15,14 +15,14 @@ from config.compat import prepare_numpy
 
 prepare_numpy()
 
-import mxnet as mx  # noqa: E402  (numpy must be made fit first)
-from mxnet.gluon import HybridBlock  # noqa: E402
-
 import config as _config  # noqa: E402
 from symbols import densenet, network, resnet, xception  # noqa: E402, F401  (each registers its backbone)
 from symbols.backbones import BACKBONES  # noqa: E402
 from symbols.heads import HEADS  # noqa: E402
 from symbols.layers import ACTIVATIONS  # noqa: E402
+
+import mxnet as mx  # noqa: E402  (numpy must be made fit first)
+from mxnet.gluon import HybridBlock  # noqa: E402
 
 __all__ = ['get_block', 'get_symbol', 'list_activations', 'list_backbones', 'list_heads']
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-import mxnet as mx
-
 from config.errors import ConfigError, nearest
 from symbols.flops import count_macs, flag
 from symbols.nodes import Node, Shape, list_nodes
+
+import mxnet as mx
 
 TRAINABLE, FIXED, AUXILIARY = 'trainable', 'fixed', 'auxiliary'
 VARIABLE = 'null'  # the operator of a row for a parameter that no operator reads

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-import mxnet as mx
-
 from config.errors import ConfigError, MissingExtra
+
+import mxnet as mx
 
 
 def select_context(gpus: Optional[str] = None) -> List[mx.Context]:

@@ -1,6 +1,6 @@
 """DenseNet for faces: InsightFace's `fdensenet` (Huang et al. 2017, 'Densely Connected Convolutional Networks', BC).
 
-Names, shapes and outputs equal InsightFace's, whose body keeps the names Gluon gave it: `densenet0_stage1_conv0_weight`.
+Names, shapes and outputs equal InsightFace's; the body keeps the names Gluon gave it (`densenet0_stage1_conv0_weight`).
 As there, the stem's and the last activation are ReLU whatever net_act says, and a PReLU has one slope per layer
 ('prelu_channel' gives it one per channel).
 """
@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, List, Mapping, NamedTuple, Tuple
 
-from mxnet.gluon import HybridBlock, nn
-
 from symbols.backbones import BACKBONES
 from symbols.layers import GLUON_NORM, Act, BatchNorm, Conv, Norm, Operator, scale_width
 from symbols.stems import PixelNorm
 
+from mxnet.gluon import HybridBlock, nn
+
 BOTTLENECK = 4  # width of the 1x1 convolution in a dense layer, in growth rates
 NODE = '{}_fwd'  # what Gluon calls a layer's node
+BLOCK = 16  # channels in a block of oneDNN's memory layout
 
 
 class Spec(NamedTuple):
@@ -47,6 +48,10 @@ class DenseLayer(HybridBlock):
     ) -> None:
         super().__init__(prefix='')
         self._index = index
+        # oneDNN cannot split a gradient inside a block of channels ('could not construct a sub-memory'). All full
+        # widths are whole blocks; for others the channels' axis is counted from the end, which mxnet does not hand
+        # to oneDNN.
+        self._axis = -3 if in_channels % BLOCK or growth % BLOCK else 1
         narrow = BOTTLENECK * growth
         first, second = 2 * index, 2 * index + 1
         self.branch = nn.HybridSequential(prefix='')
@@ -57,7 +62,7 @@ class DenseLayer(HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Append the new features."""
-        return F.concat(x, self.branch(x), dim=1, name=f'concat{self._index}')
+        return F.concat(x, self.branch(x), dim=self._axis, name=f'concat{self._index}')
 
 
 def _act_layer(act: Act, index: int, channels: int) -> HybridBlock:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mxnet.gluon import HybridBlock, nn
-
 from config.presets import HEADS as HEAD_NAMES
 from symbols.layers import Act, BatchNorm, Conv, Dense, Norm, Operator
 from symbols.registry import Registry
+
+from mxnet.gluon import HybridBlock, nn
 
 DROPOUT = 0.4
 GDC_EPS = 1e-3

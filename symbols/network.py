@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-import mxnet as mx
-from mxnet.gluon import HybridBlock
-
 from config.errors import ConfigError
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
 from symbols.layers import Act, Norm
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock
 
 INPUT = 'data'
 

@@ -13,9 +13,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
-import mxnet as mx
-
 from config.errors import CheckpointError, ConfigError, nearest
+
+import mxnet as mx
 
 Shape = Tuple[int, ...]
 NAMED = 3  # how many variables an error names

@@ -144,7 +144,8 @@ def composite(interior: Sequence[Operator], join: Operator) -> str:
     ops = {'relu' if op.attributes.get('act_type') == 'relu' else op.op for op in interior}
     if join.op in PRODUCTS and {op.attributes.get('act_type', op.op) for op in interior} == {'sigmoid'}:
         return 'Swish'
-    if join.op in ADDITIONS and {'relu', '_minimum_scalar'} <= ops <= {'relu', '_minimum_scalar', *PRODUCTS}:
+    parts = {'relu', '_minimum_scalar'}
+    if join.op in ADDITIONS and parts <= ops <= {*parts, *PRODUCTS, 'broadcast_like'}:
         return 'PReLU'
     return ''
 

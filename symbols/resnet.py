@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Tuple, Union
 
-from mxnet.gluon import HybridBlock, nn
-
 from symbols.backbones import BACKBONES
 from symbols.layers import Act, BatchNorm, Conv, Norm, scale_width
 from symbols.stems import FaceStem
+
+from mxnet.gluon import HybridBlock, nn
 
 STEM = 64
 WIDTHS = (64, 128, 256, 512)

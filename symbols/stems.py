@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mxnet.gluon import HybridBlock
-
 from symbols.layers import Act, BatchNorm, Conv, Norm
+
+from mxnet.gluon import HybridBlock
 
 CENTRE, SCALE = 127.5, 0.0078125  # InsightFace's: 0..255 becomes -0.996..0.996
 

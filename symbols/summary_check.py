@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-import mxnet as mx
-
 from symbols.audit import VARIABLE, Audit, Layer
 from symbols.flops import RULES, flag
 from symbols.nodes import Node, Shape, list_nodes
+
+import mxnet as mx
 
 NUMBER_WIDTH = 24
 HEADER_LINES = 3

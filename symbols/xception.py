@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, NamedTuple, Tuple
 
-from mxnet.gluon import HybridBlock, nn
-
 from symbols.backbones import BACKBONES
 from symbols.layers import Act, BatchNorm, Conv, Norm, Operator, scale_width
 from symbols.stems import PixelNorm
+
+from mxnet.gluon import HybridBlock, nn
 
 EPS = 1e-3
 

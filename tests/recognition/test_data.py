@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import mxnet as mx
 import numpy as np
 import pytest
 
@@ -8,6 +7,8 @@ from config.errors import DataError
 from recognition.data import FaceDataset, read_property
 from recognition.images import JPEG, PNG, encode_image
 from recognition.pack import write_records
+
+import mxnet as mx
 
 SIDE = 24
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import mxnet as mx
 import numpy as np
 import pytest
 
@@ -15,6 +14,8 @@ from recognition.augment import Augmentation
 from recognition.data import FaceDataset, FaceLoader
 from recognition.images import JPEG, encode_image
 from recognition.pack import write_records
+
+import mxnet as mx
 
 SIDE = 24
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import mxnet as mx
 import numpy as np
 import pytest
-from mxnet.gluon import HybridBlock
 
 from config.errors import ConfigError, DataError
 from recognition.margin import (
@@ -20,6 +18,9 @@ from recognition.margin import (
     check_labels,
     sine,
 )
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock
 
 MARGINS = {  # name: (m1, m2, m3), class
     'nsoftmax': ((1.0, 0.0, 0.0), NormalizedSoftmax),

@@ -6,13 +6,14 @@ import pickle
 import subprocess
 import sys
 
-import mxnet as mx
 import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition import orl
 from recognition.data import FaceDataset
+
+import mxnet as mx
 
 
 def pgm(folder, seed, shape=(112, 92)):

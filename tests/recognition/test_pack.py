@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import pickle
 
-import mxnet as mx
 import numpy as np
 import pytest
 
@@ -11,6 +10,8 @@ from config.errors import DataError
 from recognition.data import FaceDataset
 from recognition.images import JPEG, PNG, decode_image, encode_image
 from recognition.pack import write_pairs, write_records
+
+import mxnet as mx
 
 
 def face(seed, size=(16, 16)):

@@ -5,12 +5,13 @@ import pickle
 import struct
 import threading
 
-import mxnet as mx
 import numpy as np
 import pytest
 
 from config.errors import DataError
 from recognition.records import Records, read_index
+
+import mxnet as mx
 
 MAGIC = struct.pack('<I', 0xCED7230A)
 PAYLOADS = [

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mxnet as mx
 import pytest
 
 from config.errors import CheckpointError, ConfigError
 from symbols.audit import audit
 from symbols.nodes import load_symbol
+
+import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
 LONG = 'a_layer_whose_name_is_far_too_long_for_a_column_of_an_ordinary_terminal_window'

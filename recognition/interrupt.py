@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM as a request that a loop can honour between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import Any, Iterator, Optional
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """True once a signal has asked to stop; `name` is that signal's."""
+
+    def __init__(self) -> None:
+        self.name: Optional[str] = None
+
+    def __bool__(self) -> bool:
+        return self.name is not None
+
+    def _handle(self, number: int, _frame: Any) -> None:
+        if self:  # asked twice: do not wait for the step
+            raise KeyboardInterrupt
+        self.name = signal.Signals(number).name
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM within the block into a StopRequest; a second raises KeyboardInterrupt.
+
+    Python lets the main thread alone handle signals, so in any other thread nothing changes.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request._handle) for number in SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

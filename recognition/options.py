@@ -1,0 +1,57 @@
+"""Every key of the config as an option of a command line, and the config that the given options make."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Dict, Optional, Sequence
+
+from config import resolve
+from config.schema import KEYS, parse_value
+
+PRESETS = ('network', 'dataset', 'loss')  # options of their own: each names a row of a table
+TITLES = {
+    'network': 'the network',
+    'data': 'the data',
+    'loss': 'the loss',
+    'train': 'the training',
+    'accepted': "taken so that InsightFace's settings pass, and without effect here",
+}
+
+
+def add_config_options(
+    parser: argparse.ArgumentParser,
+    *,
+    aliases: Optional[Dict[str, str]] = None,
+    leave_out: Sequence[str] = (),
+) -> None:
+    """Add an option for each key of the config (`--per-batch-size` and so on), grouped as in the schema.
+
+    aliases: key -> a second name of its option; leave_out: keys that get no option.
+    """
+    groups = {group: parser.add_argument_group(title) for group, title in TITLES.items()}
+    for name, key in KEYS.items():
+        if name in PRESETS or name in leave_out:
+            continue
+        names = ['--' + name.replace('_', '-')]
+        if aliases and name in aliases:
+            names.append(aliases[name])
+        shown = ','.join(map(str, key.default)) if isinstance(key.default, tuple) else key.default
+        bare = {'nargs': '?', 'const': 'true'} if key.rule.type_name == 'bool' else {}
+        groups[key.group].add_argument(
+            *names,
+            dest=name,
+            metavar=key.rule.type_name.upper(),
+            default=None,
+            help=f'{key.help} (default: {shown})'.replace('%', '%%'),
+            **bare,  # type: ignore[arg-type]
+        )
+
+
+def config_from(args: argparse.Namespace, **settings: Any) -> Any:
+    """Return the config of the presets and keys given on the command line, with `settings` on top.
+
+    Raises ConfigError for an unknown preset or a bad value.
+    """
+    given = {name: getattr(args, name, None) for name in KEYS if name not in PRESETS}
+    values = {name: parse_value(name, text) for name, text in given.items() if text is not None}
+    return resolve(args.network, args.dataset, args.loss, **{**values, **settings})

@@ -1,0 +1,127 @@
+"""What a training run tells while it goes on: a bar on a terminal or lines in a log, and a history file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from recognition.checkpoint import replacing
+from recognition.metrics import Throughput, TrainingMetrics
+
+logger = logging.getLogger(__name__)
+
+Record = Dict[str, Any]
+
+
+class History:
+    """The records of a run, in memory and as lines of JSON in a file.
+
+    A record has `step` and `epoch` (from 1), `loss`, `accuracy` (0..1), `lr` and `images_per_second`; that of a
+    verification has `step`, `epoch` and `verification` (by name of the set).
+
+    path: the file; None for memory alone. steps: where the run goes on; older records are kept, and those after it
+    (written after the training state was) are dropped.
+    """
+
+    def __init__(self, path: Optional[Path], *, steps: int = 0) -> None:
+        self.records: List[Record] = _read(path, steps) if path and steps else []
+        self._file = None
+        if path:
+            with replacing(path) as temporary:
+                temporary.write_text(''.join(json.dumps(record) + '\n' for record in self.records))
+            self._file = open(path, 'a')  # noqa: SIM115 (closed by close)
+
+    def append(self, record: Record) -> None:
+        """Add a record, in the file too."""
+        self.records.append(record)
+        if self._file:
+            self._file.write(json.dumps(record) + '\n')
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+
+def _read(path: Path, steps: int) -> List[Record]:
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:  # a line that a crash cut short
+            continue
+        if isinstance(record, dict) and record.get('step', steps + 1) <= steps:
+            records.append(record)
+    return records
+
+
+class Progress:
+    """Shows loss, accuracy, images per second and time left: a bar if stderr is a terminal, else log lines.
+
+    total: steps of the whole run; done: how many are done already; per_epoch: steps of an epoch; frequent: steps
+    between two lines of the log.
+    """
+
+    def __init__(self, total: int, *, done: int, per_epoch: int, frequent: int) -> None:
+        self.total, self.done, self.per_epoch, self.frequent = total, done, per_epoch, frequent
+        self.metrics, self.throughput = TrainingMetrics(frequent), Throughput()
+        self._stack = ExitStack()
+        self._bar = self._open_bar() if sys.stderr.isatty() else None
+
+    def _open_bar(self) -> Any:
+        try:
+            from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
+        except ImportError:  # the lines of the log say the same
+            return None
+        bar = tqdm(total=self.total, initial=self.done, unit='step', dynamic_ncols=True, file=sys.stderr)
+        self._stack.callback(bar.close)
+        self._stack.enter_context(logging_redirect_tqdm())
+        return bar
+
+    def update(self, losses: np.ndarray, predictions: np.ndarray, labels: np.ndarray, rate: float) -> None:
+        """Count a step whose learning rate was `rate`, and show it."""
+        self.done += 1
+        self.metrics.update(losses, predictions, labels)
+        self.throughput.update(len(losses))
+        if self._bar is not None:
+            self._bar.set_postfix_str(
+                f'epoch {self._epoch()}, loss {self.metrics.loss:.3f}, accuracy {self.metrics.accuracy:.1%}, '
+                f'{self.throughput.images_per_second:.0f} images/s',
+                refresh=False,
+            )
+            self._bar.update()
+        elif self.done % self.frequent == 0 or self.done == self.total:
+            left = self.throughput.seconds_left((self.total - self.done) * len(losses))
+            logger.info(
+                'step %d/%d  epoch %s  loss %.3f  accuracy %.1f %%  lr %.3g  %.0f images/s  %s left',
+                self.done,
+                self.total,
+                self._epoch(),
+                self.metrics.loss,
+                100 * self.metrics.accuracy,
+                rate,
+                self.throughput.images_per_second,
+                duration(left),
+            )
+
+    def _epoch(self) -> str:
+        return f'{-(-self.done // self.per_epoch)}/{-(-self.total // self.per_epoch)}'
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._stack.close()
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as '1:02:03' or '2:03'."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f'{hours}:{minutes:02d}:{whole % 60:02d}' if hours else f'{minutes}:{whole % 60:02d}'

@@ -1,0 +1,74 @@
+"""What a run finds at its prefix: a state to go on from, or checkpoints that it must not overwrite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, List, Optional, Tuple
+
+from config.errors import CheckpointError
+from config.schema import FAMILY_NAMES, HEAD_NAMES, KEYS
+from recognition.checkpoint import epochs_of, params_path, symbol_path
+from recognition.loader import FaceLoader
+from recognition.state import TrainingState, newest_state, state_path
+from recognition.trainer import OPTIMIZER_PARTS, Trainer
+
+# Keys that a run cannot change when it goes on, and the names that mean the same.
+KEPT_KEYS = (
+    *(name for name, key in KEYS.items() if key.group in ('network', 'loss') and name != 'loss'),
+    'num_classes',
+    'per_batch_size',
+    'seed',
+)
+SYNONYMS = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}
+
+
+def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int, TrainingState]]:
+    """Return the state to resume from, or None for a new run; CheckpointError where that would overwrite one."""
+    if resume:
+        return newest_state(prefix)
+    there = [path for path in _checkpoint_files(prefix) if path.exists()]
+    if there and not force:
+        raise CheckpointError(
+            f'{there[0]} is there already; go on with --resume, replace it with --force, or choose another --prefix'
+        )
+    return None
+
+
+def _checkpoint_files(prefix: Path) -> List[Path]:
+    params = [params_path(prefix, epoch) for epoch in epochs_of(prefix)]
+    return [
+        *params,
+        *(state_path(prefix, epoch) for epoch in epochs_of(prefix, 'state')),
+        symbol_path(prefix),
+    ]
+
+
+def remove_checkpoints(prefix: Path) -> None:
+    """Remove the symbol, the parameters and the states of the prefix."""
+    for path in _checkpoint_files(prefix):
+        path.unlink(missing_ok=True)
+
+
+def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state: TrainingState) -> None:
+    """Put the trainer where the state stands; CheckpointError when the state is another run's."""
+    ours = json.loads(json.dumps(cfg))
+    for key in KEPT_KEYS:
+        saved, now = (_same_name(key, values.get(key)) for values in (state.config, ours))
+        if saved != now:
+            raise CheckpointError(f'{source} was trained with {key}={saved!r}, and this run has {now!r}')
+    for key, now in (('images', len(loader.dataset)), ('batch_size', loader.batch_size)):
+        if state.progress.get(key) != now:
+            words = key.replace('_', ' ')
+            raise CheckpointError(
+                f'{source} was trained with {words} {state.progress.get(key)}, and this run has {now}'
+            )
+    trainer.restore(
+        int(state.progress['step']),
+        {kind: state.group(kind) for kind in ('param', *OPTIMIZER_PARTS)},
+        source=source,
+    )
+
+
+def _same_name(key: str, value: Any) -> Any:
+    return SYNONYMS.get(key, {}).get(value, value) if isinstance(value, str) else value

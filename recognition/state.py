@@ -1,0 +1,78 @@
+"""The training state: everything training needs to go on, in one file beside the checkpoint.
+
+`prefix-0007.state` holds the weights too, so that it is either the old state or the new one, whenever a crash
+comes. It is a numpy archive without pickles: arrays, and one JSON text for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+import numpy as np
+
+from config.errors import CheckpointError
+from recognition.checkpoint import PathLike, epochs_of, first_line, replacing
+
+STATE_VERSION = 1
+
+
+def state_path(prefix: PathLike, epoch: int) -> Path:
+    """Return `prefix-%04d.state`."""
+    return Path(f'{os.fspath(prefix)}-{epoch:04d}.state')
+
+
+@dataclass
+class TrainingState:
+    """What training goes on from: `progress` and `config` as JSON values, `arrays` by 'kind:name'."""
+
+    progress: Dict[str, Any]
+    config: Dict[str, Any]
+    arrays: Dict[str, np.ndarray] = field(default_factory=dict)
+
+    def group(self, kind: str) -> Dict[str, np.ndarray]:
+        """Return the arrays of one kind by their names without the kind."""
+        start = kind + ':'
+        return {key[len(start) :]: value for key, value in self.arrays.items() if key.startswith(start)}
+
+
+def save_state(prefix: PathLike, epoch: int, state: TrainingState) -> None:
+    """Write `prefix-%04d.state` atomically."""
+    header = {'version': STATE_VERSION, 'progress': state.progress, 'config': state.config}
+    text = np.frombuffer(json.dumps(header).encode('utf-8'), dtype=np.uint8)
+    with replacing(state_path(prefix, epoch)) as temporary, open(temporary, 'wb') as out:
+        np.savez(out, header=text, **state.arrays)
+
+
+def load_state(prefix: PathLike, epoch: int) -> TrainingState:
+    """Read `prefix-%04d.state`; CheckpointError when it is missing, damaged or of another version."""
+    path = state_path(prefix, epoch)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        header = json.loads(arrays.pop('header').tobytes().decode('utf-8'))
+        if header['version'] != STATE_VERSION:
+            raise CheckpointError(f'{path} is a state of version {header["version"]}, not {STATE_VERSION}')
+        return TrainingState(dict(header['progress']), dict(header['config']), arrays)
+    except FileNotFoundError:
+        raise CheckpointError(f'{path} does not exist') from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f'{path} is damaged or not a training state: {first_line(error)}') from error
+
+
+def newest_state(prefix: PathLike) -> Tuple[int, TrainingState]:
+    """Return (epoch, state) of the newest state that is whole.
+
+    Raises CheckpointError when there is none, or, when all of them are damaged, with the newest one's fault.
+    """
+    fault: Optional[CheckpointError] = None
+    for epoch in reversed(epochs_of(prefix, 'state')):
+        try:
+            return epoch, load_state(prefix, epoch)
+        except CheckpointError as error:
+            fault = fault or error
+    raise fault or CheckpointError(f'there is no training state {Path(prefix)}-*.state to resume from')

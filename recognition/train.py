@@ -1,0 +1,274 @@
+"""Train a face-embedding network: `python -m recognition.train --network r18 --dataset orl --loss cosface`.
+
+From Python: `train(resolve('r18', 'orl', 'cosface', net_multiplier=0.25), prefix='runs/orl/model')`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import shlex
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from config import complete, default
+from config.errors import ConfigError
+from recognition.augment import Augmentation
+from recognition.checkpoint import PathLike, params_path
+from recognition.cli import INTERRUPTED, run
+from recognition.data import FaceDataset, FaceLoader
+from recognition.interrupt import StopRequest, stop_requests
+from recognition.loop import Loop, PairSets
+from recognition.margin import check_labels
+from recognition.options import add_config_options, config_from
+from recognition.pairs import load_bin
+from recognition.progress import History, Progress, Record, duration
+from recognition.resume import find_state, remove_checkpoints, restore
+from recognition.schedule import build_schedule
+from recognition.state import TrainingState, state_path
+from recognition.trainer import Trainer
+from recognition.verification import Verification
+from symbols import get_symbol
+from symbols.context import select_context
+
+import mxnet as mx
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run came to."""
+
+    prefix: Path
+    epoch: Optional[int]  # of the newest checkpoint; None where ckpt=0 saves nothing
+    steps: int  # since the first run
+    loss: float  # mean of the last cfg.frequent steps; NaN where no step was left to do
+    accuracy: float  # share of right predictions in them, after the margin
+    images_per_second: float  # verifications and saving left out
+    seconds: float  # of the whole call
+    history: List[Record]  # see recognition.progress.History
+    verifications: Dict[str, Verification]  # the last one, by name of the set
+    stopped_by: Optional[str] = None  # the signal's name
+
+
+def train(
+    cfg: Any,
+    *,
+    prefix: Optional[PathLike] = None,
+    resume: bool = False,
+    force: bool = False,
+    gpus: str = '',
+    save_every: int = 1,
+    verify: bool = True,
+) -> TrainResult:
+    """Train the network of `cfg` (a `config.resolve(...)`) on the faces in cfg.dataset_path.
+
+    prefix: of the checkpoints; models_root/network-loss-dataset/model when None.
+    resume: go on from the newest training state there. force: replace checkpoints that are there.
+    gpus: numbers of devices, '0,1' say; '' is the CPU. save_every: epochs between two checkpoints.
+    verify: on cfg.val_targets, every cfg.verbose steps and at the end.
+
+    Ctrl-C and SIGTERM end the running step, save, and return with `stopped_by` set (in the main thread). Raises
+    ConfigError, DataError or CheckpointError for input that does not do, before anything is written;
+    FaceSymbolsError when the loss is no longer finite.
+    """
+    begin = time.monotonic()
+    prefix = Path(prefix or default_prefix(cfg))
+    found = find_state(prefix, resume=resume, force=force)
+    dataset = FaceDataset(cfg.dataset_path, cfg.image_shape)
+    cfg = _settle_classes(cfg, dataset)
+    check_labels(dataset.labels, cfg.num_classes)
+    contexts = select_context(gpus)
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_requests())
+        # the workers are forked before mxnet has threads
+        loader = stack.enter_context(
+            FaceLoader(
+                dataset,
+                cfg.per_batch_size * len(contexts),
+                Augmentation.from_config(cfg),
+                seed=cfg.seed,
+                workers=cfg.data_workers,
+            )
+        )
+        loop = _prepare(cfg, loader, contexts, prefix, found, save_every, _load_pairs(cfg) if verify else {})
+        if force and not resume:
+            remove_checkpoints(prefix)
+        stack.callback(loop.progress.close)
+        stack.callback(loop.history.close)
+        loop.run(stop)
+    return _result(loop, stop, time.monotonic() - begin)
+
+
+def default_prefix(cfg: Any) -> Path:
+    """Return models_root/network-loss-dataset/model, where InsightFace's script saves too."""
+    parts = (cfg.network, cfg.loss or cfg.loss_name, cfg.dataset or Path(cfg.dataset_path).name)
+    return Path(cfg.models_root) / '-'.join(part for part in parts if part) / 'model'
+
+
+def _settle_classes(cfg: Any, dataset: FaceDataset) -> Any:
+    """Return a copy of `cfg` with the data set's num_classes; ConfigError where `cfg` says another number."""
+    if cfg.num_classes not in (0, dataset.num_classes):
+        raise ConfigError(
+            f'num_classes={cfg.num_classes}, and {dataset.folder / "property"} says {dataset.num_classes}; '
+            'num_classes=0 takes it from there'
+        )
+    return complete({**cfg, 'num_classes': dataset.num_classes})
+
+
+def _load_pairs(cfg: Any) -> PairSets:
+    """Read the verification sets that are there; one that is missing is logged, a damaged one is a DataError."""
+    sets = {}
+    for name in cfg.val_targets:
+        path = Path(cfg.dataset_path) / f'{name}.bin'
+        if path.exists():
+            sets[name] = load_bin(path, cfg.image_shape[:2])
+        else:
+            logger.warning('%s is not there, so the network is not verified on it', path)
+    if cfg.ckpt == 1 and not sets:
+        raise ConfigError('ckpt=1 saves when the verification gets better, so it needs a set in val_targets')
+    return sets
+
+
+def _prepare(
+    cfg: Any,
+    loader: FaceLoader,
+    contexts: Sequence[mx.Context],
+    prefix: Path,
+    found: Optional[Tuple[int, TrainingState]],
+    save_every: int,
+    pair_sets: PairSets,
+) -> Loop:
+    """Build the trainer, put it where it has to start, and give the loop that runs it."""
+    per_epoch = loader.batches_per_epoch
+    total = per_epoch * cfg.end_epoch
+    total = min(total, cfg.max_steps) if cfg.max_steps else total
+    symbol = get_symbol(cfg)
+    _check_embedding(symbol, cfg)
+    trainer = Trainer(symbol, cfg, build_schedule(cfg, total), contexts)
+    if found:
+        restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
+    elif cfg.pretrained:
+        trainer.load_pretrained(cfg.pretrained, cfg.pretrained_epoch)
+    history = History(Path(f'{prefix}-history.jsonl') if cfg.ckpt else None, steps=trainer.steps)
+    progress = Progress(total, done=trainer.steps, per_epoch=per_epoch, frequent=cfg.frequent)
+    loop = Loop(
+        trainer,
+        loader,
+        cfg,
+        prefix=prefix,
+        total=total,
+        history=history,
+        progress=progress,
+        pair_sets=pair_sets,
+        save_every=save_every,
+    )
+    if found:
+        loop.go_on_from(*found)
+        logger.info('going on after step %d of %d', trainer.steps, total)
+    return loop
+
+
+def _check_embedding(symbol: mx.sym.Symbol, cfg: Any) -> None:
+    height, width, channels = cfg.image_shape
+    shape = symbol.infer_shape(data=(1, channels, height, width))[1][0]
+    if shape != (1, cfg.emb_size):
+        raise ConfigError(
+            f'net_output={cfg.net_output!r} gives {shape[1:]} for each image, and training needs a head that gives '
+            f'an embedding of emb_size={cfg.emb_size} values'
+        )
+
+
+def _result(loop: Loop, stop: StopRequest, seconds: float) -> TrainResult:
+    return TrainResult(
+        prefix=loop.prefix,
+        epoch=loop.saved,
+        steps=loop.trainer.steps,
+        loss=loop.progress.metrics.loss,
+        accuracy=loop.progress.metrics.accuracy,
+        images_per_second=loop.progress.throughput.total_images_per_second,
+        seconds=seconds,
+        history=loop.history.records,
+        verifications=loop.verifications,
+        stopped_by=stop.name,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m recognition.train',
+        description='Train a face-embedding network on a folder of faces (train.rec, train.idx, property). '
+        'Every key of the config is an option; an option beats the presets.',
+        allow_abbrev=False,
+    )
+    parser.add_argument('--network', default=default.network, help='network preset (default: %(default)s)')
+    parser.add_argument('--dataset', default='folder', help='data set preset (default: %(default)s)')
+    parser.add_argument('--loss', default='arcface', help='loss preset (default: %(default)s)')
+    parser.add_argument(
+        '--prefix', help='of the checkpoints (default: MODELS_ROOT/network-loss-dataset/model)'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from the newest training state of the prefix'
+    )
+    parser.add_argument('--force', action='store_true', help='replace the checkpoints of the prefix')
+    parser.add_argument(
+        '--gpus', default='', metavar='LIST', help='devices to train on, as 0,1 (default: the CPU)'
+    )
+    parser.add_argument(
+        '--ckpt-every', type=int, default=1, metavar='N', help='epochs between checkpoints (default: 1)'
+    )
+    parser.add_argument('--no-verify', action='store_true', help='do not verify on val_targets')
+    add_config_options(parser, aliases={'verbose': '--verify-every'})
+    return parser
+
+
+def _split_pretrained(args: argparse.Namespace) -> None:
+    """Take `--pretrained prefix,epoch` apart, the form that the other programs have."""
+    head, comma, epoch = (args.pretrained or '').rpartition(',')
+    if comma and epoch.isdecimal():
+        args.pretrained, args.pretrained_epoch = head, epoch
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; return 0, or 130 when Ctrl-C or SIGTERM ended the training."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(argv)
+    if args.ckpt_every < 1:
+        raise ConfigError(f'--ckpt-every {args.ckpt_every} must be at least 1')
+    _split_pretrained(args)
+    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+    result = train(
+        config_from(args),
+        prefix=args.prefix,
+        resume=args.resume,
+        force=args.force,
+        gpus=args.gpus,
+        save_every=args.ckpt_every,
+        verify=not args.no_verify,
+    )
+    logger.info('%s', _last_words(result, argv))
+    return INTERRUPTED if result.stopped_by else 0
+
+
+def _last_words(result: TrainResult, argv: Sequence[str]) -> str:
+    saved = f'saved {params_path(result.prefix, result.epoch)}' if result.epoch else 'nothing was saved'
+    if not result.stopped_by:
+        figures = (
+            '' if math.isnan(result.loss) else f', loss {result.loss:.3f}, accuracy {result.accuracy:.1%}'
+        )
+        return f'{result.steps} steps done in {duration(result.seconds)}{figures}; {saved}'
+    words = f'stopped by {result.stopped_by} after step {result.steps}; {saved}'
+    if not result.epoch:
+        return words
+    again = [part for part in argv if part not in ('--resume', '--force')]
+    return f'{words}; go on with: {shlex.join(["python", "-m", "recognition.train", *again, "--resume"])}'
+
+
+if __name__ == '__main__':
+    run(main)

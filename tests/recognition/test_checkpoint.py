@@ -1,0 +1,256 @@
+"""Checkpoints: what MXNet itself reads of them, and what is said of missing, damaged or foreign files."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from config.errors import CheckpointError
+from recognition.checkpoint import (
+    check_same_activations,
+    epochs_of,
+    load_network,
+    load_params,
+    load_symbol,
+    params_path,
+    replacing,
+    save_network,
+    symbol_path,
+)
+from recognition.state import TrainingState, load_state, newest_state, save_state, state_path
+
+import mxnet as mx
+from mxnet import gluon
+
+SHAPE = (16, 16, 3)
+
+
+def network(width=4, activation='relu'):
+    """A small embedding network with every kind of parameter; input 16x16."""
+    x = (mx.sym.var('data') - 127.5) * 0.0078125
+    x = mx.sym.Convolution(x, num_filter=width, kernel=(3, 3), stride=(2, 2), no_bias=True, name='conv0')
+    x = mx.sym.BatchNorm(x, fix_gamma=False, name='bn0')
+    x = mx.sym.Activation(x, act_type=activation, name='relu0')
+    x = mx.sym.FullyConnected(x, num_hidden=8, name='pre_fc1')
+    return mx.sym.BatchNorm(x, fix_gamma=True, eps=2e-5, name='fc1')
+
+
+def with_loss(symbol):
+    """The same network with a classifier on top, as InsightFace saves it in training."""
+    x = mx.sym.FullyConnected(symbol, num_hidden=5, no_bias=True, name='fc7')
+    return mx.sym.Group([symbol, mx.sym.SoftmaxOutput(x, label=mx.sym.var('softmax_label'), name='softmax')])
+
+
+def parameters(symbol, seed=0):
+    random = np.random.RandomState(seed)
+    shapes, _, aux_shapes = symbol.infer_shape(data=(2, 3, 16, 16))
+    args = dict(zip(symbol.list_arguments(), shapes))
+    drop = {'data', 'softmax_label'}
+    arrays = {n: mx.nd.array(random.uniform(0.5, 1, s)) for n, s in args.items() if n not in drop}
+    names = symbol.list_auxiliary_states()
+    return arrays, {n: mx.nd.array(random.uniform(0.5, 1, s)) for n, s in zip(names, aux_shapes)}
+
+
+def images():
+    return mx.nd.array(np.random.RandomState(7).randint(0, 256, (2, 3, 16, 16)))
+
+
+def outputs(symbol, args, auxs):
+    executor = symbol.bind(mx.cpu(), {**args, 'data': images()}, aux_states=auxs, grad_req='null')
+    return executor.forward(is_train=False)[0].asnumpy()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A saved network: prefix, symbol, arguments, auxiliary states."""
+    symbol = network()
+    args, auxs = parameters(symbol)
+    save_network(tmp_path / 'model', 3, symbol, args, auxs)
+    return tmp_path / 'model', symbol, args, auxs
+
+
+def test_mxnet_reads_what_is_written(saved):
+    prefix, symbol, args, auxs = saved
+    expected = outputs(symbol, args, auxs)
+    loaded = mx.model.load_checkpoint(str(prefix), 3)
+    assert loaded[0].list_outputs() == ['fc1_output']
+    np.testing.assert_array_equal(outputs(*loaded), expected)
+    block = gluon.SymbolBlock.imports(f'{prefix}-symbol.json', ['data'], f'{prefix}-0003.params')
+    np.testing.assert_allclose(block(images()).asnumpy(), expected, rtol=1e-5)
+
+
+def test_load_network_gives_the_same_numbers(saved):
+    prefix, symbol, args, auxs = saved
+    block = load_network(prefix, 3, image_shape=SHAPE)
+    np.testing.assert_allclose(block(images()).asnumpy(), outputs(symbol, args, auxs), rtol=1e-5)
+
+
+def test_only_the_files_of_the_checkpoint_are_left(saved):
+    assert sorted(os.listdir(saved[0].parent)) == ['model-0003.params', 'model-symbol.json']
+    assert epochs_of(saved[0]) == [3]
+
+
+@pytest.mark.parametrize('whole_symbol', [True, False])
+def test_a_classifier_on_top_is_left_out(tmp_path, whole_symbol):
+    symbol = with_loss(network())
+    args, auxs = parameters(symbol)
+    mx.model.save_checkpoint(str(tmp_path / 'm'), 1, symbol if whole_symbol else network(), args, auxs)
+    block = load_network(tmp_path / 'm', 1, image_shape=SHAPE)
+    assert 'fc7_weight' not in block.collect_params()
+    del args['fc7_weight']
+    np.testing.assert_allclose(block(images()).asnumpy(), outputs(network(), args, auxs), rtol=1e-5)
+
+
+def refused(prefix, *words, epoch=3):
+    with pytest.raises(CheckpointError) as caught:
+        load_network(prefix, epoch, image_shape=SHAPE)
+    message = str(caught.value)
+    assert '\n' not in message
+    assert [word for word in words if word not in message] == []
+
+
+def test_missing_files_are_named(saved, tmp_path):
+    refused(saved[0], 'model-0004.params does not exist', 'epochs there are 3', epoch=4)
+    refused(tmp_path / 'nothing', 'nothing-symbol.json does not exist')
+
+
+@pytest.mark.parametrize('keep', [0, 7, 60, 0.3, 0.9, -1])
+def test_a_file_cut_short_is_named(saved, keep):
+    for path in (params_path(saved[0], 3), symbol_path(saved[0])):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else keep])
+        refused(saved[0], str(path), 'damaged')
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    'graph',
+    [
+        b'\xff\xfe junk',
+        b'[1, 2]',
+        b'{"nodes": []}',
+        b'{"nodes": [{"op": "null", "name": "x", "inputs": [[4, 0]]}], "arg_nodes": [0], "heads": [[0, 0]]}',
+        b'{"nodes": [{"op": "nope", "name": "x", "inputs": []}], "arg_nodes": [], "heads": [[0, 0, 0]]}',
+    ],
+)
+def test_a_symbol_that_is_none_is_named(saved, graph):
+    symbol_path(saved[0]).write_bytes(graph)
+    refused(saved[0], 'model-symbol.json is damaged or not a symbol')
+
+
+def test_files_of_nameless_and_oddly_named_arrays_are_refused(saved):
+    path = str(params_path(saved[0], 3))
+    mx.nd.save(path, [mx.nd.ones((2,))])
+    refused(saved[0], 'no named parameters')
+    mx.nd.save(path, {'conv0_weight': mx.nd.ones((2,))})
+    refused(saved[0], "'conv0_weight'", 'arg:')
+
+
+def test_parameters_of_another_network_are_refused(saved):
+    prefix, symbol, args, _ = saved
+    save_network(prefix, 3, symbol, *parameters(network(width=6)))
+    refused(prefix, 'model-0003.params does not fit', 'conv0_weight (6, 3, 3, 3) instead of (4, 3, 3, 3)')
+    save_network(prefix, 3, symbol, {**args, 'other_weight': mx.nd.ones((1,))}, {})
+    refused(prefix, 'it lacks bn0_moving_mean, bn0_moving_var', 'and 1 more', 'it has also other_weight')
+
+
+def test_another_activation_is_refused(saved):
+    check_same_activations(load_symbol(saved[0]), network(), source='a', target='b')
+    with pytest.raises(CheckpointError, match='a does not fit b: relu0 is relu instead of tanh'):
+        check_same_activations(saved[1], network(activation='tanh'), source='a', target='b')
+
+
+def test_a_network_without_data_or_with_other_images_is_refused(tmp_path):
+    symbol = mx.sym.FullyConnected(mx.sym.var('input'), num_hidden=2, name='fc1')
+    save_network(
+        tmp_path / 'm', 3, symbol, {'fc1_weight': mx.nd.ones((2, 768)), 'fc1_bias': mx.nd.ones((2,))}, {}
+    )
+    refused(tmp_path / 'm', "has no input 'data'")
+    symbol = network()
+    save_network(tmp_path / 'n', 3, symbol, *parameters(symbol))
+    with pytest.raises(CheckpointError, match='pre_fc1_weight'):
+        load_network(tmp_path / 'n', 3, image_shape=(32, 32, 3))
+
+
+def test_a_failed_write_leaves_the_old_file(saved):
+    prefix = saved[0]
+    before = {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)}
+
+    def interrupted():
+        with replacing(params_path(prefix, 3)) as temporary:
+            temporary.write_bytes(b'half')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)} == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+    with pytest.raises(CheckpointError, match='could not be written'):
+        save_network(tmp_path / 'file' / 'model', 1, network(), *parameters(network()))
+
+
+def a_state(step=5):
+    arrays = {'arg:conv0_weight': np.arange(6, dtype=np.float32).reshape(2, 3), 'momentum:file': np.ones(2)}
+    return TrainingState({'step': step}, {'net_name': 'resnet', 'seed': 1}, arrays)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    save_state(tmp_path / 'm', 2, a_state())
+    back = load_state(tmp_path / 'm', 2)
+    assert (back.progress, back.config) == ({'step': 5}, {'net_name': 'resnet', 'seed': 1})
+    assert list(back.group('momentum')) == ['file']
+    np.testing.assert_array_equal(back.group('arg')['conv0_weight'], a_state().arrays['arg:conv0_weight'])
+    assert back.group('arg')['conv0_weight'].dtype == np.float32
+
+
+def test_the_newest_whole_state_is_taken(tmp_path):
+    prefix = tmp_path / 'm'
+    for epoch in (1, 2, 10):
+        save_state(prefix, epoch, a_state(step=epoch))
+    assert newest_state(prefix)[0] == 10
+    path = state_path(prefix, 10)
+    path.write_bytes(path.read_bytes()[:-40])
+    epoch, state = newest_state(prefix)
+    assert (epoch, state.progress) == (2, {'step': 2})
+
+
+def test_states_that_are_none_are_named(tmp_path):
+    prefix = tmp_path / 'm'
+    with pytest.raises(CheckpointError, match='there is no training state'):
+        newest_state(prefix)
+    save_state(prefix, 1, a_state())
+    whole = state_path(prefix, 1).read_bytes()
+    middle = whole.index(b'arg:conv0_weight.npy') + 150
+    bad = bytes([whole[middle] ^ 1])
+    for damaged in (b'', b'junk', whole[:100], whole[:middle] + bad + whole[middle + 1 :]):
+        state_path(prefix, 1).write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r'm-0001\.state is damaged'):
+            newest_state(prefix)
+
+
+def test_a_state_with_a_pickle_in_it_is_refused(tmp_path):
+    header = np.frombuffer(json.dumps({'version': 1, 'progress': {}, 'config': {}}).encode(), np.uint8)
+    with open(state_path(tmp_path / 'm', 1), 'wb') as out:
+        np.savez(out, header=header, evil=np.array([{'a': 1}], dtype=object))
+    with pytest.raises(CheckpointError, match='damaged or not a training state'):
+        load_state(tmp_path / 'm', 1)
+
+
+def test_a_state_of_another_version_is_refused(tmp_path):
+    header = np.frombuffer(b'{"version": 99}', np.uint8)
+    with open(state_path(tmp_path / 'm', 1), 'wb') as out:
+        np.savez(out, header=header)
+    with pytest.raises(CheckpointError, match='version 99'):
+        load_state(tmp_path / 'm', 1)
+
+
+def test_params_are_split_into_arguments_and_auxiliary_states(saved):
+    prefix, _, args, auxs = saved
+    loaded_args, loaded_auxs = load_params(prefix, 3)
+    assert (set(loaded_args), set(loaded_auxs)) == (set(args), set(auxs))

@@ -1,0 +1,339 @@
+"""Training end to end on a small generated set: it learns, goes on where it stopped, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from config import resolve
+from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError
+from recognition.checkpoint import load_network
+from recognition.pack import write_pairs, write_records
+from recognition.train import main, train
+
+import mxnet as mx
+
+ROOT = Path(__file__).resolve().parents[2]
+PEOPLE, PHOTOS, SIDE = 6, 8, 32
+SMALL = {  # 8 steps an epoch; a step takes milliseconds
+    'net_multiplier': 0.0625,
+    'emb_size': 16,
+    'image_shape': (SIDE, SIDE, 3),
+    'num_classes': 0,
+    'per_batch_size': 6,
+    'loss_s': 8.0,
+    'lr': 0.05,
+    'lr_steps': '',
+    'end_epoch': 2,
+    'data_shift': 1.0,
+    'frequent': 4,
+}
+
+
+def photographs(seed=0):
+    """Six people, each a pattern of their own with noise, as (PNG, label)."""
+    random = np.random.RandomState(seed)
+    for person in range(PEOPLE):
+        face = np.random.RandomState(person).randint(0, 256, (4, 4, 3)).astype(np.uint8)
+        face = cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        for _ in range(PHOTOS):
+            noisy = np.clip(face + random.normal(0, 12, face.shape), 0, 255).astype(np.uint8)
+            yield cv2.imencode('.png', noisy)[1].tobytes(), person
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A data set with one set of pairs, `val.bin`."""
+    folder = tmp_path_factory.mktemp('faces')
+    write_records(folder, photographs(), None, (SIDE, SIDE, 3))
+    faces = [image for image, _ in photographs(seed=1)]
+    same = [(faces[8 * p + 2 * k], faces[8 * p + 2 * k + 1]) for p in range(PEOPLE) for k in range(2)]
+    other = [(faces[8 * p + k], faces[8 * ((p + 1) % PEOPLE) + k]) for p in range(PEOPLE) for k in range(2)]
+    pairs = [image for two in zip(same, other) for pair in two for image in pair]
+    write_pairs(folder / 'val.bin', pairs, [True, False] * len(same))
+    return folder
+
+
+def config(folder, **settings):
+    return resolve('r18', 'folder', 'cosface', dataset_path=str(folder), **{**SMALL, **settings})
+
+
+def files(prefix):
+    return {path.name: path.read_bytes() for path in sorted(prefix.parent.glob('*'))}
+
+
+def command(folder, prefix, **settings):
+    """The command line that stands for `config(folder, **settings)`."""
+    words = [
+        sys.executable,
+        '-W',
+        'ignore',
+        '-m',
+        'recognition.train',
+        '--network',
+        'r18',
+        '--loss',
+        'cosface',
+    ]
+    words += ['--dataset-path', str(folder), '--prefix', str(prefix)]
+    for key, value in {**SMALL, **settings}.items():
+        shown = ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += ['--' + key.replace('_', '-'), shown]
+    return words
+
+
+def launch(words):
+    return subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.fixture(scope='module')
+def trained(folder, tmp_path_factory):
+    """A run of two epochs, verified: its prefix and result."""
+    prefix = tmp_path_factory.mktemp('run') / 'model'
+    return prefix, train(config(folder, end_epoch=4, val_targets=('val',)), prefix=prefix)
+
+
+def test_the_loss_falls_and_the_network_knows_the_people(trained):
+    _, result = trained
+    losses = [record['loss'] for record in result.history if 'loss' in record]
+    assert len(losses) == result.steps == 32
+    assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:4])
+    assert result.accuracy > 0.5
+    assert result.verifications['val'].accuracy > 0.8
+    assert result.stopped_by is None
+
+
+def test_the_history_is_written_beside_the_checkpoint(trained):
+    prefix, result = trained
+    lines = [json.loads(line) for line in Path(f'{prefix}-history.jsonl').read_text().splitlines()]
+    assert lines == json.loads(json.dumps(result.history))
+    assert set(lines[0]) == {'step', 'epoch', 'loss', 'accuracy', 'lr', 'images_per_second'}
+    assert lines[-1]['verification']['val']['pairs'] == 24
+    assert [line['epoch'] for line in lines[:9]] == [1] * 8 + [2]
+
+
+def test_the_newest_checkpoints_are_left_and_mxnet_reads_them(trained):
+    prefix, result = trained
+    names = ['model-0003.params', 'model-0003.state', 'model-0004.params', 'model-0004.state']
+    assert list(files(prefix)) == [*names, 'model-history.jsonl', 'model-symbol.json']
+    assert result.epoch == 4
+    symbol, args, auxs = mx.model.load_checkpoint(str(prefix), 4)
+    images = mx.nd.array(np.random.RandomState(0).randint(0, 256, (3, 3, SIDE, SIDE)))
+    module = symbol.bind(mx.cpu(), {**args, 'data': images}, aux_states=auxs, grad_req='null')
+    expected = module.forward(is_train=False)[0].asnumpy()
+    block = load_network(prefix, 4, image_shape=(SIDE, SIDE, 3))
+    np.testing.assert_allclose(block(images).asnumpy(), expected, rtol=1e-4, atol=1e-5)
+    assert expected.shape == (3, 16)
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_in_another_process_equals_one_that_was_not_broken_off(folder, tmp_path):
+    whole = train(config(folder, max_steps=14), prefix=tmp_path / 'whole' / 'model')
+    train(config(folder, max_steps=5), prefix=tmp_path / 'parts' / 'model')
+    process = launch([*command(folder, tmp_path / 'parts' / 'model', max_steps=14), '--resume'])
+    assert process.wait(120) == 0, process.stderr.read()
+    assert 'going on after step 5 of 14' in process.stderr.read()
+    one, two = (mx.nd.load(str(tmp_path / part / 'model-0002.params')) for part in ('whole', 'parts'))
+    assert sorted(one) == sorted(two)
+    different = [name for name in one if not np.array_equal(one[name].asnumpy(), two[name].asnumpy())]
+    assert different == []
+    history = [
+        json.loads(line) for line in (tmp_path / 'parts' / 'model-history.jsonl').read_text().splitlines()
+    ]
+    assert [record['loss'] for record in history] == [record['loss'] for record in whole.history]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_tells_how_to_go_on(folder, tmp_path):
+    words = command(folder, tmp_path / 'model', end_epoch=5000, frequent=1)
+    process = start_training(words)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    step = stopped_in_order(process, 'SIGINT')
+    again = launch([*words, '--resume', '--max-steps', str(step + 2)])
+    assert again.wait(120) == 0
+    assert f'going on after step {step} of {step + 2}' in again.stderr.read()
+
+
+@pytest.mark.slow
+def test_sigterm_saves_too(folder, tmp_path):
+    process = start_training(command(folder, tmp_path / 'model', end_epoch=5000, frequent=1))
+    process.terminate()
+    stopped_in_order(process, 'SIGTERM')
+
+
+def start_training(words):
+    """Launch a training, and wait for its first step."""
+    process = launch(words)
+    first = process.stderr.readline()
+    assert re.match(r'step 1/40000 ', first), first + process.stderr.read()
+    return process
+
+
+def stopped_in_order(process, name):
+    """See that the training ends as it should on a signal, and return the step it got to."""
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, '')
+    assert 'Traceback' not in errors
+    last = errors.splitlines()[-1]
+    match = re.fullmatch(
+        rf'stopped by {name} after step (\d+); saved .*-\d+\.params; go on with: .*--resume', last
+    )
+    assert match, last
+    wait_until_gone(process.pid)
+    return int(match.group(1))
+
+
+def wait_until_gone(group):
+    """Fail unless every process of the group ends within a few seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail('a worker outlived the training')
+
+
+def refused(error, words, call, prefix):
+    """Run `call` and see that it is refused with one sentence and that no file changes."""
+    before = files(prefix)
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert '\n' not in str(caught.value)
+    assert files(prefix) == before
+
+
+def test_a_checkpoint_is_not_overwritten(folder, trained):
+    prefix, _ = trained
+    refused(CheckpointError, '--resume.*--force', lambda: train(config(folder), prefix=prefix), prefix)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'net_act': 'relu'}, "net_act='prelu', and this run has 'relu'"),
+        ({'num_layers': 34}, 'num_layers=18, and this run has 34'),
+        ({'loss_m3': 0.1}, 'loss_m3=0.35'),
+        ({'per_batch_size': 4}, 'per_batch_size=6'),
+        ({'seed': 9}, 'seed=1'),
+    ],
+)
+def test_the_state_of_another_run_is_refused(folder, trained, settings, words):
+    prefix, _ = trained
+    refused(
+        CheckpointError, words, lambda: train(config(folder, **settings), prefix=prefix, resume=True), prefix
+    )
+
+
+def test_synonyms_of_the_same_network_are_not_refused(folder, trained):
+    prefix, result = trained
+    same = config(folder, end_epoch=4, net_name='resnet', net_output='bn_dropout_fc_bn')
+    again = train(same, prefix=prefix, resume=True, verify=False)
+    assert (again.steps, again.epoch) == (result.steps, 4)
+    assert len(again.history) == len(result.history)
+
+
+def test_what_does_not_fit_the_data_is_refused(folder, tmp_path):
+    prefix = tmp_path / 'model'
+    refused(ConfigError, 'num_classes=7', lambda: train(config(folder, num_classes=7), prefix=prefix), prefix)
+    refused(DataError, 'no folder', lambda: train(config(tmp_path / 'nowhere'), prefix=prefix), prefix)
+    refused(ConfigError, 'batch', lambda: train(config(folder, per_batch_size=49), prefix=prefix), prefix)
+    refused(ConfigError, 'embedding', lambda: train(config(folder, net_output='Z'), prefix=prefix), prefix)
+    refused(ConfigError, 'val_targets', lambda: train(config(folder, ckpt=1), prefix=prefix), prefix)
+
+
+def test_resuming_from_nothing_is_refused(folder, tmp_path):
+    prefix = tmp_path / 'model'
+    refused(
+        CheckpointError,
+        'no training state',
+        lambda: train(config(folder), prefix=prefix, resume=True),
+        prefix,
+    )
+
+
+def test_force_replaces_the_checkpoints(folder, tmp_path):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=9), prefix=prefix)
+    train(config(folder, max_steps=1), prefix=prefix, force=True)
+    assert list(files(prefix)) == [
+        'model-0001.params',
+        'model-0001.state',
+        'model-history.jsonl',
+        'model-symbol.json',
+    ]
+    assert len((tmp_path / 'model-history.jsonl').read_text().splitlines()) == 1
+
+
+def test_pretrained_weights_are_taken_and_those_of_another_network_refused(folder, trained, tmp_path):
+    prefix, result = trained
+    start = {'pretrained': str(prefix), 'pretrained_epoch': 4}
+    tuned = train(config(folder, max_steps=4, loss_m3=0.2, **start), prefix=tmp_path / 'model')
+    assert tuned.history[0]['loss'] < result.history[0]['loss']
+    for settings in ({'net_multiplier': 0.125}, {'net_act': 'relu'}, {'num_layers': 34}):
+        cfg = config(folder, **start, **settings)
+        other = tmp_path / 'other' / 'model'
+        refused(CheckpointError, 'does not fit', lambda cfg=cfg, to=other: train(cfg, prefix=to), other)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(folder, tmp_path):
+    with pytest.raises(FaceSymbolsError, match=r'the loss became nan at step \d+ with learning rate 1e\+30'):
+        train(config(folder, lr=1e30), prefix=tmp_path / 'model')
+    assert not list(tmp_path.glob('*.params'))
+
+
+@pytest.mark.parametrize(
+    ('ckpt', 'left'),
+    [
+        (0, []),
+        (1, ['model-0001.params']),
+        (2, ['model-0001.params', 'model-0002.params', 'model-0003.params', 'model-0004.params']),
+    ],
+)
+def test_what_is_saved_is_up_to_ckpt(folder, tmp_path, ckpt, left):
+    cfg = config(folder, ckpt=ckpt, lr=1e-9, per_batch_size=24, end_epoch=4, verbose=2, val_targets=('val',))
+    result = train(cfg, prefix=tmp_path / 'model')
+    names = [path.name for path in sorted(tmp_path.glob('*.params'))]
+    assert names == left or (ckpt == 1 and left[0] in names and len(names) < 4)
+    assert result.epoch == (int(names[-1][6:10]) if names else None)
+    assert [record['step'] for record in result.history if 'verification' in record] == [2, 4, 6, 8]
+
+
+def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr('recognition.train.select_context', lambda gpus: [mx.cpu(0), mx.cpu(1)])
+    result = train(config(folder, per_batch_size=3, max_steps=10), prefix=tmp_path / 'model')
+    losses = [record['loss'] for record in result.history]
+    assert losses[-1] < losses[0]
+    resumed = train(config(folder, per_batch_size=3, max_steps=12), prefix=tmp_path / 'model', resume=True)
+    assert resumed.steps == 12
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--net-act', 'relo'], "did you mean 'relu'"),
+        (['--network', 'r19'], "'r19' is not a network preset"),
+        (['--per-batch-size', 'many'], "per_batch_size='many'"),
+        (['--ckpt-every', '0'], '--ckpt-every 0 must be at least 1'),
+        (['--pretrained', 'nothing,3', '--num-classes', '0'], 'nothing-symbol.json does not exist'),
+    ],
+)
+def test_bad_options_are_named(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    small = ['--net-multiplier', '0.0625', '--image-shape', f'{SIDE},{SIDE},3', '--per-batch-size', '6']
+    with pytest.raises(FaceSymbolsError, match=re.escape(message)):
+        main(['--network', 'r18', '--dataset-path', str(folder), *small, *words])
+    assert list(tmp_path.iterdir()) == []

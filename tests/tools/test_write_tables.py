@@ -1,0 +1,38 @@
+import runpy
+from pathlib import Path
+
+import pytest
+
+from config import DataError, network
+from symbols import list_activations, list_heads
+
+ROOT = Path(__file__).parents[2]
+tool = runpy.run_path(str(ROOT / 'tools' / 'write_tables.py'))
+main = tool['main']
+
+
+def test_the_tables_of_the_readme_are_true():
+    main([str(ROOT / 'README.md'), '--check'])
+
+
+def test_every_network_head_and_activation_has_a_row():
+    rows = [line.split('|')[1].strip().strip('`') for line in tool['tables']().splitlines() if '|' in line]
+    assert set(rows) >= {*network, *list_heads(), *list_activations()}
+
+
+def test_a_wrong_number_is_found_and_put_right(tmp_path):
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    path = tmp_path / 'README.md'
+    path.write_text(text.replace('32,639,991', '7,474,048', 1), encoding='utf-8')
+    with pytest.raises(DataError, match='not up to date'):
+        main([str(path), '--check'])
+    main([str(path)])
+    assert path.read_text(encoding='utf-8') == text
+
+
+def test_a_readme_without_a_place_for_the_tables_is_left_alone(tmp_path):
+    path = tmp_path / 'README.md'
+    path.write_text('# no tables\n')
+    with pytest.raises(DataError, match='has no lines'):
+        main([str(path)])
+    assert path.read_text() == '# no tables\n'
