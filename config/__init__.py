@@ -16,7 +16,7 @@ from easydict import EasyDict
 
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra, nearest
 from config.presets import DATASETS, LOSSES, NETWORKS
-from config.schema import DEFAULT_KEYS, KEYS, check_name, check_together, check_value
+from config.schema import DEFAULT_KEYS, KEYS, check_name, check_together, check_value, parse_value
 
 __all__ = [
     'CheckpointError',
@@ -45,6 +45,10 @@ class Config(EasyDict):
 
     __setitem__ = __setattr__
 
+    def __ior__(self, other: Any) -> Config:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f'{name!r} is not a key of the config{nearest(name, KEYS)}')
 
@@ -72,6 +76,8 @@ def complete(settings: Mapping[str, Any]) -> Config:
 
     Raises ConfigError for a misspelt key, a bad value, or values that do not go together.
     """
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f'{settings!r} is no config; resolve({settings!r}) makes one of a preset')
     for name in settings:
         check_name(name)
     values = {name: settings.get(name, key.default) for name, key in KEYS.items()}
@@ -111,7 +117,7 @@ def generate_config(network_name: str, dataset_name: str, loss_name: str) -> Non
     resolved = resolve(network_name, dataset_name, loss_name)
     workers = os.environ.get('DMLC_NUM_WORKER')  # set by MXNet's launcher on each of several machines
     if workers is not None:
-        resolved.num_workers = int(workers)
+        resolved.num_workers = parse_value('num_workers', workers)
     config.clear()
     config.update({name: value for name, value in resolved.items() if name not in DEFAULT_KEYS})
     config.network = network_name

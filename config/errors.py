@@ -32,5 +32,7 @@ class MissingExtra(FaceSymbolsError, ImportError):
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known name closest to `name`, or '' when none is close."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    names = [str(k) for k in known]
+    close = [k for k in names if k.lower() == str(name).lower()]
+    close = close or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f'; did you mean {close[0]!r}?' if close else ''

@@ -25,7 +25,13 @@ class Family:
 FAMILIES = {
     'resnet': Family(
         alias='fresnet',
-        takes={'num_layers': (18, 34, 50, 100), 'net_unit': (3,), 'net_input': (1,), 'net_se': (False,)},
+        takes={
+            'num_layers': (18, 34, 50, 100),
+            'net_unit': (3,),
+            'net_input': (1,),
+            'net_se': (False,),
+            'fp16': (False,),
+        },
         presets={
             'r18': {'num_layers': 18},
             'r34': {'num_layers': 34},
@@ -36,7 +42,7 @@ FAMILIES = {
     ),
     'densenet': Family(
         alias='fdensenet',
-        takes={'num_layers': (121, 161, 169, 201)},
+        takes={'num_layers': (121, 161, 169, 201), 'net_se': (False,), 'fp16': (False,)},
         presets={
             'd121': {'num_layers': 121, 'per_batch_size': 64},
             'd161': {'num_layers': 161, 'per_batch_size': 64},
@@ -46,6 +52,7 @@ FAMILIES = {
     ),
     'xception': Family(
         alias='fxception',
+        takes={'num_layers': (None,), 'net_se': (False,), 'fp16': (False,)},
         presets={'xception': {'net_act': 'relu'}},
     ),
 }

@@ -67,7 +67,10 @@ def flag() -> Rule:
     """True or False; 0 and 1 are taken too, since InsightFace's own configs hold them."""
 
     def check(value: Any) -> bool:
-        if not isinstance(value, numbers.Integral) or value not in (0, 1):
+        # numpy's own bool is no Integral, and this file must not need numpy
+        if not isinstance(value, numbers.Integral) and type(value).__name__ not in ('bool_', 'bool'):
+            raise ValueError('True or False')
+        if value not in (0, 1):
             raise ValueError('True or False')
         return bool(value)
 

@@ -79,7 +79,7 @@ DATA = _group(
 LOSS = _group(
     'loss',
     loss=('', text(), 'name of the loss preset'),
-    loss_name=('softmax', choice(('softmax', 'margin_softmax')), 'kind of loss'),
+    loss_name=('softmax', choice(('softmax', 'margin_softmax', 'triplet', 'atriplet')), 'kind of loss'),
     loss_s=(64.0, real(0.001), 'scale of the cosines'),
     loss_m1=(1.0, real(1.0, 10.0), 'SphereFace margin: factor on the angle'),
     loss_m2=(0.0, real(0.0, 3.14159), 'ArcFace margin: added to the angle, in radians'),
@@ -182,11 +182,11 @@ def check_together(values: Mapping[str, Any]) -> None:
     name = values['net_name']
     for key, allowed in FAMILIES[FAMILY_NAMES[name]].takes.items():
         if values[key] not in allowed:
+            there = f'{key}={values[key]!r} does not go with net_name={name!r}'
+            if len(allowed) == 1:
+                raise ConfigError(f'{there}, where it has to be {allowed[0]!r}')
             known = ', '.join(str(a) for a in allowed)
-            hint = _closest(values[key], allowed) if len(allowed) > 1 else ''
-            raise ConfigError(
-                f'{key}={values[key]!r} does not go with net_name={name!r}, which takes {known}{hint}'
-            )
+            raise ConfigError(f'{there}, which takes {known}{_closest(values[key], allowed)}')
     if HEAD_NAMES[values['net_output']] == 'classifier' and not values['num_classes']:
         raise ConfigError(
             "num_classes=0 does not go with net_output='classifier'; say how many classes it has"

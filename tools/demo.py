@@ -12,11 +12,11 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from config import DataError, resolve
+from config import resolve
 from config.schema import parse_value
 from recognition import report
 from recognition.audit_text import print_audit
@@ -143,9 +143,6 @@ def _report(
 ) -> None:
     own = verified[cfg.network]
     settings = {key: cfg[key] for key in ('network', 'loss', *SETTINGS, 'seed')}
-    picture = folder / 'network.svg'
-    if not picture.exists():
-        raise DataError(f'{picture} could not be drawn: {HOW_TO_GET_AN_ENGINE}')
     report.write_report(
         folder,
         f'{cfg.network} on the ORL faces',
@@ -167,12 +164,18 @@ def _report(
             ),
             report.Section(
                 'Network',
-                [*report.audit_blocks(audited), report.picture(picture, 'The network, unit by unit')],
+                [*report.audit_blocks(audited), *_drawn(folder / 'network.svg')],
             ),
             report.Section('Photographs', [report.paragraph(CREDITS)]),
         ],
         f'{own.accuracy:.1%} of {own.pairs} pairs of people it has never seen are told apart rightly.',
     )
+
+
+def _drawn(picture: Path) -> List[report.Block]:
+    if not picture.exists():
+        return [report.paragraph(f'There is no picture of it: {HOW_TO_GET_AN_ENGINE}.')]
+    return [report.picture(picture, 'The network, unit by unit')]
 
 
 def _write_result(cfg: Any, folder: Path, verified: Dict[str, Verification], seconds: float) -> None:

@@ -1,6 +1,5 @@
 from math import prod
 
-import mxnet as mx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +9,8 @@ from config.errors import ConfigError
 from symbols import get_symbol
 from symbols.audit import Parameter, audit, audit_block
 from symbols.summary_check import check_summary
+
+import mxnet as mx
 
 sym = mx.sym
 IMAGE = {'data': (2, 3, 8, 8)}

@@ -1,11 +1,12 @@
 import ctypes
 
-import mxnet as mx
 import pytest
-from mxnet.base import _LIB, OpHandle, c_str, check_call, py_str
 
 from symbols.audit import audit
 from symbols.flops import FREE, RULES, count_macs, flag
+
+import mxnet as mx
+from mxnet.base import _LIB, OpHandle, c_str, check_call, py_str
 
 sym = mx.sym
 DATA = sym.var('data')

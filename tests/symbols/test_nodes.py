@@ -1,10 +1,11 @@
 import json
 
-import mxnet as mx
 import pytest
 
 from config.errors import CheckpointError
 from symbols.nodes import list_nodes, load_symbol
+
+import mxnet as mx
 
 SYMBOL = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=4, name='conv')
 

@@ -1,10 +1,11 @@
 import re
 
-import mxnet as mx
 import pytest
 
 from symbols.audit import audit
 from symbols.summary_check import check_summary
+
+import mxnet as mx
 
 sym = mx.sym
 DATA = sym.var('data')

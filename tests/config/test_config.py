@@ -1,0 +1,351 @@
+"""The central config and `resolve`: whole, strict, and without leftovers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+from easydict import EasyDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import config as config_module
+from config import (
+    ConfigError,
+    FaceSymbolsError,
+    complete,
+    config,
+    dataset,
+    default,
+    generate_config,
+    loss,
+    network,
+    resolve,
+)
+from config.schema import DEFAULT_KEYS, KEYS
+from symbols import get_symbol
+
+ROOT = Path(__file__).resolve().parents[2]
+TRIPLES = list(product(network, dataset, loss))
+
+
+@pytest.fixture(autouse=True)
+def central_config(monkeypatch):
+    """Give the central config back as it was."""
+    monkeypatch.delenv('DMLC_NUM_WORKER', raising=False)
+    before = dict(config), dict(default)
+    yield
+    for central, values in zip((config, default), before):
+        central.clear()
+        central.update(values)
+
+
+def central():
+    return {**default, **config}
+
+
+def test_after_import_the_central_config_holds_every_default():
+    program = (
+        'from config import config, default; from config.schema import KEYS; '
+        'print({**config, **default} == {name: key.default for name, key in KEYS.items()})'
+    )
+    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == 'True', done.stderr
+
+
+def test_a_whole_config_is_the_defaults_and_the_preset():
+    fresh = {name: key.default for name, key in KEYS.items()}
+    assert resolve('r18') == {**fresh, **network.r18, 'network': 'r18'}
+
+
+def neighbours(table):
+    """Return every ordered pair of names of a table."""
+    return list(product(table, repeat=2))
+
+
+@pytest.mark.parametrize('index', range(3), ids=['network', 'dataset', 'loss'])
+def test_of_two_presets_the_first_leaves_nothing(index):
+    table = (network, dataset, loss)[index]
+    for number, (first, second) in enumerate(neighbours(table)):
+        before, after = list(TRIPLES[number % len(TRIPLES)]), list(TRIPLES[-1 - number % len(TRIPLES)])
+        before[index], after[index] = first, second
+        generate_config(*before)
+        generate_config(*after)
+        assert central() == resolve(*after), (before, after)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(TRIPLES), min_size=1, max_size=4))
+def test_no_sequence_of_presets_and_edits_leaves_anything(sequence):
+    for triple in sequence:
+        generate_config(*triple)
+        config.emb_size = 64
+        config['net_output'] = 'GAP'
+        default.lr = 0.5
+        del config['bn_mom']
+    generate_config(*sequence[0])
+    assert central() == resolve(*sequence[0])
+    assert config.bn_mom == 0.9
+    assert config['emb_size'] == config.emb_size == resolve(*sequence[0]).emb_size
+
+
+def test_insightface_scripts_find_their_keys_where_they_look():
+    generate_config('d121', 'orl', 'arcface')
+    assert config.net_name == 'fdensenet'
+    assert config.num_layers == 121
+    assert (config.network, config.dataset, config.loss) == ('d121', 'orl', 'arcface')
+    assert (config.loss_name, config.loss_m2) == ('margin_softmax', 0.5)
+    assert default.per_batch_size == 64
+    assert set(default) == set(DEFAULT_KEYS)
+    assert config.num_workers == 1
+
+
+def test_the_number_of_machines_comes_from_mxnets_launcher(monkeypatch):
+    monkeypatch.setenv('DMLC_NUM_WORKER', '3')
+    generate_config('r18', 'orl', 'arcface')
+    assert config.num_workers == 3
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (('r101', 'orl', 'arcface'), "'r101' is not a network preset .*; did you mean 'r100'\\?"),
+        (('r18', 'olr', 'arcface'), "'olr' is not a dataset preset .*; did you mean 'orl'\\?"),
+        (('r18', 'orl', 'arcfaces'), "'arcfaces' is not a loss preset .*; did you mean 'arcface'\\?"),
+    ],
+)
+def test_an_unknown_preset_leaves_everything_as_it_was(names, message):
+    generate_config('d169', 'emore', 'cosface')
+    before = copy.deepcopy(central())
+    with pytest.raises(ConfigError, match=message):
+        generate_config(*names)
+    assert central() == before
+
+
+@pytest.mark.parametrize('name', network)
+def test_resolve_touches_no_global(name):
+    before = copy.deepcopy((config, default, network, dataset, loss))
+    cfg = resolve(name, 'emore', 'arcface', emb_size=64, val_targets=['lfw'])
+    cfg.num_classes = 5
+    cfg.image_shape = (96, 80, 3)
+    assert (config, default, network, dataset, loss) == before
+    again = resolve(name, 'emore')
+    assert (again.emb_size, again.num_classes, again.image_shape) == (512, 85742, (112, 112, 3))
+
+
+def test_overrides_come_last():
+    cfg = resolve('r100', 'emore', 'arcface', num_layers=18, num_classes=7, loss_s=30, net_output='gnap')
+    assert (cfg.num_layers, cfg.num_classes, cfg.loss_s, cfg.net_output) == (18, 7, 30.0, 'gnap')
+    assert cfg.network == 'r100'
+
+
+def test_a_network_without_a_preset():
+    assert resolve(net_name='densenet', num_layers=161) == resolve('d161', net_name='densenet') | {
+        'network': KEYS['network'].default,
+        'per_batch_size': KEYS['per_batch_size'].default,
+    }
+
+
+ASSIGNMENTS = {
+    'attribute': lambda cfg, name, value: setattr(cfg, name, value),
+    'item': lambda cfg, name, value: cfg.__setitem__(name, value),
+    'update': lambda cfg, name, value: cfg.update({name: value}),
+    'setdefault': lambda cfg, name, value: cfg.setdefault(name, value),
+    'resolve': lambda cfg, name, value: resolve('r18', **{name: value}),
+    'complete': lambda cfg, name, value: complete({**resolve('r18'), name: value}),
+    'symbol': lambda cfg, name, value: get_symbol({**resolve('r18'), name: value}),
+}
+
+
+@pytest.mark.parametrize('assign', ASSIGNMENTS.values(), ids=ASSIGNMENTS)
+@pytest.mark.parametrize(
+    ('name', 'near'), [('emb_sise', 'emb_size'), ('net_nam', 'net_name'), ('numlayers', 'num_layers')]
+)
+def test_a_misspelt_key_is_refused_wherever_it_is_set(assign, name, near):
+    cfg = resolve('r18')
+    with pytest.raises(ConfigError, match=f"'{name}' is not a key of the config; did you mean '{near}'\\?"):
+        assign(cfg, name, 1)
+    assert cfg == resolve('r18')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('net_act', 'prelo', "net_act='prelo' is not allowed: .*; did you mean 'prelu'\\?"),
+        ('net_output', 'gdc', "net_output='gdc' is not allowed: .*sepconv_fc_bn, gnap, .*"),
+        ('net_name', 'fresnett', "net_name='fresnett' is not allowed: .*; did you mean 'fresnet'\\?"),
+        ('emb_size', 0, 'emb_size=0 is not allowed: it must be a whole number from 1 to 65536'),
+        ('emb_size', '512', "emb_size='512' is not allowed: it must be a whole number"),
+        ('net_multiplier', -1, 'net_multiplier=-1 is not allowed: it must be a number from 0.01 to 8'),
+        (
+            'image_shape',
+            (112, 112),
+            'image_shape=\\(112, 112\\) is not allowed: it must be a list of 3 values',
+        ),
+        ('bn_mom', float('nan'), 'bn_mom=nan is not allowed: it must be a number from 0 to 1'),
+    ],
+)
+@pytest.mark.parametrize('assign', ['attribute', 'item', 'update', 'resolve', 'complete', 'symbol'])
+def test_a_bad_value_is_refused_wherever_it_is_set(assign, name, value, message):
+    cfg = resolve('r18')
+    with pytest.raises(ConfigError, match=message) as caught:
+        ASSIGNMENTS[assign](cfg, name, value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert cfg == resolve('r18')
+
+
+@pytest.mark.parametrize(
+    ('preset', 'overrides', 'message'),
+    [
+        ('r18', {'num_layers': 17}, "num_layers=17 does not go with net_name='fresnet'.*; the nearest is 18"),
+        ('d121', {'num_layers': 190}, "num_layers=190 .* net_name='fdensenet'.*; the nearest is 201"),
+        ('r18', {'net_name': 'densenet'}, "num_layers=18 does not go with net_name='densenet'.* 121"),
+        ('r18', {'num_layers': None}, 'num_layers=None does not go with'),
+        ('r18', {'net_output': 'classifier', 'num_classes': 0}, 'num_classes=0 does not go with'),
+    ],
+)
+def test_values_that_do_not_go_together(preset, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(preset, **overrides)
+    with pytest.raises(ConfigError, match=message):
+        get_symbol({**resolve(preset), **overrides})
+
+
+def test_a_key_that_is_not_there_is_an_attribute_error_with_the_nearest_name():
+    with pytest.raises(AttributeError, match="'emb_sz' is not a key of the config; did you mean 'emb_size'"):
+        _ = config.emb_sz
+    assert not hasattr(config, 'emb_sz')
+
+
+def test_errors_are_value_errors_too():
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(ConfigError, FaceSymbolsError)
+
+
+@pytest.mark.parametrize('copied', [copy.copy, copy.deepcopy, lambda cfg: pickle.loads(pickle.dumps(cfg))])
+def test_a_copy_is_equal_strict_and_apart(copied):
+    cfg = resolve('r18')
+    other = copied(cfg)
+    assert other == cfg
+    with pytest.raises(ConfigError):
+        other.emb_sise = 3
+    other.emb_size = 3
+    assert (other['emb_size'], cfg.emb_size) == (3, 512)
+
+
+def insightface_config():
+    """Return a config as InsightFace's scripts hold it after generate_config and the start of train.py."""
+    # fmt: off
+    return EasyDict(
+        bn_mom=0.9,
+        workspace=256,
+        emb_size=512,
+        ckpt_embedding=True,
+        net_se=0,
+        net_act='prelu',
+        net_unit=3,
+        net_input=1,
+        net_blocks=[1, 4, 6, 2],
+        net_output='E',
+        net_multiplier=1.0,
+        ce_loss=True,
+        fc7_lr_mult=1.0,
+        fc7_wd_mult=1.0,
+        fc7_no_bias=False,
+        max_steps=0,
+        data_rand_mirror=True,
+        data_cutoff=False,
+        data_color=0,
+        data_images_filter=0,
+        count_flops=True,
+        memonger=False,
+        is_shuffled_rec=False,
+        fp16=False,
+        fp16_scale=1.0,
+        net_name='fresnet',
+        num_layers=18,
+        densenet_dropout=0.0,
+        dataset='emore',
+        image_shape=[112, 112, 3],
+        dataset_path='../datasets/faces_emore',
+        num_classes=85742,
+        val_targets=['lfw', 'cfp_fp', 'agedb_30'],
+        loss='arcface',
+        loss_name='margin_softmax',
+        loss_s=64.0,
+        loss_m1=1.0,
+        loss_m2=0.5,
+        loss_m3=0.0,
+        images_per_identity=5,
+        triplet_alpha=0.3,
+        triplet_bag_size=7200,
+        triplet_max_ap=0.0,
+        network='r18',
+        pretrained='',
+        pretrained_epoch=1,
+        frequent=20,
+        verbose=2000,
+        kvstore='device',
+        end_epoch=10000,
+        lr=0.1,
+        wd=0.0005,
+        mom=0.9,
+        per_batch_size=128,
+        ckpt=3,
+        lr_steps='100000,160000,220000',
+        models_root='./models',
+        num_workers=1,
+        batch_size=128,
+    )
+    # fmt: on
+
+
+def test_insightfaces_own_config_builds_the_same_network():
+    theirs = insightface_config()
+    before = copy.deepcopy(theirs)
+    assert get_symbol(theirs).tojson() == get_symbol(resolve('r18')).tojson()
+    assert theirs == before
+
+
+def test_each_of_insightfaces_keys_has_its_value_in_the_whole_config():
+    theirs = insightface_config()
+    whole = complete(theirs)
+    assert whole.keys() == KEYS.keys()
+    for name, value in theirs.items():
+        assert whole[name] == (tuple(value) if isinstance(value, list) else value), name
+
+
+def test_get_symbol_reads_the_central_config_at_every_call():
+    generate_config('r18', 'orl', 'arcface')
+    config.emb_size = 32
+    small = get_symbol()
+    generate_config('r18', 'orl', 'arcface')
+    assert small.tojson() == get_symbol(resolve('r18', emb_size=32)).tojson()
+    assert get_symbol().tojson() == get_symbol(resolve('r18')).tojson()
+
+
+def test_rows_of_a_users_own(monkeypatch):
+    monkeypatch.setitem(network, 'tiny', {'net_name': 'fresnet', 'num_layers': 18, 'net_multiplier': 0.25})
+    monkeypatch.setitem(dataset, 'mine', EasyDict(dataset_path='/data/mine', num_classes=12))
+    generate_config('tiny', 'mine', 'softmax')
+    assert (config.net_multiplier, config.num_classes, config.dataset) == (0.25, 12, 'mine')
+    assert central() == resolve('tiny', 'mine', 'softmax')
+    generate_config('r34', 'orl', 'softmax')
+    assert central() == resolve('r34', 'orl', 'softmax')
+
+
+def test_a_users_row_is_checked_when_it_is_picked(monkeypatch):
+    monkeypatch.setitem(network, 'wrong', {'net_name': 'fresnet', 'num_layer': 18})
+    with pytest.raises(
+        ConfigError, match="'num_layer' is not a key of the config; did you mean 'num_layers'"
+    ):
+        resolve('wrong')
+
+
+def test_what_is_public():
+    assert all(hasattr(config_module, name) for name in config_module.__all__)

@@ -1,0 +1,87 @@
+"""The tables of presets agree with what is registered, and each of their rows makes a whole config."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+
+import symbols
+from config import dataset, loss, network, resolve
+from config.presets import ACTIVATIONS, DATASETS, FAMILIES, HEADS, LOSSES, NETWORKS
+from config.schema import FAMILY_NAMES, KEYS
+from symbols import list_activations, list_backbones, list_heads
+
+
+def test_what_the_tables_name_is_registered():
+    assert list_backbones() == list(FAMILIES)
+    assert list_heads() == list(HEADS)
+    assert list_activations() == list(ACTIVATIONS)
+
+
+def takes_depths(family):
+    """Whether a family has more than one depth, and so a table of them."""
+    return FAMILIES[family].takes.get('num_layers', (None,)) != (None,)
+
+
+@pytest.mark.parametrize('family', filter(takes_depths, FAMILIES))
+def test_depths_are_those_of_the_specs(family):
+    assert tuple(getattr(symbols, family).SPECS) == FAMILIES[family].takes['num_layers']
+
+
+def test_resnet_units_are_those_of_the_specs():
+    assert tuple(symbols.resnet.UNITS) == FAMILIES['resnet'].takes['net_unit']
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_families_take_keys_of_the_schema(family):
+    for key, allowed in FAMILIES[family].takes.items():
+        assert len(set(allowed)) == len(allowed) > 0
+        assert [KEYS[key].rule.check(value) for value in allowed] == list(allowed)
+
+
+@pytest.mark.parametrize('name', network)
+def test_each_network_preset_makes_a_whole_config(name):
+    cfg = resolve(name)
+    assert cfg.keys() == KEYS.keys()
+    assert {key: cfg[key] for key in NETWORKS[name]} == NETWORKS[name]
+    assert name in FAMILIES[FAMILY_NAMES[cfg.net_name]].presets
+
+
+@pytest.mark.parametrize('name', dataset)
+def test_each_dataset_preset_makes_a_whole_config(name):
+    cfg = resolve('r18', name)
+    assert {key: cfg[key] for key in DATASETS[name]} == DATASETS[name]
+    assert cfg.dataset == name
+
+
+@pytest.mark.parametrize('name', loss)
+def test_each_loss_preset_makes_a_whole_config(name):
+    cfg = resolve('r18', None, name)
+    assert {key: cfg[key] for key in LOSSES[name]} == LOSSES[name]
+    assert cfg.loss == name
+
+
+def test_no_preset_name_and_no_alias_stands_twice():
+    presets = list(chain.from_iterable(family.presets for family in FAMILIES.values()))
+    assert len(presets) == len(set(presets)) == len(NETWORKS)
+    aliases = [family.alias for family in FAMILIES.values()]
+    assert len({*aliases, *FAMILIES}) == 2 * len(FAMILIES)
+    letters = list(chain.from_iterable(HEADS.values()))
+    assert len({*letters, *HEADS}) == len(letters) + len(HEADS)
+
+
+# cos(m1 * theta + m2) - m3
+@pytest.mark.parametrize(
+    ('name', 'margins'),
+    [
+        ('nsoftmax', (64, 1, 0, 0)),
+        ('arcface', (64, 1, 0.5, 0)),
+        ('cosface', (64, 1, 0, 0.35)),
+        ('combined', (64, 1, 0.3, 0.2)),
+    ],
+)
+def test_margins_are_insightfaces(name, margins):
+    cfg = resolve('r18', None, name)
+    assert cfg.loss_name == 'margin_softmax'
+    assert (cfg.loss_s, cfg.loss_m1, cfg.loss_m2, cfg.loss_m3) == margins

@@ -1,0 +1,97 @@
+"""What tests share: mxnet without operator fusion, the same random numbers every time, networks that hold numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ['MXNET_SUBGRAPH_BACKEND'] = 'NONE'  # fusion moves the last bits; read when a symbol is bound
+
+from symbols import get_block
+
+REFERENCE = Path(__file__).parent / 'reference'
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    """Start every test from the same random state."""
+    import mxnet as mx
+
+    random.seed(0)
+    np.random.seed(0)
+    mx.random.seed(0)
+
+
+@pytest.fixture
+def make_images():
+    """Return a function: image_shape (H, W, C), count -> float32 RGB images (count, C, H, W) in 0..255."""
+    import mxnet as mx
+
+    def make(image_shape, count=2, seed=3):
+        height, width, channels = image_shape
+        size = (count, channels, height, width)
+        return mx.nd.array(np.random.RandomState(seed).uniform(0, 255, size).astype(np.float32))
+
+    return make
+
+
+@pytest.fixture
+def make_network(make_images):
+    """Return a function: config -> network with random parameters and batch norm statistics that fit them.
+
+    Slopes, gammas and betas are random as well, so that no wrong one goes unseen; gammas that are fixed too, since
+    they must be ignored. Give the config bn_mom=0, and the statistics are those of the images of `make_images`.
+    """
+    import mxnet as mx
+
+    def make(cfg):
+        net = get_block(cfg)
+        net.initialize()
+        rng = np.random.RandomState(1)
+        for name, parameter in net.collect_params().items():
+            if parameter.grad_req == 'null' and not name.endswith('gamma'):
+                continue
+            parameter.set_data(mx.nd.array(random_values(rng, name, parameter.shape)))
+        with mx.autograd.record():
+            embedding = net(make_images(cfg['image_shape']))
+        embedding.backward()  # mxnet moves the statistics here
+        mx.nd.waitall()
+        return net
+
+    return make
+
+
+def random_values(rng, name, shape):
+    """Return random values that keep the numbers of a network in range."""
+    if name.endswith('weight'):
+        return rng.randn(*shape) * np.sqrt(2 / max(1, np.prod(shape[1:])))
+    if name.endswith('gamma') or name.endswith('alpha'):
+        return rng.uniform(0.3, 1.2, shape)
+    return rng.randn(*shape) * 0.1
+
+
+@pytest.fixture(scope='session')
+def reference():
+    """Return the folder of reference numbers."""
+    return REFERENCE
+
+
+def load_rows(path):
+    """Return the rows of one of the JSON lists under tests/reference."""
+    return json.loads((REFERENCE / path).read_text('utf-8'))
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrise a test that takes `count_row` or `parity_row` with the rows of the reference."""
+    if 'count_row' in metafunc.fixturenames:
+        rows = load_rows('insightface/param_counts.json')
+        ids = ['-'.join(str(row[key]) for key in ('network', 'head', 'act', 'emb')) for row in rows]
+        metafunc.parametrize('count_row', rows, ids=ids)
+    if 'parity_row' in metafunc.fixturenames:
+        rows = load_rows('insightface/parity/index.json')
+        metafunc.parametrize('parity_row', rows, ids=['-'.join(map(str, row['combo'])) for row in rows])

@@ -1,0 +1,144 @@
+"""What is special to the ResNets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from config import resolve
+from config.presets import FAMILIES
+from symbols import get_block, get_symbol
+from symbols.resnet import SPECS
+
+import mxnet as mx
+
+FACE = (1, 3, 112, 112)
+DEPTHS = FAMILIES['resnet'].takes['num_layers']
+
+
+def internal_shapes(symbol, shape=FACE):
+    internals = symbol.get_internals()
+    _, shapes, _ = internals.infer_shape(data=shape)
+    return dict(zip(internals.list_outputs(), shapes))
+
+
+def small(**overrides):
+    return resolve('r18', **{'net_multiplier': 0.125, 'emb_size': 16, **overrides})
+
+
+@pytest.mark.parametrize('depth', DEPTHS)
+def test_units_per_stage(depth):
+    shapes = internal_shapes(get_symbol(resolve('r18', num_layers=depth)))
+    units = {name for name in shapes if name.endswith('_plus_output')}
+    expected = {
+        f'stage{stage}_unit{unit}_plus_output'
+        for stage, count in enumerate(SPECS[depth], start=1)
+        for unit in range(1, count + 1)
+    }
+    assert units == expected
+
+
+def test_shapes_of_the_stages():
+    shapes = internal_shapes(get_symbol(resolve('r18', net_output='bn_dropout')))
+    assert shapes['relu0_output'] == (1, 64, 112, 112)
+    assert [shapes[f'stage{stage}_unit2_plus_output'] for stage in (1, 2, 3, 4)] == [
+        (1, 64, 56, 56),
+        (1, 128, 28, 28),
+        (1, 256, 14, 14),
+        (1, 512, 7, 7),
+    ]
+    assert shapes['dropout0_output'] == (1, 512, 7, 7)
+
+
+def test_names_of_the_parameters():
+    arguments = get_symbol(small()).list_arguments()
+    norm = ['gamma', 'beta']
+    unit = [
+        *(f'bn1_{p}' for p in norm),
+        'conv1_weight',
+        *(f'bn2_{p}' for p in norm),
+        'relu1_gamma',
+        'conv2_weight',
+        *(f'bn3_{p}' for p in norm),
+    ]
+    assert arguments[:5] == ['data', 'conv0_weight', 'bn0_gamma', 'bn0_beta', 'relu0_gamma']
+    second = [name for name in arguments if name.startswith('stage3_unit2_')]
+    assert second == [f'stage3_unit2_{name}' for name in unit]
+    first = [name for name in arguments if name.startswith('stage3_unit1_')]
+    assert set(first) == {f'stage3_unit1_{name}' for name in [*unit, 'conv1sc_weight', 'sc_gamma', 'sc_beta']}
+    assert arguments[-6:] == [
+        'bn1_gamma',
+        'bn1_beta',
+        'pre_fc1_weight',
+        'pre_fc1_bias',
+        'fc1_gamma',
+        'fc1_beta',
+    ]
+
+
+def test_the_second_convolution_has_the_stride():
+    attributes = get_symbol(small()).attr_dict()
+    strides = {name: attributes[f'stage2_unit1_{name}']['stride'] for name in ('conv1', 'conv2', 'conv1sc')}
+    assert strides == {'conv1': '(1, 1)', 'conv2': '(2, 2)', 'conv1sc': '(2, 2)'}
+
+
+def test_settings_of_the_batch_norms():
+    attributes = get_symbol(small(bn_mom=0.7)).attr_dict()
+    norms = {name: a for name, a in attributes.items() if 'eps' in a}
+    assert len(norms) == 31
+    assert {float(a['eps']) for a in norms.values()} == {2e-5}
+    assert {float(a['momentum']) for a in norms.values()} == {0.7}
+    assert {name for name, a in norms.items() if a['fix_gamma'] == 'True'} == {'fc1'}
+
+
+def test_weight_decay_spares_biases_and_betas():
+    """As InsightFace, whose optimiser decays what ends in weight or gamma."""
+    symbol = get_symbol(small())
+    attributes = symbol.attr_dict()
+    for name in symbol.list_arguments():
+        if name != 'data':
+            decayed = name.endswith(('_weight', '_gamma'))
+            assert float(attributes[name]['__wd_mult__']) == decayed, name
+
+
+def test_the_optimiser_of_a_module_reads_it():
+    symbol = get_symbol(small())
+    names = dict(enumerate(symbol.list_arguments()))
+    optimiser = mx.optimizer.SGD(sym=symbol, param_idx2name=names, wd=1.0)
+    decay = {names[index]: optimiser._get_wd(index) for index in names}
+    assert (decay['conv0_weight'], decay['bn0_gamma'], decay['relu0_gamma']) == (1, 1, 1)
+    assert (decay['bn0_beta'], decay['pre_fc1_bias'], decay['fc1_beta']) == (0, 0, 0)
+
+
+def test_pixels_are_normalised_inside():
+    cfg = small(net_output='gap_fc_bn')
+    symbol = get_symbol(cfg)
+    scaled = symbol.get_internals()['data_scaled_output']
+    values = mx.nd.array([0.0, 127.5, 255.0]).reshape((1, 3, 1, 1))
+    (y,) = scaled.eval(data=values)
+    np.testing.assert_allclose(y.asnumpy().ravel(), [-0.99609375, 0, 0.99609375])
+
+
+def test_a_unit_adds_its_branch_to_its_input(make_network, make_images):
+    """With all the last batch norms of the branches at 0 the second unit of a stage passes its input on."""
+    cfg = small(net_output='fc', net_act='relu', bn_mom=0)
+    net = make_network(cfg)
+    for name, parameter in net.collect_params('stage[1-4]_unit2_bn3_(gamma|beta)').items():
+        parameter.set_data(mx.nd.zeros(parameter.shape))
+        assert 'unit2' in name
+    internals = get_symbol(cfg).get_internals()
+    outputs = [internals[f'stage3_unit{unit}_plus_output'] for unit in (1, 2)]
+    values = {name: parameter.data() for name, parameter in net.collect_params().items()}
+    values['data'] = make_images(cfg.image_shape, count=1)
+    group = mx.sym.Group(outputs)
+    arguments = {name: values[name] for name in group.list_arguments()}
+    states = {name: values[name] for name in group.list_auxiliary_states()}
+    first, second = group.bind(mx.cpu(), arguments, aux_states=states, grad_req='null').forward()
+    np.testing.assert_array_equal(first.asnumpy(), second.asnumpy())
+
+
+def test_the_multiplier_scales_every_width():
+    shapes = {name: p.shape for name, p in get_block(small()).collect_params().items()}
+    assert shapes['conv0_weight'] == (8, 3, 3, 3)
+    assert [shapes[f'stage{stage}_unit1_conv2_weight'][0] for stage in (1, 2, 3, 4)] == [8, 16, 32, 64]
+    assert shapes['pre_fc1_weight'] == (16, 64 * 7 * 7)

@@ -1,0 +1,89 @@
+"""What is special to Xception."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+
+import pytest
+
+from config import resolve
+from symbols import get_symbol
+
+FACE = (1, 3, 112, 112)
+
+
+def internal_shapes(symbol):
+    internals = symbol.get_internals()
+    _, shapes, _ = internals.infer_shape(data=FACE)
+    return dict(zip(internals.list_outputs(), shapes))
+
+
+@pytest.fixture(scope='module')
+def symbol():
+    return get_symbol(resolve('xception', net_output='bn_dropout'))
+
+
+def test_shapes_of_the_blocks(symbol):
+    shapes = internal_shapes(symbol)
+    blocks = [shapes[f'block{index}_plus_output'][1:] for index in range(2, 14)]
+    assert shapes['block1_conv2_act_output'] == (1, 64, 112, 112)
+    assert blocks == [
+        (128, 56, 56),
+        (256, 28, 28),
+        *[(728, 14, 14)] * 9,
+        (1024, 7, 7),
+    ]
+    assert shapes['block14_sepconv2_act_output'] == (1, 2048, 7, 7)
+    assert shapes['dropout0_output'] == (1, 2048, 7, 7)
+
+
+def test_parameters_equal_the_articles_xception_with_its_classifier():
+    """22,910,480 is the count of Keras's Xception with 1000 classes, moving statistics included."""
+    symbol = get_symbol(resolve('xception', net_output='classifier', num_classes=1000))
+    arguments, _, states = symbol.infer_shape(data=FACE)
+    named = dict(zip(symbol.list_arguments(), arguments))
+    del named['data']
+    assert sum(map(prod, named.values())) + sum(map(prod, states)) == 22910480
+
+
+def test_36_convolutions_as_the_paper_counts_them(symbol):
+    nodes = json.loads(symbol.tojson())['nodes']
+    convolutions = [node for node in nodes if node['op'] == 'Convolution']
+    depthwise = [node for node in convolutions if node['attrs']['num_group'] != '1']
+    shortcuts = [node for node in convolutions if node['name'].endswith('_shortcut_conv')]
+    assert len(depthwise) == 34
+    assert len(shortcuts) == 4
+    assert len(convolutions) - len(depthwise) - len(shortcuts) == 36
+
+
+def test_every_convolution_has_a_batch_norm_and_no_bias(symbol):
+    attributes = symbol.attr_dict()
+    assert not [name for name in symbol.list_arguments() if name.endswith('_bias')]
+    norms = {name: a for name, a in attributes.items() if 'eps' in a and name != 'bn1'}
+    assert len(norms) == 40
+    assert {float(a['eps']) for a in norms.values()} == {1e-3}
+    assert {a['fix_gamma'] for a in norms.values()} == {'False'}
+
+
+def test_blocks_activate_first_but_for_the_first_one(symbol):
+    names = [node['name'] for node in json.loads(symbol.tojson())['nodes']]
+    first = [index for index in range(2, 14) if f'block{index}_sepconv1_act' in names]
+    assert first == list(range(3, 14))
+    assert 'block2_sepconv2_act' in names
+
+
+def test_an_activation_of_the_users_choice_is_everywhere():
+    symbol = get_symbol(resolve('xception', net_act='elu', net_output='gap_fc_bn'))
+    nodes = json.loads(symbol.tojson())['nodes']
+    activations = [node for node in nodes if node['op'] in ('Activation', 'LeakyReLU')]
+    assert {(node['op'], node['attrs']['act_type']) for node in activations} == {('LeakyReLU', 'elu')}
+    assert len(activations) == 2 + 1 + 2 * 2 + 8 * 3 + 2 + 2 + 1
+
+
+def test_weight_decay_spares_betas():
+    symbol = get_symbol(resolve('xception'))
+    attributes = symbol.attr_dict()
+    for name in symbol.list_arguments():
+        if name != 'data':
+            assert float(attributes[name]['__wd_mult__']) == name.endswith(('_weight', '_gamma')), name
