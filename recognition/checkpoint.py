@@ -9,22 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple
 
 from config.errors import CheckpointError
+from recognition.files import PathLike, replacing
+from symbols.nodes import load_symbol
 
 import mxnet as mx
 from mxnet import gluon
 
 EMBEDDING = 'fc1_output'
-CLASSIFIER = (
-    'fc7_'  # InsightFace leaves the classification layer's weights in the params of the embedding network
-)
+CLASSIFIER = 'fc7_'  # InsightFace leaves the classifier's weights in the params of the embedding network
 NAMED = 3  # how many parameters an error names
 
-PathLike = Union[str, 'os.PathLike[str]']
 Arrays = Dict[str, Any]
 
 
@@ -48,62 +46,15 @@ def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
     return sorted(int(match.group(1)) for match in found if match)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder, and put it in the place of `path` once it is on the disk."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, 'rb') as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except (OSError, mx.MXNetError) as error:
-        reason = getattr(error, 'strerror', None) or first_line(error)
-        raise CheckpointError(f'{path} could not be written: {reason}') from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
 def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arrays, auxs: Arrays) -> None:
     """Write `prefix-symbol.json` and `prefix-%04d.params` as `mx.model.save_checkpoint` would."""
     mx.nd.waitall()  # batch norm's moving statistics are written behind backward's back
     arrays = {f'arg:{name}': value.as_in_context(mx.cpu()) for name, value in args.items()}
     arrays.update({f'aux:{name}': value.as_in_context(mx.cpu()) for name, value in auxs.items()})
-    with replacing(symbol_path(prefix)) as temporary:
+    with replacing(symbol_path(prefix), CheckpointError) as temporary:
         symbol.save(str(temporary))
-    with replacing(params_path(prefix, epoch)) as temporary:
+    with replacing(params_path(prefix, epoch), CheckpointError) as temporary:
         mx.nd.save(str(temporary), arrays)
-
-
-def load_symbol(prefix: PathLike) -> mx.sym.Symbol:
-    """Read `prefix-symbol.json` as it was written; CheckpointError when it is missing or damaged."""
-    path = symbol_path(prefix)
-    try:
-        text = path.read_text(encoding='utf-8')
-    except FileNotFoundError:
-        raise CheckpointError(f'{path} does not exist; give the prefix of a checkpoint') from None
-    except OSError as error:
-        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f'{path} is damaged or not a symbol: it is no UTF-8 text') from error
-    try:
-        _check_graph(json.loads(text))
-        return mx.sym.load_json(text)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, mx.MXNetError) as error:
-        raise CheckpointError(f'{path} is damaged or not a symbol: {first_line(error)}') from error
-
-
-def _check_graph(graph: Dict[str, Any]) -> None:
-    """Raise ValueError where MXNet would follow an index out of the graph and take the process with it."""
-    for index, node in enumerate(graph['nodes']):
-        if any(not 0 <= entry[0] < index for entry in node['inputs']):
-            raise ValueError(f'node {node["name"]} reads from a node that does not come before it')
-    if not graph['heads'] or any(not 0 <= entry[0] < len(graph['nodes']) for entry in graph['heads']):
-        raise ValueError('its outputs are not among its nodes')
-    if any(not 0 <= index < len(graph['nodes']) for index in graph['arg_nodes']):
-        raise ValueError('its inputs are not among its nodes')
 
 
 def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
@@ -234,7 +185,7 @@ def set_parameters(block: gluon.Block, arrays: Arrays, ctx: Any = None) -> None:
 
 def load_embedding(prefix: PathLike, epoch: int) -> Tuple[mx.sym.Symbol, Arrays, Arrays]:
     """Read a checkpoint as (symbol up to `fc1_output`, arguments, auxiliary states), unchecked against each other."""
-    whole = load_symbol(prefix)
+    whole = load_symbol(symbol_path(prefix))
     args, auxs = load_params(prefix, epoch)
     symbol = embedding_of(whole, symbol_path(prefix))
     top = set(whole.list_inputs()) - set(symbol.list_inputs())

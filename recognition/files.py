@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Union
+from typing import Iterator, Type, Union
 
-from config.errors import DataError
+from config.errors import DataError, FaceSymbolsError
 
 PathLike = Union[str, 'os.PathLike[str]']
 
 
-def write_whole(path: PathLike, content: bytes) -> Path:
-    """Write a file, and its folder, so that a crash leaves the old file or the new one and nothing between.
+@contextmanager
+def replacing(path: PathLike, raises: Type[FaceSymbolsError] = DataError) -> Iterator[Path]:
+    """Give a temporary path in the same folder, and put it in the place of `path` once it is on the disk.
 
-    Raises DataError when the file cannot be written.
+    A crash leaves the old file or the new one and nothing between. A file that cannot be written is an error of
+    the class `raises`.
     """
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        yield temporary
+        with open(temporary, 'rb') as written:
+            os.fsync(written.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f'{path} cannot be written: {error.strerror}') from error
+    except (OSError, RuntimeError) as error:  # mxnet's writers raise a RuntimeError
+        reason = getattr(error, 'strerror', None) or str(error).strip().partition('\n')[0]
+        raise raises(f'{path} cannot be written: {reason}') from error
     finally:
         with suppress(OSError):  # gone already, or never there
             temporary.unlink()
-    return path
+
+
+def write_whole(path: PathLike, content: bytes) -> Path:
+    """Write a file, and its folder, as `replacing` does; DataError when it cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)

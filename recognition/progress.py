@@ -11,7 +11,8 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from recognition.checkpoint import replacing
+from config.errors import CheckpointError
+from recognition.files import replacing
 from recognition.metrics import Throughput, TrainingMetrics
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class History:
         self.records: List[Record] = _read(path, steps) if path and steps else []
         self._file = None
         if path:
-            with replacing(path) as temporary:
+            with replacing(path, CheckpointError) as temporary:
                 temporary.write_text(''.join(json.dumps(record) + '\n' for record in self.records))
             self._file = open(path, 'a')  # noqa: SIM115 (closed by close)
 

@@ -16,7 +16,8 @@ from typing import Any, Dict, Optional, Tuple
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.checkpoint import PathLike, epochs_of, first_line, replacing
+from recognition.checkpoint import epochs_of, first_line
+from recognition.files import PathLike, replacing
 
 STATE_VERSION = 1
 
@@ -44,7 +45,7 @@ def save_state(prefix: PathLike, epoch: int, state: TrainingState) -> None:
     """Write `prefix-%04d.state` atomically."""
     header = {'version': STATE_VERSION, 'progress': state.progress, 'config': state.config}
     text = np.frombuffer(json.dumps(header).encode('utf-8'), dtype=np.uint8)
-    with replacing(state_path(prefix, epoch)) as temporary, open(temporary, 'wb') as out:
+    with replacing(state_path(prefix, epoch), CheckpointError) as temporary, open(temporary, 'wb') as out:
         np.savez(out, header=text, **state.arrays)
 
 

@@ -19,9 +19,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from config import complete, default
 from config.errors import ConfigError
 from recognition.augment import Augmentation
-from recognition.checkpoint import PathLike, params_path
+from recognition.checkpoint import params_path
 from recognition.cli import INTERRUPTED, run
 from recognition.data import FaceDataset, FaceLoader
+from recognition.files import PathLike
 from recognition.interrupt import StopRequest, stop_requests
 from recognition.loop import Loop, PairSets
 from recognition.margin import check_labels

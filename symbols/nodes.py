@@ -146,9 +146,13 @@ def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
     """
     try:
         text = Path(path).read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise CheckpointError(f'{path} does not exist') from None
+    except OSError as error:
+        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
+    except UnicodeDecodeError as error:
         raise CheckpointError(
-            f'{path} could not be read: {getattr(error, "strerror", None) or error}'
+            f'{path} is damaged or not the symbol of a network: it is no UTF-8 text'
         ) from error
     try:
         _check_order(json.loads(text))
@@ -161,11 +165,17 @@ def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
 
 
 def _check_order(graph: Dict[str, Any]) -> None:
+    """Raise ValueError where MXNet would follow an index out of the graph, and crash the process."""
+    count = len(graph['nodes'])
     for index, node in enumerate(graph['nodes']):
         if any(not 0 <= entry[0] < index for entry in node['inputs']):
             raise ValueError(f'{node["name"]!r} reads from a node that does not come before it')
     if not graph['heads']:
         raise ValueError('it has no output')
+    if any(not 0 <= entry[0] < count for entry in graph['heads']):
+        raise ValueError('its outputs are not among its nodes')
+    if any(not 0 <= index < count for index in graph['arg_nodes']):
+        raise ValueError('its inputs are not among its nodes')
 
 
 def _check_entries(graph: Dict[str, Any]) -> None:

@@ -14,13 +14,13 @@ from recognition.checkpoint import (
     epochs_of,
     load_network,
     load_params,
-    load_symbol,
     params_path,
-    replacing,
     save_network,
     symbol_path,
 )
+from recognition.files import replacing
 from recognition.state import TrainingState, load_state, newest_state, save_state, state_path
+from symbols.nodes import load_symbol
 
 import mxnet as mx
 from mxnet import gluon
@@ -138,7 +138,7 @@ def test_a_file_cut_short_is_named(saved, keep):
 )
 def test_a_symbol_that_is_none_is_named(saved, graph):
     symbol_path(saved[0]).write_bytes(graph)
-    refused(saved[0], 'model-symbol.json is damaged or not a symbol')
+    refused(saved[0], 'model-symbol.json is damaged or not the symbol')
 
 
 def test_files_of_nameless_and_oddly_named_arrays_are_refused(saved):
@@ -158,7 +158,7 @@ def test_parameters_of_another_network_are_refused(saved):
 
 
 def test_another_activation_is_refused(saved):
-    check_same_activations(load_symbol(saved[0]), network(), source='a', target='b')
+    check_same_activations(load_symbol(symbol_path(saved[0])), network(), source='a', target='b')
     with pytest.raises(CheckpointError, match='a does not fit b: relu0 is relu instead of tanh'):
         check_same_activations(saved[1], network(activation='tanh'), source='a', target='b')
 
@@ -180,7 +180,7 @@ def test_a_failed_write_leaves_the_old_file(saved):
     before = {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)}
 
     def interrupted():
-        with replacing(params_path(prefix, 3)) as temporary:
+        with replacing(params_path(prefix, 3), CheckpointError) as temporary:
             temporary.write_bytes(b'half')
             raise KeyboardInterrupt
 
@@ -191,7 +191,7 @@ def test_a_failed_write_leaves_the_old_file(saved):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(CheckpointError, match='could not be written'):
+    with pytest.raises(CheckpointError, match='cannot be written'):
         save_network(tmp_path / 'file' / 'model', 1, network(), *parameters(network()))
 
 

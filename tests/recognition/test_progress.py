@@ -45,7 +45,7 @@ def test_a_history_may_stay_in_memory():
 
 def test_a_history_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(CheckpointError, match=r'history\.jsonl could not be written'):
+    with pytest.raises(CheckpointError, match=r'history\.jsonl cannot be written'):
         History(tmp_path / 'file' / 'history.jsonl')
 
 
