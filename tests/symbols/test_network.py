@@ -15,6 +15,7 @@ import pytest
 from config import ConfigError, network, resolve
 from config.presets import FAMILIES, HEADS
 from symbols import get_block, get_symbol, list_activations, list_backbones, list_heads
+from symbols.audit import audit
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock, SymbolBlock
@@ -83,12 +84,15 @@ def presets_and_heads():
         yield pytest.param(preset, head, marks=[] if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(('preset', 'head'), presets_and_heads())
+@pytest.mark.parametrize(('preset', 'head'), list(presets_and_heads()))
 def test_every_preset_with_every_head(preset, head):
     cfg = resolve(preset, net_output=head, net_act='relu', num_classes=9)
     symbol = get_symbol(cfg)
     assert_output(symbol, cfg)
     total = count_parameters(symbol, data_shape(cfg))
+    audited = audit(symbol, {'data': data_shape(cfg)}).total
+    _, _, states = symbol.infer_shape(data=data_shape(cfg))
+    assert (audited.parameters, audited.auxiliary) == (total, sum(map(prod, states)))
     # print_summary is right for our networks, but for PReLU's slopes
     assert summary_total(symbol, data_shape(cfg)) == total
     source = mx.viz.plot_network(symbol, shape={'data': data_shape(cfg)}).source
@@ -121,7 +125,7 @@ def families_and_heads(quick):
         yield pytest.param(family, head, marks=[] if fast else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(('family', 'head'), families_and_heads(['gnap', 'sepconv_fc_bn']))
+@pytest.mark.parametrize(('family', 'head'), list(families_and_heads(['gnap', 'sepconv_fc_bn'])))
 def test_names_do_not_depend_on_what_was_built_before(family, head, monkeypatch):
     cfg = small(family, net_output=head, densenet_dropout=0.1)
     first = get_symbol(cfg).tojson()
@@ -178,7 +182,7 @@ def assert_equal_outputs(outputs):
 
 
 @pytest.mark.parametrize(
-    ('family', 'head'), families_and_heads(['bn_dropout_fc_bn', 'gnap', 'sepconv_fc_bn'])
+    ('family', 'head'), list(families_and_heads(['bn_dropout_fc_bn', 'gnap', 'sepconv_fc_bn']))
 )
 def test_one_set_of_numbers_for_every_head(family, head, make_network, make_images, tmp_path):
     cfg = small(family, net_output=head)
