@@ -12,11 +12,11 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from config import resolve
+from config import ConfigError, resolve
 from config.schema import parse_value
 from recognition import report
 from recognition.audit_text import print_audit
@@ -54,6 +54,17 @@ SETTINGS: Dict[str, Any] = {
     'verbose': 0,
 }
 SET = 'orl'
+KEPT = (
+    'network',
+    'loss',
+    'seed',
+    'dataset',
+    'dataset_path',
+    'num_classes',
+    'val_targets',
+    'image_shape',
+    'ckpt',
+)
 MEANING = (
     'Ten people are few, and all were photographed in one laboratory: the figure shows that the parts work '
     'together, not how well such a network does elsewhere.'
@@ -66,7 +77,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     begin = time.monotonic()
     folder = Path(args.output)
-    chosen = dict(_setting(text) for text in args.set)
+    chosen = dict(map(_setting, args.set))
     settings = {**SETTINGS, 'seed': args.seed, **chosen, 'dataset_path': str(folder / 'data')}
     cfg = resolve(args.network, SET, args.loss, **settings)
 
@@ -107,8 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _setting(text: str) -> Any:
-    key, _, value = text.partition('=')
+def _setting(text: str) -> Tuple[str, Any]:
+    key, equals, value = text.partition('=')
+    if not equals:
+        raise ConfigError(f'--set {text!r} needs the form KEY=VALUE, end_epoch=5 say')
+    if key in KEPT:
+        raise ConfigError(f'--set {text!r}: the demo sets {key} itself (--help lists what it takes)')
     return key, parse_value(key, value)
 
 

@@ -1,14 +1,18 @@
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from recognition.cli import run
+
 import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
+main = runpy.run_path(str(ROOT / 'tools' / 'demo.py'))['main']
 SMALL = ('end_epoch=2', 'warmup_steps=2', 'net_multiplier=0.05', 'emb_size=16', 'net_output=GAP')
 FILES = ('audit.txt', 'network.svg', 'training.png', 'roc.png', 'report.html', 'model-symbol.json')
 
@@ -55,9 +59,21 @@ def test_the_demo_leaves_everything_it_promises_and_can_be_repeated(tmp_path):
     assert set(aux) == set(symbol.list_auxiliary_states())
 
 
-def test_a_mistake_is_one_sentence_and_writes_nothing(tmp_path):
-    done = demo(tmp_path / 'demo', '--network', 'r19')
-    assert done.returncode == 1
-    assert done.stderr.count('\n') == 1
-    assert "did you mean 'r18'?" in done.stderr
-    assert not (tmp_path / 'demo').exists()
+@pytest.mark.parametrize(
+    ('argv', 'sentence'),
+    [
+        (('--network', 'r19'), "did you mean 'r18'?"),
+        (('--set', 'val_targets='), 'the demo sets val_targets itself'),
+        (('--set', 'end_epoch'), 'needs the form KEY=VALUE'),
+        (('--set', 'end_epochs=3'), "did you mean 'end_epoch'?"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(tmp_path, capsys, argv, sentence):
+    output = tmp_path / 'demo'
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: main(['--output', str(output), *argv]))
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1
+    assert sentence in said
+    assert not output.exists()
