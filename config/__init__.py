@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NoReturn, Optional
 
 from easydict import EasyDict
 
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra, nearest
-from config.presets import DATASETS, LOSSES, NETWORKS
+from config.presets import DATASETS, LOSSES, NETWORKS, NOT_BUILT
 from config.schema import DEFAULT_KEYS, KEYS, check_name, check_together, check_value, parse_value
 
 __all__ = [
@@ -37,9 +37,12 @@ __all__ = [
 
 
 class Config(EasyDict):
-    """An EasyDict that holds keys of the schema alone: a misspelt key or a bad value raises ConfigError at once."""
+    """An EasyDict of keys of the schema: a misspelt key, a bad value or taking a key out raises ConfigError at once.
 
-    # EasyDict copies every public class attribute into the dict, so this class has dunder methods only.
+    `clear` alone empties it, for the moment before it is filled again.
+    """
+
+    # EasyDict copies every public class attribute but its own methods' names into the dict.
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, check_value(name, value))
 
@@ -48,6 +51,20 @@ class Config(EasyDict):
     def __ior__(self, other: Any) -> Config:  # type: ignore[override,misc]
         self.update(other)
         return self
+
+    def __delattr__(self, name: str) -> NoReturn:
+        check_name(name)
+        raise ConfigError(
+            f'{name!r} cannot be taken out of the config; set it, to {KEYS[name].default!r} say'
+        )
+
+    __delitem__ = __delattr__
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Refuse to take out a key; of one that is not there, return the default as a dict does."""
+        if name not in self and default:
+            return default[0]
+        self.__delattr__(name)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f'{name!r} is not a key of the config{nearest(name, KEYS)}')
@@ -64,11 +81,15 @@ config = Config({name: key.default for name, key in KEYS.items() if name not in 
 def _preset(table: Mapping[str, Mapping[str, Any]], kind: str, name: Optional[str]) -> Mapping[str, Any]:
     if name is None:
         return {}
-    if name not in table:
-        raise ConfigError(
-            f'{name!r} is not a {kind} preset (known: {", ".join(sorted(table))}){nearest(name, table)}'
-        )
-    return table[name]
+    if not isinstance(name, str) or name not in table:
+        known = f'(known: {", ".join(sorted(table))})'
+        if name in NOT_BUILT.get(kind, ()):
+            raise ConfigError(f"the {kind} preset {name!r} is InsightFace's, and not built here {known}")
+        raise ConfigError(f'{name!r} is not a {kind} preset {known}{nearest(name, table)}')
+    row = table[name]
+    if not isinstance(row, Mapping):
+        raise ConfigError(f'the {kind} preset {name!r} is {row!r} where a dict of config keys is wanted')
+    return row
 
 
 def complete(settings: Mapping[str, Any]) -> Config:
@@ -77,7 +98,7 @@ def complete(settings: Mapping[str, Any]) -> Config:
     Raises ConfigError for a misspelt key, a bad value, or values that do not go together.
     """
     if not isinstance(settings, Mapping):
-        raise ConfigError(f'{settings!r} is no config; resolve({settings!r}) makes one of a preset')
+        raise ConfigError(f"{settings!r} is no config; one is made by resolve('r18'), of a preset's name")
     for name in settings:
         check_name(name)
     values = {name: settings.get(name, key.default) for name, key in KEYS.items()}
@@ -114,6 +135,8 @@ def generate_config(network_name: str, dataset_name: str, loss_name: str) -> Non
     Nothing set before stays, by an earlier call or by hand. Raises ConfigError for an unknown preset, and then
     leaves both as they were.
     """
+    if None in (network_name, dataset_name, loss_name):
+        raise ConfigError('generate_config needs three presets: of a network, a data set and a loss')
     resolved = resolve(network_name, dataset_name, loss_name)
     workers = os.environ.get('DMLC_NUM_WORKER')  # set by MXNet's launcher on each of several machines
     if workers is not None:

@@ -57,6 +57,23 @@ FAMILIES = {
     ),
 }
 
+# InsightFace's names that have no row in these tables, by key; a name that gets its row leaves this one.
+NOT_BUILT = {
+    'net_name': (
+        'fdpn',
+        'finception_resnet_v2',
+        'fmnasnet',
+        'fmobilefacenet',
+        'fmobilenet',
+        'fmobilenetv2',
+        'fnasnet',
+        'spherenet',
+        'vargfacenet',
+    ),
+    'network': ('m05', 'm1', 'mnas', 'mnas025', 'mnas05', 'r50v1', 'vargfacenet', 'y1', 'y2'),
+    'loss': ('atriplet', 'triplet'),
+}
+
 # Long name -> InsightFace's letters. The heads themselves stand in symbols/heads.py.
 HEADS = {
     'bn_dropout_fc_bn': ('E',),

@@ -120,6 +120,29 @@ def sequence(item: Rule, length: Optional[int] = None) -> Rule:
     return Rule('list', allowed, check, parse)
 
 
+def rising() -> Rule:
+    """Whole numbers, each above the one before it, as the text 'a,b,c'; a list of them is taken too."""
+    allowed = "whole numbers of at least 1, each above the one before it, as '1000,2000'"
+    number = integer(1)
+
+    def check(value: Any) -> str:
+        parts = value
+        if isinstance(value, str):
+            parts = [part.strip() for part in value.split(',')] if value.strip() else []
+            parts = [int(part) if part.isdecimal() else 0 for part in parts]
+        if not isinstance(parts, (list, tuple)):
+            raise ValueError(allowed)
+        try:
+            steps = [number.check(part) for part in parts]
+        except ValueError:
+            raise ValueError(allowed) from None
+        if any(after <= before for before, after in zip(steps, steps[1:])):
+            raise ValueError(allowed)
+        return ','.join(map(str, steps))
+
+    return Rule('str', allowed, check, str)
+
+
 def optional(rule: Rule) -> Rule:
     """What `rule` allows, or None."""
 

@@ -7,11 +7,12 @@ networks; they are taken so that an InsightFace config passes as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Dict, Mapping, Tuple
 
 from config.errors import ConfigError, nearest
-from config.presets import ACTIVATIONS, FAMILIES, HEADS
-from config.rules import Rule, choice, flag, integer, optional, real, sequence, text
+from config.presets import ACTIVATIONS, FAMILIES, HEADS, NOT_BUILT
+from config.rules import Rule, choice, flag, integer, optional, real, rising, sequence, text
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ FAMILY_NAMES = {name: name for name in FAMILIES}
 FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items()})
 HEAD_NAMES = {name: name for name in HEADS}
 HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
+
+KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
+LARGEST_ARRAY = 2**31 - 1  # values; MXNet counts them in 32 bits
 
 NETWORK = _group(
     'network',
@@ -55,7 +59,7 @@ NETWORK = _group(
     emb_size=(512, integer(1, 65536), 'width of the embedding'),
     bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
     densenet_dropout=(0.0, real(0.0, 0.99), 'dropout rate after each dense layer'),
-    image_shape=((112, 112, 3), sequence(integer(1), 3), 'height, width and channels of the input'),
+    image_shape=((112, 112, 3), sequence(integer(1, 65535), 3), 'height, width and channels of the input'),
     fp16=(False, flag(), 'half precision between the stem and the last stage, on a GPU'),
 )
 
@@ -96,7 +100,7 @@ TRAIN = _group(
     lr_schedule=('step', choice(('step', 'cosine')), 'how the learning rate falls after the warm-up'),
     lr_steps=(
         '100000,160000,220000',
-        text(),
+        rising(),
         'steps after which the learning rate is multiplied by lr_factor',
     ),
     lr_factor=(0.1, real(0.0, 1.0), 'factor on the learning rate at each of lr_steps'),
@@ -112,7 +116,7 @@ TRAIN = _group(
     models_root=('./models', text(), 'folder of the checkpoints'),
     pretrained=('', text(), 'prefix of a checkpoint to start from'),
     pretrained_epoch=(1, integer(0), 'its epoch'),
-    kvstore=('device', text(), 'how gradients of several devices are added'),
+    kvstore=('device', choice(KVSTORES), 'how gradients of several devices are added'),
     seed=(1, integer(0, 2**31 - 1), 'seed of everything random'),
 )
 
@@ -155,6 +159,10 @@ def check_value(name: str, value: Any) -> Any:
     try:
         return rule.check(value)
     except (ValueError, OverflowError):
+        if isinstance(value, str) and value in NOT_BUILT.get(name, ()):
+            raise ConfigError(
+                f"{name}={value!r} is InsightFace's, and not built here: it must be {rule.allowed}"
+            ) from None
         hint = nearest(value, rule.choices) if isinstance(value, str) else ''
         raise ConfigError(f'{name}={value!r} is not allowed: it must be {rule.allowed}{hint}') from None
 
@@ -187,6 +195,10 @@ def check_together(values: Mapping[str, Any]) -> None:
                 raise ConfigError(f'{there}, where it has to be {allowed[0]!r}')
             known = ', '.join(str(a) for a in allowed)
             raise ConfigError(f'{there}, which takes {known}{_closest(values[key], allowed)}')
+    if prod(values['image_shape']) > LARGEST_ARRAY:
+        raise ConfigError(
+            f'image_shape={values["image_shape"]!r} is too large: an image may have {LARGEST_ARRAY} values'
+        )
     if HEAD_NAMES[values['net_output']] == 'classifier' and not values['num_classes']:
         raise ConfigError(
             "num_classes=0 does not go with net_output='classifier'; say how many classes it has"

@@ -19,7 +19,6 @@ def print_audit(network: str, audited: Audit, check: SummaryCheck, file: IO[str]
     """
     try:
         from rich.console import Console
-        from rich.text import Text
     except ImportError:
         raise MissingExtra("the table needs rich: pip install 'facesymbols[audit]' (JSON does not)") from None
     terminal = file.isatty()
@@ -30,6 +29,16 @@ def print_audit(network: str, audited: Audit, check: SummaryCheck, file: IO[str]
         no_color=not terminal or None,
         highlight=False,
     )
+    with (
+        console.capture() as captured
+    ):  # rich would end the program itself where the reader of a pipe has gone
+        _print(console, network, audited, check)
+    file.write(captured.get())
+
+
+def _print(console: Any, network: str, audited: Audit, check: SummaryCheck) -> None:
+    from rich.text import Text
+
     inputs = ', '.join(f'{name} {_by(shape)}' for name, shape in audited.inputs.items())
     console.print(Text(f'{network}: input {inputs}; FLOPs are multiply-accumulates (MACs) for this batch'))
     table = _table(audited, check)
@@ -37,7 +46,7 @@ def print_audit(network: str, audited: Audit, check: SummaryCheck, file: IO[str]
         table = _table(audited, check, stacked=True)
     console.print(table)
     for line in _totals(audited) + _explanation(audited, check):
-        console.print(Text(line), soft_wrap=not terminal)
+        console.print(Text(line), soft_wrap=not console.is_terminal)
 
 
 def _table(audited: Audit, check: SummaryCheck, *, stacked: bool = False) -> Any:

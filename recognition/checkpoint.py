@@ -12,9 +12,10 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, ConfigError
 from recognition.files import PathLike, replacing
 from symbols.nodes import load_symbol
+from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet import gluon
@@ -47,14 +48,16 @@ def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
 
 
 def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arrays, auxs: Arrays) -> None:
-    """Write `prefix-symbol.json` and `prefix-%04d.params` as `mx.model.save_checkpoint` would."""
+    """Write `prefix-symbol.json` and `prefix-%04d.params` as `mx.model.save_checkpoint` would: both or none."""
     mx.nd.waitall()  # batch norm's moving statistics are written behind backward's back
     arrays = {f'arg:{name}': value.as_in_context(mx.cpu()) for name, value in args.items()}
     arrays.update({f'aux:{name}': value.as_in_context(mx.cpu()) for name, value in auxs.items()})
-    with replacing(symbol_path(prefix), CheckpointError) as temporary:
-        symbol.save(str(temporary))
-    with replacing(params_path(prefix, epoch), CheckpointError) as temporary:
-        mx.nd.save(str(temporary), arrays)
+    with (
+        replacing(symbol_path(prefix), CheckpointError) as graph,
+        replacing(params_path(prefix, epoch), CheckpointError) as values,
+    ):
+        symbol.save(str(graph))
+        mx.nd.save(str(values), arrays)
 
 
 def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
@@ -112,13 +115,10 @@ def check_fit(
             f"{target} has no input 'data'; its inputs are {symbol.list_arguments()[:NAMED]}"
         )
     try:
-        arg_shapes, _, aux_shapes = symbol.infer_shape(data=(1, channels, height, width))
-    except mx.MXNetError as error:
-        raise CheckpointError(
-            f'{target} takes no images of {height}x{width}x{channels}: {first_line(error)}'
-        ) from error
-    wanted = dict(zip(symbol.list_arguments(), arg_shapes))
-    wanted.update(zip(symbol.list_auxiliary_states(), aux_shapes))
+        shapes = infer_shapes(symbol, data=(1, channels, height, width))
+    except ConfigError as error:
+        raise CheckpointError(f'{target} takes no images of {height}x{width}x{channels}: {error}') from error
+    wanted = {**shapes.arguments, **shapes.auxiliary}
     del wanted['data']
     held = {name: value for name, value in {**args, **auxs}.items() if not name.startswith(CLASSIFIER)}
     compare_parameters(wanted, held, source=source, target=target)
@@ -209,11 +209,3 @@ def load_network(
     set_parameters(block, {**args, **auxs}, ctx or mx.cpu())
     block.hybridize(static_alloc=True)
     return block
-
-
-def first_line(error: BaseException) -> str:
-    """Return an error's own sentence, which MXNet puts behind the C++ stack and 'Error:'."""
-    text = str(error).strip()
-    if isinstance(error, mx.MXNetError):
-        text = text.rsplit('Error:', 1)[-1]
-    return ' '.join(text.split())[:160] or type(error).__name__

@@ -1,26 +1,69 @@
-"""What every command-line program here does around its own work: errors become one sentence and a status."""
+"""What every command-line program here does around its own work: errors become one sentence and a status.
+
+A program imports this module before all others, so that Ctrl-C is answered in a word while mxnet is imported, too.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Callable, NoReturn, Optional
+from types import TracebackType
+from typing import Any, Callable, NoReturn, Optional, Type
 
 from config.errors import FaceSymbolsError
 
 INTERRUPTED = 130  # the shell's convention for a program that Ctrl-C ended
+WORD = 'interrupted'
 
 
 def run(main: Callable[[], Optional[int]]) -> NoReturn:
     """Run `main` and leave with its status; a user's mistake is printed as one sentence, with status 1."""
+    if sys.stderr is None:  # closed by the shell; the next file to be opened would take its place
+        sys.stderr = open(os.devnull, 'w')  # noqa: SIM115 (for as long as the program runs)
+    status: Any = 1
     try:
-        status = main()
+        status = _status(main)
     except FaceSymbolsError as error:
         print(f'error: {error}', file=sys.stderr)
-        status = 1
     except BrokenPipeError:  # `tool | head`: the reader has gone, which is no fault
-        sys.stderr.close()
         status = 0
+    except OSError as error:
+        where = error.filename or 'reading or writing failed'
+        print(f'error: {where}: {error.strerror or error}', file=sys.stderr)
     except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
+        print(WORD, file=sys.stderr)
         status = INTERRUPTED
+    _drop_output()
     sys.exit(status)
+
+
+def _status(main: Callable[[], Optional[int]]) -> Any:
+    """Return the status that `main` ends with, once all that it printed is out."""
+    if sys.stdout is None:
+        raise FaceSymbolsError('standard output is closed; send it to /dev/null instead')
+    try:
+        status: Any = main()
+    except SystemExit as leaving:  # argparse, after --help
+        status = leaving.code
+    sys.stdout.flush()
+    return status
+
+
+def _drop_output() -> None:
+    """Forget what was printed and cannot be written: Python would try again at its end, and complain."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _uncaught(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+    """Say a word instead of a traceback where Ctrl-C comes before `run`, in a program whose main module has `run`."""
+    if issubclass(kind, KeyboardInterrupt) and getattr(sys.modules['__main__'], 'run', None) is run:
+        print(WORD, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    _otherwise(kind, error, trace)
+
+
+_otherwise, sys.excepthook = sys.excepthook, _uncaught

@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import DataError, MissingExtra
+from config.errors import ConfigError, DataError, MissingExtra
 from recognition.files import PathLike, write_whole
 from recognition.verification import Verification
 
@@ -29,9 +29,11 @@ COURSES = (
 def roc_picture(path: PathLike, verifications: Mapping[str, Verification]) -> Path:
     """Draw the ROC curves of named verifications as a PNG: true over false accept rate, logarithmic.
 
-    A curve begins at one false accept, the smallest rate that its pairs can show. Raises DataError when there
-    is nothing to draw or the file cannot be written, MissingExtra without matplotlib.
+    A curve begins at one false accept, the smallest rate that its pairs can show. Raises ConfigError
+    for a path that does not end in .png, DataError when there is nothing to draw or the file cannot be written,
+    MissingExtra without matplotlib.
     """
+    check_picture_path(path)
     if not verifications:
         raise DataError(f'{path}: there is no verification to draw a ROC curve of')
     figure = _figure(6.4, 5.4)
@@ -58,9 +60,10 @@ def training_picture(path: PathLike, history: Sequence[Mapping[str, Any]]) -> Pa
 
     `history` is that of `recognition.train`: records with `step` and any of `loss`, `accuracy` (0..1) and `lr`,
     and records with `step` and `verification`, whose accuracies are drawn as points. Values that are not finite
-    leave a gap. Raises DataError when there is nothing to draw or the file cannot be written, MissingExtra
-    without matplotlib.
+    leave a gap. Raises ConfigError for a path that does not end in .png, DataError when there is nothing to draw or
+    the file cannot be written, MissingExtra without matplotlib.
     """
+    check_picture_path(path)
     courses = [course for course in COURSES if any(course[0] in record for record in history)]
     if not courses:
         raise DataError(f'{path}: the history holds none of {", ".join(key for key, _, _ in COURSES)}')
@@ -75,6 +78,12 @@ def training_picture(path: PathLike, history: Sequence[Mapping[str, Any]]) -> Pa
     rows[-1].set_xlabel('training step (batches)')
     figure.align_ylabels(rows)
     return _save(figure, path)
+
+
+def check_picture_path(path: PathLike) -> None:
+    """Raise ConfigError unless the path ends in .png: it may be that of another file, which a picture would replace."""
+    if Path(path).suffix.lower() != '.png':
+        raise ConfigError(f'{path} does not end in .png, and the picture is a PNG')
 
 
 def _draw_course(

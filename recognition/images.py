@@ -10,6 +10,7 @@ import numpy as np
 from config.errors import DataError, MissingExtra
 
 PNG, JPEG = '.png', '.jpg'
+JPEG_BEGIN, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 
 
 def load_cv2() -> ModuleType:
@@ -29,7 +30,9 @@ def decode_image(encoded: bytes, where: str) -> np.ndarray:
     """
     cv2 = load_cv2()
     image: Optional[np.ndarray] = None
-    if encoded:  # OpenCV aborts on an empty buffer
+    # without its end mark a JPEG is cut short, which OpenCV does not see when other bytes follow, zeros say
+    cut = encoded.startswith(JPEG_BEGIN) and encoded.rfind(JPEG_END) < 0
+    if encoded and not cut:  # OpenCV aborts on an empty buffer
         try:
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:

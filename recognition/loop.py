@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.checkpoint import epochs_of, params_path, save_network
+from recognition.checkpoint import epochs_of, params_path, save_network, symbol_path
 from recognition.interrupt import StopRequest
 from recognition.loader import FaceLoader
 from recognition.progress import History, Progress
-from recognition.state import TrainingState, save_state, state_path
+from recognition.state import TrainingState, saving_state, state_path
 from recognition.trainer import Trainer
 from recognition.verification import Verification, embed, verify
 
@@ -28,7 +28,8 @@ class Loop:
     """Trains to step `total`, from wherever `trainer` stands.
 
     pair_sets: name -> (images, issame) as from `load_bin`, verified every cfg.verbose steps and at the end.
-    prefix: of the checkpoints; save_every: epochs between two of them.
+    prefix: of the checkpoints; save_every: epochs between two of them. replaced: files of an older run, which go
+    once this one has saved.
     saved: the epoch of the newest checkpoint, counted from 1; an epoch that was broken off counts.
     verifications: what the last verification said, by name of the set.
     """
@@ -45,10 +46,11 @@ class Loop:
         progress: Progress,
         pair_sets: PairSets,
         save_every: int = 1,
+        replaced: Sequence[Path] = (),
     ) -> None:
         self.trainer, self.loader, self.cfg, self.prefix = trainer, loader, cfg, prefix
         self.total, self.history, self.progress, self.pair_sets = total, history, progress, pair_sets
-        self.save_every = save_every
+        self.save_every, self.replaced = save_every, replaced
         self.saved: Optional[int] = None
         self.best = 0.0
         self.verifications: Dict[str, Verification] = {}
@@ -125,10 +127,10 @@ class Loop:
         """Write checkpoint and state, once a step, unless ckpt is one of `modes`."""
         if self.cfg.ckpt in modes or self._saved_step == self.trainer.steps:
             return
-        with self.progress.throughput.paused():
+        with self.progress.throughput.paused(), saving_state(self.prefix, self.epoch, self._state()):
             save_network(self.prefix, self.epoch, self.trainer.symbol, *self.trainer.network_arrays())
-            save_state(self.prefix, self.epoch, self._state())
         self._saved_step, self.saved = self.trainer.steps, self.epoch
+        self._remove_replaced()
         logger.debug('saved %s', params_path(self.prefix, self.epoch))
         self._drop_old()
 
@@ -142,6 +144,19 @@ class Loop:
             'best': self.best,
         }
         return TrainingState(progress, json.loads(json.dumps(self.cfg)), self.trainer.arrays())
+
+    def _remove_replaced(self) -> None:
+        """Remove what an older run left, now that this one has something to put in its place."""
+        own = (
+            symbol_path(self.prefix),
+            params_path(self.prefix, self.epoch),
+            state_path(self.prefix, self.epoch),
+        )
+        for path in self.replaced:
+            if path not in own:
+                path.unlink(missing_ok=True)
+        self.replaced = ()
+        self.history.release()
 
     def _drop_old(self) -> None:
         """Remove the older states that this run wrote, and with ckpt=3 the parameters that go with them."""

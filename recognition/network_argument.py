@@ -8,12 +8,13 @@ from typing import Any, Dict, Tuple
 from config import ConfigError, resolve
 from config.schema import parse_value
 from symbols import get_symbol
-from symbols.nodes import Shape, load_symbol
+from symbols.nodes import Shape, check_shape, load_symbol
 
 import mxnet as mx
 
 DEFAULT_SHAPE: Shape = (1, 3, 112, 112)
 IMAGE_AXES = 4
+PRESET_KEYS = ('network', 'dataset', 'loss')  # names of presets, which set nothing by themselves
 SHORT = {'head': 'net_output', 'activation': 'net_act', 'emb_size': 'emb_size'}
 
 
@@ -70,11 +71,13 @@ def network_from(args: argparse.Namespace) -> Tuple[mx.sym.Symbol, Dict[str, Sha
 def _shape(text: str) -> Tuple[str, Shape]:
     name, _, sizes = text.rpartition('=')
     try:
-        return name, tuple(int(size) for size in sizes.split(','))
+        shape = tuple(int(size) for size in sizes.split(','))
     except ValueError:
         raise ConfigError(
             f'--shape {text!r} is no shape; give whole numbers with commas, 1,3,112,112 say'
         ) from None
+    check_shape(name or 'data', shape)
+    return name, shape
 
 
 def _settings(args: argparse.Namespace) -> Dict[str, Any]:
@@ -83,5 +86,7 @@ def _settings(args: argparse.Namespace) -> Dict[str, Any]:
         key, equals, value = item.partition('=')
         if not equals:
             raise ConfigError(f'--set {item!r} needs the form KEY=VALUE, net_multiplier=0.5 say')
+        if key in PRESET_KEYS:
+            raise ConfigError(f'--set {item} would change nothing: the presets are not chosen by --set')
         texts[key] = value
     return {key: parse_value(key, value) for key, value in texts.items() if value is not None}

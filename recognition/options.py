@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Dict, Optional, Sequence
+import re
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from config import resolve
+from config.errors import CheckpointError, ConfigError, nearest
 from config.schema import KEYS, parse_value
 
 PRESETS = ('network', 'dataset', 'loss')  # options of their own: each names a row of a table
@@ -45,6 +47,31 @@ def add_config_options(
             help=f'{key.help} (default: {shown})'.replace('%', '%%'),
             **bare,  # type: ignore[arg-type]
         )
+
+
+def parse_known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; ConfigError, with the nearest option, for a word that the parser does not know.
+
+    argparse would print the usage instead, which is pages long where every key of the config is an option.
+    """
+    args, unknown = parser.parse_known_args(argv)
+    if not unknown:
+        return args
+    word = next((word for word in unknown if word.startswith('-')), unknown[0]).partition('=')[0]
+    options = [option for action in parser._actions for option in action.option_strings]
+    raise ConfigError(f'{word!r} is not an option{nearest(word, options)}; --help lists all')
+
+
+def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:
+    """Split 'prefix,epoch', the value of `option`; CheckpointError when it is something else."""
+    prefix, _, epoch = text.rpartition(',')
+    if prefix and epoch.strip().isdecimal():
+        return prefix, int(epoch)
+    file = re.fullmatch(r'(.+)-(\d{4,})\.params', text)
+    hint = 'model,7 stands for model-symbol.json, model-0007.params'
+    if file:
+        hint = f'that file is {file.group(1)},{int(file.group(2))}'
+    raise CheckpointError(f'{option} {text!r} is not PREFIX,EPOCH: {hint}')
 
 
 def config_from(args: argparse.Namespace, **settings: Any) -> Any:

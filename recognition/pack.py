@@ -33,9 +33,8 @@ def write_records(
     written to; then nothing is written.
     """
     folder = Path(folder)
-    _make_folder(folder)
     temporary = {name: folder / f'{name}.{os.getpid()}.tmp' for name in SET_FILES}
-    try:
+    with _made_folder(folder), _removed(temporary.values()):
         count, classes = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
         temporary['property'].write_text(f'{classes},{image_shape[0]},{image_shape[1]}\n')
         # without property, a mixture of an old and a new set is not taken for whole
@@ -43,10 +42,6 @@ def write_records(
             (folder / 'property').unlink()
         for name in SET_FILES:
             os.replace(temporary[name], folder / name)
-    finally:
-        for path in temporary.values():
-            with suppress(FileNotFoundError):
-                path.unlink()
     return count
 
 
@@ -63,16 +58,12 @@ def write_pairs(path: PathLike, images: Iterable[bytes], issame: Iterable[object
         raise DataError(
             f'{path}: {len(encoded)} images for {len(same)} pairs; two images for each pair are wanted'
         )
-    _make_folder(path.parent)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
+    with _made_folder(path.parent), _removed([temporary]):
         with temporary.open('wb') as file:
             # protocols 2 and below would write a call of a codec for each image
             pickle.dump((encoded, same), file, protocol=4)
         os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
     return len(same)
 
 
@@ -136,8 +127,29 @@ def _check_label(folder: Path, label: int, seen: int, num_classes: Optional[int]
         raise DataError(f'{folder}: identity {label} comes again after identity {seen - 1}; sort by label')
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and on a fault take away again what was made."""
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f'cannot make the folder {folder}: {error.strerror}') from None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f'cannot make the folder {folder}: {error.strerror}') from None
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def _removed(temporary: Iterable[Path]) -> Iterator[None]:
+    """Remove temporary files that are left over at the end."""
+    try:
+        yield
+    finally:
+        for path in temporary:
+            with suppress(FileNotFoundError):
+                path.unlink()

@@ -10,7 +10,7 @@ import json
 from typing import Any, Dict, Iterable, Sequence, Set, Tuple
 
 from config.errors import ConfigError
-from recognition.checkpoint import first_line
+from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet import gluon
@@ -36,7 +36,12 @@ def prepare(block: gluon.SymbolBlock, symbol: mx.sym.Symbol, *, image_shape: Seq
     image_shape: (H, W, 3). The values depend on `mx.random.seed` alone. The gamma of a batch norm with fix_gamma
     stays at 1. Raises ConfigError for images that the network cannot take.
     """
-    shapes = _shapes(symbol, image_shape)
+    height, width, channels = image_shape
+    try:
+        inferred = infer_shapes(symbol, data=(1, channels, height, width))
+    except ConfigError as error:
+        raise ConfigError(f'the network takes no images of {height}x{width}x{channels}: {error}') from error
+    shapes = {**inferred.arguments, **inferred.auxiliary}
     attributes = symbol.attr_dict()
     fixed, slopes = _inputs_with_a_role(symbol)
     for name, parameter in block.collect_params().items():
@@ -62,19 +67,6 @@ def initial_value(name: str, attributes: Dict[str, str], *, slope: bool = False)
             return init
     known = ', '.join(suffix for suffix, _ in BY_SUFFIX)
     raise ConfigError(f'the parameter {name!r} has no first value: its name must end with one of {known}')
-
-
-def _shapes(symbol: mx.sym.Symbol, image_shape: Sequence[int]) -> Dict[str, Tuple[int, ...]]:
-    height, width, channels = image_shape
-    try:
-        args, _, auxs = symbol.infer_shape(data=(1, channels, height, width))
-    except mx.MXNetError as error:
-        raise ConfigError(
-            f'the network takes no images of {height}x{width}x{channels}: {first_line(error)}'
-        ) from error
-    shapes = dict(zip(symbol.list_arguments(), args))
-    shapes.update(zip(symbol.list_auxiliary_states(), auxs))
-    return shapes
 
 
 def _decay_factor(name: str, attributes: Dict[str, str]) -> float:

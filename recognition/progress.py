@@ -7,7 +7,7 @@ import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, TextIO
 
 import numpy as np
 
@@ -26,24 +26,38 @@ class History:
     A record has `step` and `epoch` (from 1), `loss`, `accuracy` (0..1), `lr` and `images_per_second`; that of a
     verification has `step`, `epoch` and `verification` (by name of the set).
 
-    path: the file; None for memory alone. steps: where the run goes on; older records are kept, and those after it
-    (written after the training state was) are dropped.
+    path: the file, which the first record begins anew; None for memory alone. steps: where the run goes on; older
+    records are kept, and those after it (written after the training state was) are dropped. held: the file is that
+    of another run and stays until `release`.
     """
 
-    def __init__(self, path: Optional[Path], *, steps: int = 0) -> None:
+    def __init__(self, path: Optional[Path], *, steps: int = 0, held: bool = False) -> None:
         self.records: List[Record] = _read(path, steps) if path and steps else []
-        self._file = None
-        if path:
-            with replacing(path, CheckpointError) as temporary:
-                temporary.write_text(''.join(json.dumps(record) + '\n' for record in self.records))
-            self._file = open(path, 'a')  # noqa: SIM115 (closed by close)
+        self._path, self._held = path, held
+        self._file: Optional[TextIO] = None
 
     def append(self, record: Record) -> None:
         """Add a record, in the file too."""
         self.records.append(record)
+        self._write([record] if self._file else self.records)
+
+    def release(self) -> None:
+        """Replace another run's file by this run's records, if it was held."""
+        if self._held:
+            self._held = False
+            self._write(self.records)
+
+    def _write(self, records: Sequence[Record]) -> None:
+        if self._path is None or self._held:
+            return
+        lines = ''.join(json.dumps(record) + '\n' for record in records)
         if self._file:
-            self._file.write(json.dumps(record) + '\n')
+            self._file.write(lines)
             self._file.flush()
+            return
+        with replacing(self._path, CheckpointError) as temporary:
+            temporary.write_text(lines)
+        self._file = open(self._path, 'a')  # noqa: SIM115 (closed by close)
 
     def close(self) -> None:
         """Close the file."""

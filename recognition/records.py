@@ -205,9 +205,18 @@ def read_index(path: PathLike) -> Tuple[np.ndarray, np.ndarray]:
     if regular:
         values = np.fromstring(text, np.int64, sep=' ')  # any whitespace separates
         if len(values) == len(separators):  # fewer: a field is empty
+            _check_size(path, text, values)
             return values[::2].copy(), values[1::2].copy()
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split(b'\t')
         if len(fields) != 2 or not all(field.isdigit() for field in fields):
             raise DataError(f'{path}, line {number} is {line[:40]!r} where key<TAB>offset is wanted')
     raise DataError(f'{path} is not an index of key<TAB>offset lines')
+
+
+def _check_size(path: PathLike, text: bytes, values: np.ndarray) -> None:
+    """Raise DataError for the first number that int64 does not hold; numpy parses it as the largest int64."""
+    over = np.flatnonzero(values == np.iinfo(np.int64).max)
+    if len(over):
+        number = text.split()[over[0]].decode()
+        raise DataError(f'{path}, line {over[0] // 2 + 1} has the number {number[:40]}, which is too large')

@@ -27,7 +27,7 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
     """Return the state to resume from, or None for a new run; CheckpointError where that would overwrite one."""
     if resume:
         return newest_state(prefix)
-    there = [path for path in _checkpoint_files(prefix) if path.exists()]
+    there = checkpoint_files(prefix)
     if there and not force:
         raise CheckpointError(
             f'{there[0]} is there already; go on with --resume, replace it with --force, or choose another --prefix'
@@ -35,19 +35,12 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
     return None
 
 
-def _checkpoint_files(prefix: Path) -> List[Path]:
+def checkpoint_files(prefix: Path) -> List[Path]:
+    """Return the parameters, the states and the symbol that are there."""
     params = [params_path(prefix, epoch) for epoch in epochs_of(prefix)]
-    return [
-        *params,
-        *(state_path(prefix, epoch) for epoch in epochs_of(prefix, 'state')),
-        symbol_path(prefix),
-    ]
-
-
-def remove_checkpoints(prefix: Path) -> None:
-    """Remove the symbol, the parameters and the states of the prefix."""
-    for path in _checkpoint_files(prefix):
-        path.unlink(missing_ok=True)
+    states = [state_path(prefix, epoch) for epoch in epochs_of(prefix, 'state')]
+    symbol = symbol_path(prefix)
+    return [*params, *states, *([symbol] if symbol.exists() else [])]
 
 
 def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state: TrainingState) -> None:

@@ -43,6 +43,17 @@ def build_schedule(cfg: Any, total_steps: int) -> Schedule:
     return rate
 
 
+def check_schedule(cfg: Any) -> None:
+    """Raise ConfigError for what `build_schedule` would refuse however long the run is."""
+    build_schedule(cfg, int(cfg['warmup_steps']))
+
+
+def total_steps(cfg: Any, images: int, *, devices: int = 1) -> int:
+    """Return the steps of a whole run over `images` images: end_epoch epochs of full batches, at most max_steps."""
+    steps = images // (cfg['per_batch_size'] * devices) * cfg['end_epoch']
+    return min(steps, cfg['max_steps']) if cfg['max_steps'] else steps
+
+
 def parse_steps(lr_steps: Any) -> Tuple[int, ...]:
     """Return 'a,b,c' (or a sequence of integers) as a tuple of rising steps; '' means none.
 

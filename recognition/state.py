@@ -7,17 +7,22 @@ comes. It is a numpy archive without pickles: arrays, and one JSON text for the 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.checkpoint import epochs_of, first_line
+from recognition.checkpoint import epochs_of
 from recognition.files import PathLike, replacing
+from symbols.shapes import reason_of
+
+logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
 
@@ -43,10 +48,22 @@ class TrainingState:
 
 def save_state(prefix: PathLike, epoch: int, state: TrainingState) -> None:
     """Write `prefix-%04d.state` atomically."""
+    with saving_state(prefix, epoch, state):
+        pass
+
+
+@contextmanager
+def saving_state(prefix: PathLike, epoch: int, state: TrainingState) -> Iterator[None]:
+    """Write a state to a temporary file, and let it become `prefix-%04d.state` when the block has ended well.
+
+    The block saves the network: on a full disk neither then takes the place of an older one.
+    """
     header = {'version': STATE_VERSION, 'progress': state.progress, 'config': state.config}
     text = np.frombuffer(json.dumps(header).encode('utf-8'), dtype=np.uint8)
-    with replacing(state_path(prefix, epoch), CheckpointError) as temporary, open(temporary, 'wb') as out:
-        np.savez(out, header=text, **state.arrays)
+    with replacing(state_path(prefix, epoch), CheckpointError) as temporary:
+        with open(temporary, 'wb') as out:
+            np.savez(out, header=text, **state.arrays)
+        yield
 
 
 def load_state(prefix: PathLike, epoch: int) -> TrainingState:
@@ -62,18 +79,22 @@ def load_state(prefix: PathLike, epoch: int) -> TrainingState:
     except FileNotFoundError:
         raise CheckpointError(f'{path} does not exist') from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f'{path} is damaged or not a training state: {first_line(error)}') from error
+        raise CheckpointError(f'{path} is damaged or not a training state: {reason_of(error)}') from error
 
 
 def newest_state(prefix: PathLike) -> Tuple[int, TrainingState]:
-    """Return (epoch, state) of the newest state that is whole.
+    """Return (epoch, state) of the newest state that is whole; where a newer one is not, a warning says so.
 
     Raises CheckpointError when there is none, or, when all of them are damaged, with the newest one's fault.
     """
     fault: Optional[CheckpointError] = None
     for epoch in reversed(epochs_of(prefix, 'state')):
         try:
-            return epoch, load_state(prefix, epoch)
+            state = load_state(prefix, epoch)
         except CheckpointError as error:
             fault = fault or error
+            continue
+        if fault:
+            logger.warning('%s; going back to the state of epoch %d', fault, epoch)
+        return epoch, state
     raise fault or CheckpointError(f'there is no training state {Path(prefix)}-*.state to resume from')

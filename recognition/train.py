@@ -16,21 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from config import complete, default
+from recognition.cli import INTERRUPTED, run
+from config import default
 from config.errors import ConfigError
 from recognition.augment import Augmentation
 from recognition.checkpoint import params_path
-from recognition.cli import INTERRUPTED, run
+from recognition.checks import check_embedding, check_head, check_prefix, check_settings, settle_classes
 from recognition.data import FaceDataset, FaceLoader
 from recognition.files import PathLike
 from recognition.interrupt import StopRequest, stop_requests
 from recognition.loop import Loop, PairSets
 from recognition.margin import check_labels
-from recognition.options import add_config_options, config_from
+from recognition.options import add_config_options, config_from, parse_checkpoint, parse_known
 from recognition.pairs import load_bin
 from recognition.progress import History, Progress, Record, duration
-from recognition.resume import find_state, remove_checkpoints, restore
-from recognition.schedule import build_schedule
+from recognition.resume import checkpoint_files, find_state, restore
+from recognition.schedule import build_schedule, total_steps
 from recognition.state import TrainingState, state_path
 from recognition.trainer import Trainer
 from recognition.verification import Verification
@@ -71,7 +72,8 @@ def train(
     """Train the network of `cfg` (a `config.resolve(...)`) on the faces in cfg.dataset_path.
 
     prefix: of the checkpoints; models_root/network-loss-dataset/model when None.
-    resume: go on from the newest training state there. force: replace checkpoints that are there.
+    resume: go on from the newest training state there. force: replace checkpoints that are there, once the first
+    new one is written.
     gpus: numbers of devices, '0,1' say; '' is the CPU. save_every: epochs between two checkpoints.
     verify: on cfg.val_targets, every cfg.verbose steps and at the end.
 
@@ -80,10 +82,13 @@ def train(
     FaceSymbolsError when the loss is no longer finite.
     """
     begin = time.monotonic()
-    prefix = Path(prefix or default_prefix(cfg))
+    check_settings(cfg)
+    prefix = default_prefix(cfg) if prefix is None else prefix
+    check_prefix(prefix)
+    prefix = Path(prefix)
     found = find_state(prefix, resume=resume, force=force)
     dataset = FaceDataset(cfg.dataset_path, cfg.image_shape)
-    cfg = _settle_classes(cfg, dataset)
+    cfg = settle_classes(cfg, dataset)
     check_labels(dataset.labels, cfg.num_classes)
     contexts = select_context(gpus)
     with ExitStack() as stack:
@@ -98,9 +103,7 @@ def train(
                 workers=cfg.data_workers,
             )
         )
-        loop = _prepare(cfg, loader, contexts, prefix, found, save_every, _load_pairs(cfg) if verify else {})
-        if force and not resume:
-            remove_checkpoints(prefix)
+        loop = _prepare(cfg, loader, contexts, prefix, found, save_every, verify)
         stack.callback(loop.progress.close)
         stack.callback(loop.history.close)
         loop.run(stop)
@@ -111,16 +114,6 @@ def default_prefix(cfg: Any) -> Path:
     """Return models_root/network-loss-dataset/model, where InsightFace's script saves too."""
     parts = (cfg.network, cfg.loss or cfg.loss_name, cfg.dataset or Path(cfg.dataset_path).name)
     return Path(cfg.models_root) / '-'.join(part for part in parts if part) / 'model'
-
-
-def _settle_classes(cfg: Any, dataset: FaceDataset) -> Any:
-    """Return a copy of `cfg` with the data set's num_classes; ConfigError where `cfg` says another number."""
-    if cfg.num_classes not in (0, dataset.num_classes):
-        raise ConfigError(
-            f'num_classes={cfg.num_classes}, and {dataset.folder / "property"} says {dataset.num_classes}; '
-            'num_classes=0 takes it from there'
-        )
-    return complete({**cfg, 'num_classes': dataset.num_classes})
 
 
 def _load_pairs(cfg: Any) -> PairSets:
@@ -144,21 +137,24 @@ def _prepare(
     prefix: Path,
     found: Optional[Tuple[int, TrainingState]],
     save_every: int,
-    pair_sets: PairSets,
+    verify: bool,
 ) -> Loop:
     """Build the trainer, put it where it has to start, and give the loop that runs it."""
-    per_epoch = loader.batches_per_epoch
-    total = per_epoch * cfg.end_epoch
-    total = min(total, cfg.max_steps) if cfg.max_steps else total
+    total = total_steps(cfg, len(loader.dataset), devices=len(contexts))
+    schedule = build_schedule(cfg, total)
     symbol = get_symbol(cfg)
-    _check_embedding(symbol, cfg)
-    trainer = Trainer(symbol, cfg, build_schedule(cfg, total), contexts)
+    check_embedding(symbol, cfg)
+    pair_sets = _load_pairs(cfg) if verify else {}
+    trainer = Trainer(symbol, cfg, schedule, contexts)
     if found:
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
     elif cfg.pretrained:
         trainer.load_pretrained(cfg.pretrained, cfg.pretrained_epoch)
-    history = History(Path(f'{prefix}-history.jsonl') if cfg.ckpt else None, steps=trainer.steps)
-    progress = Progress(total, done=trainer.steps, per_epoch=per_epoch, frequent=cfg.frequent)
+    replaced = [] if found else checkpoint_files(prefix)
+    history = History(
+        Path(f'{prefix}-history.jsonl') if cfg.ckpt else None, steps=trainer.steps, held=bool(replaced)
+    )
+    progress = Progress(total, done=trainer.steps, per_epoch=loader.batches_per_epoch, frequent=cfg.frequent)
     loop = Loop(
         trainer,
         loader,
@@ -169,21 +165,12 @@ def _prepare(
         progress=progress,
         pair_sets=pair_sets,
         save_every=save_every,
+        replaced=replaced,
     )
     if found:
         loop.go_on_from(*found)
         logger.info('going on after step %d of %d', trainer.steps, total)
     return loop
-
-
-def _check_embedding(symbol: mx.sym.Symbol, cfg: Any) -> None:
-    height, width, channels = cfg.image_shape
-    shape = symbol.infer_shape(data=(1, channels, height, width))[1][0]
-    if shape != (1, cfg.emb_size):
-        raise ConfigError(
-            f'net_output={cfg.net_output!r} gives {shape[1:]} for each image, and training needs a head that gives '
-            f'an embedding of emb_size={cfg.emb_size} values'
-        )
 
 
 def _result(loop: Loop, stop: StopRequest, seconds: float) -> TrainResult:
@@ -231,17 +218,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _split_pretrained(args: argparse.Namespace) -> None:
     """Take `--pretrained prefix,epoch` apart, the form that the other programs have."""
-    head, comma, epoch = (args.pretrained or '').rpartition(',')
-    if comma and epoch.isdecimal():
-        args.pretrained, args.pretrained_epoch = head, epoch
+    text = args.pretrained or ''
+    if text.endswith('.params') or (',' in text and args.pretrained_epoch is None):
+        args.pretrained, epoch = parse_checkpoint('--pretrained', text)
+        args.pretrained_epoch = str(epoch)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; return 0, or 130 when Ctrl-C or SIGTERM ended the training."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parser().parse_args(argv)
+    args = parse_known(_parser(), argv)
     if args.ckpt_every < 1:
         raise ConfigError(f'--ckpt-every {args.ckpt_every} must be at least 1')
+    check_head(args.net_output)
     _split_pretrained(args)
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
     result = train(

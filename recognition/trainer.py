@@ -76,7 +76,7 @@ class Trainer:
         losses = np.concatenate([loss.asnumpy() for loss, _ in parts])
         if not np.isfinite(losses).all():
             raise FaceSymbolsError(
-                f'the loss became {losses.mean()} at step {self.steps} with learning rate {rate:g}; '
+                f'the loss became {losses.mean()} at step {self.steps + 1} with learning rate {rate:g}; '
                 'train with a lower lr, a longer warm-up (warmup_steps) or a smaller margin'
             )
         self.sgd.set_learning_rate(rate)

@@ -8,6 +8,7 @@ from config.errors import ConfigError
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
 from symbols.layers import Act, Norm
+from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
@@ -36,8 +37,8 @@ def feature_map(backbone: HybridBlock, cfg: Mapping[str, Any]) -> FeatureMap:
     height, width, channels = cfg['image_shape']
     symbol = backbone(mx.sym.var(INPUT))
     try:
-        _, (shape,), _ = symbol.infer_shape(**{INPUT: (1, channels, height, width)})
-    except mx.MXNetError:
+        (shape,) = infer_shapes(symbol, **{INPUT: (1, channels, height, width)}).outputs
+    except ConfigError:
         shape = (1, 0, 0, 0)
     if not all(shape):
         raise ConfigError(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import re
-import warnings
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, nearest
+from config.schema import LARGEST_ARRAY
+from symbols.shapes import quiet, reason_of
 
 import mxnet as mx
 
@@ -41,14 +39,17 @@ def list_nodes(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> Tu
     """Return the nodes of a symbol in topological order, every output shape inferred.
 
     `shapes` gives the full shape, batch axis included, of the inputs by name. The order and the indices are
-    those of `Symbol.tojson`. Raises ConfigError when a name is no variable of the symbol, or the shapes are
-    too few or contradict the graph.
+    those of `Symbol.tojson`. Raises ConfigError when a name is no variable of the symbol, the shapes are too
+    few or contradict the graph, or a node's hidden output is read.
     """
-    described = json.loads(symbol.tojson())['nodes']
+    graph = json.loads(symbol.tojson())
+    described = graph['nodes']
     internals = symbol.get_internals()
+    counts = _visible_outputs(internals, described)
+    _check_entries(graph, counts)
     outputs = iter(_infer_outputs(internals, described, shapes))
     nodes: List[Node] = []
-    for entry, count in zip(described, _visible_outputs(internals, described)):
+    for entry, count in zip(described, counts):
         inputs = tuple((source, output) for source, output, *_ in entry['inputs'])
         own = tuple(next(outputs) for _ in range(count))
         nodes.append(Node(entry['name'], entry['op'], entry.get('attrs', {}), inputs, own))
@@ -82,15 +83,13 @@ def _infer_outputs(
     _check_names(shapes, arguments, described)
     given = {name: tuple(shape) for name, shape in shapes.items()}
     try:
-        # mxnet warns and prints of what the ConfigError then says
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter('ignore')
+        with quiet():
             _, outputs, _ = internals.infer_shape(**given)
             if outputs is not None:
                 return [tuple(shape) for shape in outputs]
             partial_arguments, partial_outputs, _ = internals.infer_shape_partial(**given)
     except mx.MXNetError as error:
-        raise ConfigError(f'the shapes {_text(shapes)} do not fit the graph: {_reason(error)}') from error
+        raise ConfigError(f'the shapes {_text(shapes)} do not fit the graph: {reason_of(error)}') from error
     unknown = [name for name, shape in zip(arguments, partial_arguments) if not _known(shape)]
     if unknown:
         data = [name for name in data_variables(described) if name in unknown]
@@ -109,8 +108,17 @@ def _check_names(
         if name not in arguments:
             hint = nearest(name, arguments) or f'; its inputs may be {_some(data_variables(described))}'
             raise ConfigError(f'the symbol has no input {name!r}{hint}')
-        if not all(isinstance(size, int) and size > 0 for size in shape):
-            raise ConfigError(f'the shape of {name!r} must be positive whole numbers, not {tuple(shape)}')
+        check_shape(name, shape)
+
+
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Raise ConfigError for the shape of an input that no array can have."""
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ConfigError(f'the shape of {name!r} must be positive whole numbers, not {tuple(shape)}')
+    if prod(shape) > LARGEST_ARRAY:
+        raise ConfigError(
+            f'the shape {tuple(shape)} of {name!r} has {prod(shape)} values, and MXNet takes {LARGEST_ARRAY}'
+        )
 
 
 def data_variables(described: Sequence[Dict[str, Any]]) -> List[str]:
@@ -132,13 +140,6 @@ def _text(shapes: Mapping[str, Sequence[int]]) -> str:
     return ', '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()) or 'none'
 
 
-def _reason(error: Exception) -> str:
-    """Return the line of an MXNet error that says what is wrong, without its time stamp and source line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    line = next((line for line in lines if 'Error in operator' in line or 'Check failed' in line), lines[-1])
-    return re.sub(r'^MXNetError: |\[[\d:]+\] \S+:\d+: |Check failed: ', '', line).rstrip(': ')
-
-
 def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
     """Read a symbol from a json file such as `prefix-symbol.json`.
 
@@ -157,9 +158,10 @@ def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
     try:
         _check_order(json.loads(text))
         symbol = mx.sym.load_json(text)
-        _check_entries(json.loads(symbol.tojson()))
+        graph = json.loads(symbol.tojson())
+        _check_entries(graph, _visible_outputs(symbol.get_internals(), graph['nodes']))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, mx.MXNetError) as error:
-        reason = f'it has no {error}' if isinstance(error, KeyError) else _reason(error)
+        reason = f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
         raise CheckpointError(f'{path} is damaged or not the symbol of a network: {reason}') from error
     return symbol
 
@@ -178,15 +180,17 @@ def _check_order(graph: Dict[str, Any]) -> None:
         raise ValueError('its inputs are not among its nodes')
 
 
-def _check_entries(graph: Dict[str, Any]) -> None:
-    """Raise ValueError where MXNet would read an output that a node does not have, and crash the process."""
-    starts = graph['node_row_ptr']
+def _check_entries(graph: Dict[str, Any], counts: Sequence[int]) -> None:
+    """Raise ConfigError where an output is read that its node does not have, or hides.
+
+    MXNet crashes the process over the one, and lists no shape of the other. `counts` are of visible outputs.
+    """
     readers: List[Tuple[str, Any]] = [
         (node['name'], entry) for node in graph['nodes'] for entry in node['inputs']
     ]
     readers += [('the output', entry) for entry in graph['heads']]
     for reader, (source, output, *_) in readers:
-        if output >= starts[source + 1] - starts[source]:
-            raise ValueError(
+        if not 0 <= output < counts[source]:
+            raise ConfigError(
                 f'{reader!r} reads output {output} of {graph["nodes"][source]["name"]!r}, which has fewer'
             )

@@ -12,8 +12,8 @@ import sys
 from dataclasses import asdict
 from typing import Any, Dict, Optional, Sequence
 
-from recognition.audit_text import print_audit
 from recognition.cli import run
+from recognition.audit_text import print_audit
 from recognition.network_argument import add_network_arguments, network_from
 from symbols.audit import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
 from symbols.summary_check import SummaryCheck, check_summary

@@ -16,17 +16,18 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from recognition.cli import INTERRUPTED, run
 from config import ConfigError, resolve
 from config.schema import parse_value
 from recognition import report
 from recognition.audit_text import print_audit
 from recognition.baselines import raw_pixels, whitened_pca
-from recognition.cli import INTERRUPTED, run
 from recognition.curves import roc_picture, training_picture
 from recognition.data import FaceDataset
 from recognition.drawing import HOW_TO_GET_AN_ENGINE, write_picture
 from recognition.files import write_whole
 from recognition.orl import CREDITS, prepare_orl
+from recognition.schedule import check_schedule
 from recognition.train import TrainResult, train
 from recognition.verification import Verification, load_bin
 from symbols import get_symbol
@@ -40,12 +41,14 @@ logger = logging.getLogger('demo')
 SETTINGS: Dict[str, Any] = {
     'net_multiplier': 0.25,
     'net_act': 'relu',
+    'net_output': 'GDC',
     'emb_size': 128,
     'loss_s': 16.0,
     'loss_m3': 0.2,
     'per_batch_size': 32,
-    'end_epoch': 40,
+    'end_epoch': 25,
     'lr': 0.05,
+    'wd': 0.02,
     'lr_schedule': 'cosine',
     'warmup_steps': 30,
     'data_shift': 6.0,
@@ -81,6 +84,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     settings = {**SETTINGS, 'seed': args.seed, **chosen, 'dataset_path': str(folder / 'data')}
     cfg = resolve(args.network, SET, args.loss, **settings)
 
+    check_schedule(cfg)
     logger.info('preparing the ORL faces in %s', cfg.dataset_path)
     prepare_orl(cfg.dataset_path)
     audited = _describe(cfg, folder)

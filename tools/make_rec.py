@@ -16,13 +16,14 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from config.errors import DataError, MissingExtra
 from recognition.cli import run
+from config.errors import DataError, MissingExtra
 from recognition.images import JPEG, decode_image, encode_image, load_cv2
 from recognition.pack import SET_FILES, write_pairs, write_records
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.pgm', '.ppm'}
 KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes
+LEAST_PEOPLE = 2  # with one identity there is nothing to learn
 log = logging.getLogger('make_rec')
 
 
@@ -103,9 +104,12 @@ def folder_people(folder: Path) -> List[Person]:
         raise DataError(
             f'there is no folder {folder}; give a folder with one folder of images for each person'
         )
+    people = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not people:
+        raise DataError(f'{folder} has no folder of images in it; one for each person is wanted')
     return [
         Person(str(person), sorted(file for file in person.iterdir() if file.suffix.lower() in SUFFIXES))
-        for person in sorted(path for path in folder.iterdir() if path.is_dir())
+        for person in people
     ]
 
 
@@ -123,7 +127,9 @@ def listed_people(path: Path) -> List[Person]:
                 f'{path}, line {number}: {fields[1]} is marked as not aligned; align the faces first'
             )
         images.setdefault(int(fields[2]), []).append(path.parent / fields[1])
-    labels = range(max(images, default=-1) + 1)
+    if not images:
+        raise DataError(f'{path} lists no image; lines aligned<TAB>path<TAB>label are wanted')
+    labels = range(max(images) + 1)
     return [Person(f'{path}: label {label}', images.get(label, [])) for label in labels]
 
 
@@ -166,6 +172,9 @@ def samples(people: Iterable[Person], packer: Packer, faults: Faults) -> Iterato
             faults.add(f'{person.name} has no readable image')
         label += count > 0
     faults.refuse()
+    if faults.sentences and label < LEAST_PEOPLE:
+        left = f'{label} of the people' if label else 'nobody'
+        raise DataError(f'--skip-bad leaves {left}, and a training set needs at least {LEAST_PEOPLE}')
 
 
 def make_training_set(args: argparse.Namespace) -> None:
@@ -191,6 +200,8 @@ def make_verification_set(args: argparse.Namespace) -> None:
             faults.add(str(error))
     faults.refuse()
     kept = [pair for pair in pairs if pair[0] in encoded and pair[1] in encoded]
+    if not kept:
+        raise DataError(f'{args.pairs} has no pair of readable images; lines `first second 0|1` are wanted')
     images = [encoded[path] for pair in kept for path in pair[:2]]
     count = write_pairs(args.output, images, [pair[2] for pair in kept])
     log.info(f'{args.output}: {count} pairs of {len(encoded)} images{packer.report()}')

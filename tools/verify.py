@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
-from config.errors import CheckpointError, ConfigError
 from recognition.cli import run
+from config.errors import ConfigError
+from recognition.options import parse_checkpoint
+
+if TYPE_CHECKING:
+    from recognition.verification import Verification
 
 EXAMPLE = (
     'example: python tools/verify.py --model runs/demo/model,40 --set datasets/orl/orl.bin --roc roc.png'
@@ -44,44 +48,41 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Verify, print, draw."""
     args = build_parser().parse_args(argv)
-    prefix, epoch = parse_model(args.model)
+    prefix, epoch = parse_checkpoint('--model', args.model)
     size = None if args.image_size is None else parse_size(args.image_size)
 
     from recognition.checkpoint import load_network
-    from recognition.curves import roc_picture
+    from recognition.curves import check_picture_path, roc_picture
     from recognition.verification import embed, load_bin, verify
     from symbols.context import select_context
 
+    if args.roc:
+        check_picture_path(args.roc)
     ctx = select_context(args.gpus)[0]
     images, issame = load_bin(args.set, size, resize=size is not None)
     net = load_network(prefix, epoch, ctx, image_shape=(*images.shape[2:], 3))
     embeddings = embed(net, images, ctx, args.batch_size, flip=not args.no_flip)
     verification = verify(embeddings, issame, args.folds)
-    if args.roc:
-        roc_picture(args.roc, {Path(args.set).stem: verification})
     if args.json:
         print(json.dumps({**verification.as_dict(), 'model': args.model, 'set': args.set}))
-        return 0
-    print(f'{args.set}: {verification.pairs:,} pairs, {verification.folds} folds')
+    else:
+        print_table(args.set, verification)
+    if args.roc:
+        roc_picture(args.roc, {Path(args.set).stem: verification})
+        if not args.json:
+            print(f'ROC curve in {args.roc}')
+    return 0
+
+
+def print_table(pairs: str, verification: Verification) -> None:
+    """Print the figures, a line each."""
+    print(f'{pairs}: {verification.pairs:,} pairs, {verification.folds} folds')
     print(f'accuracy   {100 * verification.accuracy:.2f} % +- {100 * verification.accuracy_std:.2f} %')
     print(f'threshold  {verification.threshold:.3f} (squared L2 distance, 0..4)')
     print(f'EER        {100 * verification.eer:.2f} %')
     print(f'AUC        {verification.auc:.4f}')
     for far, tar in verification.tar_at_far.items():
         print(f'TAR at FAR {far:<6g} {100 * tar:6.2f} %')
-    if args.roc:
-        print(f'ROC curve in {args.roc}')
-    return 0
-
-
-def parse_model(text: str) -> Tuple[str, int]:
-    """Split 'prefix,epoch'; CheckpointError when it is something else."""
-    prefix, comma, epoch = text.rpartition(',')
-    if not comma or not prefix or not epoch.strip().isdecimal():
-        raise CheckpointError(
-            f'--model {text!r} is not PREFIX,EPOCH: model,7 stands for model-symbol.json, model-0007.params'
-        )
-    return prefix, int(epoch)
 
 
 def parse_size(text: str) -> Tuple[int, int]:

@@ -10,9 +10,9 @@ import functools
 from pathlib import Path
 from typing import Any, Iterable, List, Optional, Sequence
 
+from recognition.cli import run
 from config import DataError, network, resolve
 from config.presets import HEADS
-from recognition.cli import run
 from recognition.files import write_whole
 from symbols import get_symbol, list_activations, list_heads
 from symbols.audit import Audit, audit

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,9 @@ from config import (
     network,
     resolve,
 )
+from config.presets import NOT_BUILT
 from config.schema import DEFAULT_KEYS, KEYS
-from symbols import get_symbol
+from symbols import get_block, get_symbol
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIPLES = list(product(network, dataset, loss))
@@ -87,10 +89,9 @@ def test_no_sequence_of_presets_and_edits_leaves_anything(sequence):
         config.emb_size = 64
         config['net_output'] = 'GAP'
         default.lr = 0.5
-        del config['bn_mom']
+        config.lr = 0.5  # a key of `default`
     generate_config(*sequence[0])
     assert central() == resolve(*sequence[0])
-    assert config.bn_mom == 0.9
     assert config['emb_size'] == config.emb_size == resolve(*sequence[0]).emb_size
 
 
@@ -117,6 +118,11 @@ def test_the_number_of_machines_comes_from_mxnets_launcher(monkeypatch):
         (('r101', 'orl', 'arcface'), "'r101' is not a network preset .*; did you mean 'r100'\\?"),
         (('r18', 'olr', 'arcface'), "'olr' is not a dataset preset .*; did you mean 'orl'\\?"),
         (('r18', 'orl', 'arcfaces'), "'arcfaces' is not a loss preset .*; did you mean 'arcface'\\?"),
+        (('r18', 'orl', None), 'generate_config needs three presets'),
+        (
+            ('y1', 'orl', 'arcface'),
+            "the network preset 'y1' is InsightFace's, and not built here .known: d121",
+        ),
     ],
 )
 def test_an_unknown_preset_leaves_everything_as_it_was(names, message):
@@ -155,6 +161,7 @@ ASSIGNMENTS = {
     'attribute': lambda cfg, name, value: setattr(cfg, name, value),
     'item': lambda cfg, name, value: cfg.__setitem__(name, value),
     'update': lambda cfg, name, value: cfg.update({name: value}),
+    'ior': lambda cfg, name, value: cfg.__ior__({name: value}),
     'setdefault': lambda cfg, name, value: cfg.setdefault(name, value),
     'resolve': lambda cfg, name, value: resolve('r18', **{name: value}),
     'complete': lambda cfg, name, value: complete({**resolve('r18'), name: value}),
@@ -187,10 +194,13 @@ def test_a_misspelt_key_is_refused_wherever_it_is_set(assign, name, near):
             (112, 112),
             'image_shape=\\(112, 112\\) is not allowed: it must be a list of 3 values',
         ),
+        ('image_shape', (70000, 112, 3), 'image_shape=.* each a whole number from 1 to 65535'),
         ('bn_mom', float('nan'), 'bn_mom=nan is not allowed: it must be a number from 0 to 1'),
+        ('lr_steps', '3,2', "lr_steps='3,2' is not allowed: it must be .* each above the one before it"),
+        ('kvstore', 'foo', "kvstore='foo' is not allowed: it must be one of local, device, nccl, dist_sync"),
     ],
 )
-@pytest.mark.parametrize('assign', ['attribute', 'item', 'update', 'resolve', 'complete', 'symbol'])
+@pytest.mark.parametrize('assign', ['attribute', 'item', 'update', 'ior', 'resolve', 'complete', 'symbol'])
 def test_a_bad_value_is_refused_wherever_it_is_set(assign, name, value, message):
     cfg = resolve('r18')
     with pytest.raises(ConfigError, match=message) as caught:
@@ -207,6 +217,7 @@ def test_a_bad_value_is_refused_wherever_it_is_set(assign, name, value, message)
         ('r18', {'net_name': 'densenet'}, "num_layers=18 does not go with net_name='densenet'.* 121"),
         ('r18', {'num_layers': None}, 'num_layers=None does not go with'),
         ('r18', {'net_output': 'classifier', 'num_classes': 0}, 'num_classes=0 does not go with'),
+        ('r18', {'image_shape': (60000, 60000, 3)}, 'image_shape=.* is too large'),
     ],
 )
 def test_values_that_do_not_go_together(preset, overrides, message):
@@ -220,6 +231,62 @@ def test_a_key_that_is_not_there_is_an_attribute_error_with_the_nearest_name():
     with pytest.raises(AttributeError, match="'emb_sz' is not a key of the config; did you mean 'emb_size'"):
         _ = config.emb_sz
     assert not hasattr(config, 'emb_sz')
+
+
+def test_or_equals_sets_checked_values_in_place():
+    cfg = same = resolve('r18')
+    cfg |= {'emb_size': 64, 'net_blocks': [1, 2]}
+    assert cfg is same
+    assert cfg.emb_size == cfg['emb_size'] == 64
+    assert cfg.net_blocks == (1, 2)
+
+
+@pytest.mark.parametrize('name', ['emb_size', 'network'])
+def test_a_key_cannot_be_taken_out(name):
+    cfg = resolve('r18')
+    taking = (
+        lambda: cfg.pop(name),
+        lambda: cfg.pop(name, None),
+        lambda: delattr(cfg, name),
+        lambda: cfg.__delitem__(name),
+    )
+    for take in taking:
+        with pytest.raises(ConfigError, match=f'{name!r} cannot be taken out of the config'):
+            take()
+    assert cfg == resolve('r18')
+    assert cfg[name] == getattr(cfg, name)
+
+
+def test_what_is_not_there_is_popped_as_from_a_dict():
+    cfg = resolve('r18')
+    assert cfg.pop('emb_sise', 7) == 7
+    with pytest.raises(ConfigError, match="did you mean 'emb_size'"):
+        cfg.pop('emb_sise')
+
+
+@pytest.mark.parametrize('given', [['r18'], {'net_name': 'fresnet'}, 5, ('r18',)])
+def test_a_preset_that_is_no_name(given):
+    with pytest.raises(ConfigError, match=f'{re.escape(repr(given))} is not a network preset'):
+        resolve(given)
+
+
+@pytest.mark.parametrize('given', [None, 5, 'r18', [1], {1: 2}])
+def test_what_is_no_config(given):
+    with pytest.raises(ConfigError, match=r'is no config; one is made by resolve|is not a key of the config'):
+        complete(given)
+    if given is not None:
+        with pytest.raises(ConfigError):
+            get_block(given)
+
+
+@pytest.mark.parametrize('name', sorted(set(chain(*NOT_BUILT.values()))))
+def test_what_insightface_has_and_is_not_built_here_gets_no_hint(name):
+    told = "is InsightFace's, and not built here"
+    for key in (key for key, names in NOT_BUILT.items() if name in names):
+        with pytest.raises(ConfigError, match=told) as caught:
+            resolve(**{'net_name': {'net_name': name}}.get(key, {f'{key}_name': name}))
+        assert 'did you mean' not in str(caught.value)
+        assert repr(name) in str(caught.value)
 
 
 def test_errors_are_value_errors_too():
@@ -345,6 +412,19 @@ def test_a_users_row_is_checked_when_it_is_picked(monkeypatch):
         ConfigError, match="'num_layer' is not a key of the config; did you mean 'num_layers'"
     ):
         resolve('wrong')
+    monkeypatch.setitem(network, 'text', 'abc')
+    with pytest.raises(ConfigError, match="the network preset 'text' is 'abc' where a dict of config keys"):
+        resolve('text')
+
+
+def test_a_users_row_may_have_a_name_of_insightfaces(monkeypatch):
+    monkeypatch.setitem(network, 'y1', {'net_name': 'fresnet', 'num_layers': 18})
+    assert resolve('y1').num_layers == 18
+
+
+@pytest.mark.parametrize('given', ['10, 20', [10, 20], (10, 20.0)])
+def test_lr_steps_are_normalised_to_insightfaces_text(given):
+    assert resolve('r18', lr_steps=given).lr_steps == '10,20'
 
 
 def test_what_is_public():

@@ -8,7 +8,7 @@ import pytest
 
 import symbols
 from config import dataset, loss, network, resolve
-from config.presets import ACTIVATIONS, DATASETS, FAMILIES, HEADS, LOSSES, NETWORKS
+from config.presets import ACTIVATIONS, DATASETS, FAMILIES, HEADS, LOSSES, NETWORKS, NOT_BUILT
 from config.schema import FAMILY_NAMES, KEYS
 from symbols import list_activations, list_backbones, list_heads
 
@@ -24,7 +24,7 @@ def takes_depths(family):
     return FAMILIES[family].takes.get('num_layers', (None,)) != (None,)
 
 
-@pytest.mark.parametrize('family', filter(takes_depths, FAMILIES))
+@pytest.mark.parametrize('family', list(filter(takes_depths, FAMILIES)))
 def test_depths_are_those_of_the_specs(family):
     assert tuple(getattr(symbols, family).SPECS) == FAMILIES[family].takes['num_layers']
 
@@ -69,6 +69,13 @@ def test_no_preset_name_and_no_alias_stands_twice():
     assert len({*aliases, *FAMILIES}) == 2 * len(FAMILIES)
     letters = list(chain.from_iterable(HEADS.values()))
     assert len({*letters, *HEADS}) == len(letters) + len(HEADS)
+
+
+def test_what_is_not_built_is_not_built():
+    built = {'net_name': FAMILY_NAMES, 'network': NETWORKS, 'loss': LOSSES}
+    assert NOT_BUILT.keys() == built.keys()
+    for key, names in NOT_BUILT.items():
+        assert not set(names) & set(built[key])
 
 
 # cos(m1 * theta + m2) - m3

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from config.rules import choice, flag, integer, optional, real, sequence, text
+from config.rules import choice, flag, integer, optional, real, rising, sequence, text
 
 INF, NAN = float('inf'), float('nan')
 
@@ -32,11 +32,20 @@ TAKEN = [
     (sequence(integer(1)), [1, 2.0], (1, 2)),
     (sequence(integer(1)), (), ()),
     (sequence(text(), 2), ('a', 'b'), ('a', 'b')),
+    (rising(), '100000,160000,220000', '100000,160000,220000'),
+    (rising(), ' 10, 20 ', '10,20'),
+    (rising(), [1, 2.0, np.int64(3)], '1,2,3'),
+    (rising(), '', ''),
+    (rising(), (), ''),
     (optional(integer(1)), None, None),
     (optional(integer(1)), 4.0, 4),
 ]
 
+RISING = "whole numbers of at least 1, each above the one before it, as '1000,2000'"
+
 REFUSED = [
+    *((rising(), value, RISING) for value in ('3,2', '2,2', '0,1', '1,', 'a', '-1', '1.5', '1_0', 7, None)),
+    *((rising(), value, RISING) for value in ([2, 1], [0], [True], ['1'], {1, 2})),
     (integer(1), 0, 'a whole number of at least 1'),
     (integer(1, 4), 5, 'a whole number from 1 to 4'),
     (integer(1), 1.5, 'a whole number of at least 1'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 
 import numpy as np
@@ -19,7 +20,7 @@ from recognition.checkpoint import (
     symbol_path,
 )
 from recognition.files import replacing
-from recognition.state import TrainingState, load_state, newest_state, save_state, state_path
+from recognition.state import TrainingState, load_state, newest_state, save_state, saving_state, state_path
 from symbols.nodes import load_symbol
 
 import mxnet as mx
@@ -163,7 +164,7 @@ def test_another_activation_is_refused(saved):
         check_same_activations(saved[1], network(activation='tanh'), source='a', target='b')
 
 
-def test_a_network_without_data_or_with_other_images_is_refused(tmp_path):
+def test_a_network_without_data_or_with_other_images_is_refused(tmp_path, capfd):
     symbol = mx.sym.FullyConnected(mx.sym.var('input'), num_hidden=2, name='fc1')
     save_network(
         tmp_path / 'm', 3, symbol, {'fc1_weight': mx.nd.ones((2, 768)), 'fc1_bias': mx.nd.ones((2,))}, {}
@@ -173,6 +174,12 @@ def test_a_network_without_data_or_with_other_images_is_refused(tmp_path):
     save_network(tmp_path / 'n', 3, symbol, *parameters(symbol))
     with pytest.raises(CheckpointError, match='pre_fc1_weight'):
         load_network(tmp_path / 'n', 3, image_shape=(32, 32, 3))
+    with pytest.raises(
+        CheckpointError, match=r'takes no images of 2x2x3: .*Error in operator conv0'
+    ) as caught:
+        load_network(tmp_path / 'n', 3, image_shape=(2, 2, 3))
+    assert '.cc:' not in str(caught.value)
+    assert capfd.readouterr().out == ''
 
 
 def test_a_failed_write_leaves_the_old_file(saved):
@@ -186,6 +193,26 @@ def test_a_failed_write_leaves_the_old_file(saved):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)} == before
+
+
+@pytest.mark.parametrize('failing', ['save_network', 'save_state'])
+def test_network_and_state_take_the_place_of_old_ones_together(saved, monkeypatch, failing):
+    prefix, symbol, args, auxs = saved
+    save_state(prefix, 3, a_state())
+    before = {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)}
+
+    def full(*arguments, **arrays):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(*{'save_network': (mx.nd, 'save'), 'save_state': (np, 'savez')}[failing], full)
+
+    def save():
+        with saving_state(prefix, 3, a_state(step=6)):
+            save_network(prefix, 3, symbol * 2, args, auxs)
+
+    with pytest.raises(CheckpointError, match='cannot be written: No space left'):
+        save()
     assert {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)} == before
 
 
@@ -209,15 +236,20 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert back.group('arg')['conv0_weight'].dtype == np.float32
 
 
-def test_the_newest_whole_state_is_taken(tmp_path):
+def test_the_newest_whole_state_is_taken_and_a_damaged_one_named(tmp_path, caplog):
     prefix = tmp_path / 'm'
     for epoch in (1, 2, 10):
         save_state(prefix, epoch, a_state(step=epoch))
     assert newest_state(prefix)[0] == 10
+    assert caplog.records == []
     path = state_path(prefix, 10)
     path.write_bytes(path.read_bytes()[:-40])
-    epoch, state = newest_state(prefix)
+    with caplog.at_level(logging.WARNING):
+        epoch, state = newest_state(prefix)
     assert (epoch, state.progress) == (2, {'step': 2})
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f'{path} is damaged')
+    assert record.getMessage().endswith('; going back to the state of epoch 2')
 
 
 def test_states_that_are_none_are_named(tmp_path):

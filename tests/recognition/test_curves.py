@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from config.errors import DataError, MissingExtra
+from config.errors import ConfigError, DataError, MissingExtra
 from recognition.curves import _moving_mean, roc_picture, training_picture
 from recognition.verification import normalise, verify
 
@@ -105,3 +105,13 @@ def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[train\]'"):
         training_picture(tmp_path / 'training.png', HISTORY)
+
+
+@pytest.mark.parametrize('name', ['model-symbol.json', 'no.xyz', 'png'])
+def test_a_path_of_another_file_is_refused(tmp_path, name):
+    (tmp_path / name).write_text('mine')
+    with pytest.raises(ConfigError, match=r'does not end in \.png'):
+        roc_picture(tmp_path / name, {'network': verification(0.3)})
+    with pytest.raises(ConfigError, match=r'does not end in \.png'):
+        training_picture(tmp_path / name, HISTORY)
+    assert (tmp_path / name).read_text() == 'mine'

@@ -7,9 +7,9 @@ import argparse
 import pytest
 
 from config import resolve
-from config.errors import ConfigError
+from config.errors import CheckpointError, ConfigError
 from config.schema import KEYS
-from recognition.options import PRESETS, add_config_options, config_from
+from recognition.options import PRESETS, add_config_options, config_from, parse_checkpoint, parse_known
 
 R18 = ['--network', 'r18']
 
@@ -56,3 +56,36 @@ def test_a_key_may_be_left_out():
 def test_a_bad_value_is_named():
     with pytest.raises(ConfigError, match="emb_size='wide'"):
         config_from(parser().parse_args(['--emb-size', 'wide']))
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--netact', 'relu'], "'--netact' is not an option; did you mean '--net-act'"),
+        (['--net-atc=relu'], "'--net-atc' is not an option; did you mean '--net-act'"),
+        (['--lr', '1', 'relu'], "'relu' is not an option"),
+        (['--verify-evry', '3'], "did you mean '--verify-every'"),
+    ],
+)
+def test_an_unknown_word_is_answered_with_the_nearest_option(words, message, capsys):
+    with pytest.raises(ConfigError, match=message):
+        parse_known(parser(aliases={'verbose': '--verify-every'}), words)
+    assert tuple(capsys.readouterr()) == ('', '')
+
+
+def test_a_checkpoint_is_prefix_and_epoch():
+    assert parse_checkpoint('--model', 'run/a,b,12') == ('run/a,b', 12)
+
+
+@pytest.mark.parametrize(
+    ('text', 'hint'),
+    [
+        ('nope,x', 'model,7 stands for'),
+        (',3', 'model,7 stands for'),
+        ('model', 'model,7 stands for'),
+        ('run/model-0001.params', 'that file is run/model,1$'),
+    ],
+)
+def test_a_checkpoint_of_another_form_is_refused(text, hint):
+    with pytest.raises(CheckpointError, match=f"^--model '{text}' is not PREFIX,EPOCH: {hint}"):
+        parse_checkpoint('--model', text)

@@ -92,6 +92,9 @@ def test_a_fault_while_reading_samples_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_records(tmp_path, broken(), 1, (16, 16, 3))
     assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        write_records(tmp_path / 'deep' / 'set', broken(), 1, (16, 16, 3))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_crash_between_the_renames_leaves_no_set_that_looks_whole(tmp_path, monkeypatch):
@@ -161,3 +164,14 @@ def test_a_cut_image_is_named(kind):
     for length in (0, 1, 10, len(encoded) // 2, len(encoded) - 4):
         with pytest.raises(DataError, match=r'^photo 7 holds'):
             decode_image(encoded[:length], 'photo 7')
+
+
+def test_a_cut_jpeg_with_zeros_for_its_end_is_named_and_bytes_after_the_end_are_not_minded():
+    picture = np.repeat(np.repeat(face(0, (28, 28)), 4, axis=0), 4, axis=1)
+    encoded = encode_image(picture, JPEG)
+    for lost in (4, 40, len(encoded) // 2):
+        with pytest.raises(DataError, match=r'^photo 7 holds .* damaged or cut short'):
+            decode_image(encoded[:-lost] + bytes(lost), 'photo 7')
+    whole = decode_image(encoded, 'photo 7')
+    for after in (bytes(100), b'\xff\xda trailing', encoded):
+        assert np.array_equal(decode_image(encoded + after, 'photo 7'), whole)

@@ -95,6 +95,7 @@ def test_a_parameter_without_a_known_name_is_refused():
         prepared(mx.sym.broadcast_mul(mx.sym.var('data'), mx.sym.var('strange', shape=(1, 1, 1, 1))))
 
 
-def test_images_that_are_too_small_are_refused():
+def test_images_that_are_too_small_are_refused_and_nothing_is_printed(capfd):
     with pytest.raises(ConfigError, match='takes no images of 2x2x3'):
         prepared(plain_symbol(), shape=(2, 2, 3))
+    assert capfd.readouterr().out == ''

@@ -32,8 +32,28 @@ def test_a_run_that_goes_on_keeps_what_came_before_its_state(tmp_path):
 def test_a_new_run_begins_a_new_history(tmp_path):
     path = tmp_path / 'history.jsonl'
     path.write_text('{"step": 1}\n')
-    History(path).close()
-    assert path.read_text() == ''
+    history = History(path)
+    history.append({'step': 1, 'loss': 2})
+    history.close()
+    assert path.read_text() == '{"step": 1, "loss": 2}\n'
+
+
+def test_a_run_without_a_record_leaves_no_file(tmp_path):
+    History(tmp_path / 'new' / 'history.jsonl').close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_history_of_another_run_stays_until_it_is_released(tmp_path):
+    path = tmp_path / 'history.jsonl'
+    path.write_text('old')
+    history = History(path, held=True)
+    history.append({'step': 1})
+    assert path.read_text() == 'old'
+    history.release()
+    history.append({'step': 2})
+    history.release()
+    history.close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
 def test_a_history_may_stay_in_memory():
@@ -45,8 +65,9 @@ def test_a_history_may_stay_in_memory():
 
 def test_a_history_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
+    history = History(tmp_path / 'file' / 'history.jsonl')
     with pytest.raises(CheckpointError, match=r'history\.jsonl cannot be written'):
-        History(tmp_path / 'file' / 'history.jsonl')
+        history.append({'step': 1})
 
 
 def test_the_log_has_a_line_every_so_many_steps(caplog):

@@ -201,6 +201,15 @@ def test_a_malformed_index_line_is_named(tmp_path, text, line):
         read_index(path)
 
 
+@pytest.mark.parametrize('number', ['99999999999999999999999', str(2**63 - 1)])
+@pytest.mark.parametrize('line', ['0\t{}', '{}\t0'])
+def test_a_number_too_large_for_an_index_stands_as_it_is_in_the_file(tmp_path, number, line):
+    path = tmp_path / 'train.idx'
+    path.write_text('5\t0\n' + line.format(number) + '\n')
+    with pytest.raises(DataError, match=rf'train\.idx, line 2 has the number {number}, which is too large'):
+        read_index(path)
+
+
 @pytest.mark.parametrize('text', ['', '\n', ' '])
 def test_an_empty_index(tmp_path, text):
     path = tmp_path / 'train.idx'

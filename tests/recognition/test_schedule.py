@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.schedule import build_schedule, parse_steps
+from recognition.schedule import build_schedule, check_schedule, parse_steps, total_steps
 
 
 def config(**changes):
@@ -115,3 +115,17 @@ def test_a_step_below_zero_is_refused():
 def test_rates_are_plain_floats():
     assert all(type(build_schedule(config(lr_schedule=name), 30)(3)) is float for name in ('step', 'cosine'))
     assert pickle.loads(pickle.dumps(build_schedule(config(), 30)(3))) == pytest.approx(0.1)
+
+
+def test_a_schedule_is_checked_without_the_length_of_the_run():
+    check_schedule(config(warmup_steps=10**9))
+    with pytest.raises(ConfigError, match='lr_steps='):
+        check_schedule(config(lr_steps='20,10'))
+
+
+@pytest.mark.parametrize(
+    ('most', 'devices', 'steps'), [(0, 1, 9 * 4), (5, 1, 5), (100, 1, 36), (0, 2, 4 * 4)]
+)
+def test_a_run_has_full_batches_alone(most, devices, steps):
+    cfg = {'per_batch_size': 32, 'end_epoch': 4, 'max_steps': most}
+    assert total_steps(cfg, 300, devices=devices) == steps

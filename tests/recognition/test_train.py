@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,6 +254,27 @@ def test_what_does_not_fit_the_data_is_refused(folder, tmp_path):
     refused(ConfigError, 'batch', lambda: train(config(folder, per_batch_size=49), prefix=prefix), prefix)
     refused(ConfigError, 'embedding', lambda: train(config(folder, net_output='Z'), prefix=prefix), prefix)
     refused(ConfigError, 'val_targets', lambda: train(config(folder, ckpt=1), prefix=prefix), prefix)
+    grey = config(folder, image_shape=(SIDE, SIDE, 1))
+    refused(ConfigError, 'has 1 channels, and faces are RGB', lambda: train(grey, prefix=prefix), prefix)
+    scores = config(folder, net_output='classifier', num_classes=16)
+    refused(
+        ConfigError,
+        'training needs a head that gives an embedding',
+        lambda: train(scores, prefix=prefix),
+        prefix,
+    )
+    slow = config(folder, warmup_steps=17)
+    refused(ConfigError, 'warmup_steps=17 .* 16 steps', lambda: train(slow, prefix=prefix), prefix)
+
+
+@pytest.mark.parametrize('name', ['', 'pt/', '.', 'pt/..'])
+def test_a_prefix_that_names_no_file_is_refused(folder, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r'^prefix=.* must end with what the names of the checkpoints begin with'
+    ):
+        train(config(folder), prefix=name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_resuming_from_nothing_is_refused(folder, tmp_path):
@@ -295,6 +317,53 @@ def test_a_loss_that_is_not_finite_stops_the_run(folder, tmp_path):
     assert not list(tmp_path.glob('*.params'))
 
 
+def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(folder, tmp_path):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=8), prefix=prefix)
+    kept = {name: content for name, content in files(prefix).items() if 'history' not in name}
+    with pytest.raises(FaceSymbolsError, match=r'the loss became (nan|inf) at step (9|1\d) with'):
+        train(config(folder, lr=1e30), prefix=prefix, resume=True)
+    assert {name: content for name, content in files(prefix).items() if 'history' not in name} == kept
+    assert train(config(folder, max_steps=9), prefix=prefix, resume=True).steps == 9
+
+
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [('loss', 'the loss became'), ('record', 'train.rec'), ('save', 'cannot be written: No space left')],
+)
+def test_a_forced_run_that_fails_leaves_the_run_before_it_whole(folder, tmp_path, monkeypatch, fault, words):
+    prefix = tmp_path / 'run' / 'model'
+    train(config(folder, max_steps=9), prefix=prefix)
+    data, settings = folder, {}
+    if fault == 'loss':
+        settings = {'lr': 1e30}
+    elif fault == 'record':
+        data = damaged(folder, tmp_path / 'damaged')
+    else:
+        monkeypatch.setattr('recognition.checkpoint.mx.nd.save', full_disk)
+    cfg = config(data, net_act='relu', **settings)
+    refused(FaceSymbolsError, words, lambda: train(cfg, prefix=prefix, force=True), prefix)
+
+
+def full_disk(*_):
+    raise OSError(28, 'No space left on device')
+
+
+def damaged(folder, copy):
+    """A copy of the data set whose photographs are none."""
+    shutil.copytree(folder, copy)
+    records = (copy / 'train.rec').read_bytes()
+    (copy / 'train.rec').write_bytes(records.replace(b'\x89PNG', b'\x00PNG'))
+    return copy
+
+
+def test_a_run_that_fails_on_its_data_leaves_nothing(folder, tmp_path):
+    cfg = config(damaged(folder, tmp_path / 'damaged'))
+    with pytest.raises(DataError):
+        train(cfg, prefix=tmp_path / 'run' / 'model')
+    assert not (tmp_path / 'run').exists()
+
+
 @pytest.mark.parametrize(
     ('ckpt', 'left'),
     [
@@ -325,6 +394,11 @@ def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
     ('words', 'message'),
     [
         (['--net-act', 'relo'], "did you mean 'relu'"),
+        (['--netact', 'relu'], "'--netact' is not an option; did you mean '--net-act'?"),
+        (['--net-output', 'classifier'], 'training needs a head that gives an embedding'),
+        (['--prefix', ''], "prefix='' must end with"),
+        (['--pretrained', 'nope,x'], "--pretrained 'nope,x' is not PREFIX,EPOCH"),
+        (['--pretrained', 'run/model-0001.params'], 'that file is run/model,1'),
         (['--network', 'r19'], "'r19' is not a network preset"),
         (['--per-batch-size', 'many'], "per_batch_size='many'"),
         (['--ckpt-every', '0'], '--ckpt-every 0 must be at least 1'),

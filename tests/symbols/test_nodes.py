@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, ConfigError
+from symbols.graph import build_graph
 from symbols.nodes import list_nodes, load_symbol
 
 import mxnet as mx
@@ -49,6 +50,10 @@ def output_that_is_not_there(graph):
     graph['nodes'][3]['inputs'][1] = [0, 5, 0]
 
 
+def version_to_come(graph):
+    graph['attrs'] = {'mxnet_version': ['int', 1000000]}
+
+
 def no_output(graph):
     graph['heads'] = []
 
@@ -62,6 +67,7 @@ def no_output(graph):
         (forward_edge, 'does not come before it'),
         (output_that_is_not_there, "'conv' reads output 5 of 'data', which has fewer"),
         (no_output, 'it has no output'),
+        (version_to_come, 'any container is empty'),
         (lambda graph: '[]', 'is damaged'),
         (lambda graph: '{"layers": []}', "it has no 'nodes'"),
         (lambda graph: '\x00\x01', 'is damaged'),
@@ -76,6 +82,48 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage, message):
         load_symbol(path)
     assert str(path) in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def read_a_mean(graph):
+    graph['nodes'][-1]['inputs'][0][1] = 1
+
+
+def give_a_mean(graph):
+    graph['nodes'].pop()
+    graph['node_row_ptr'].pop()
+    graph['heads'] = [[len(graph['nodes']) - 1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reader'), [(read_a_mean, 'relu'), (give_a_mean, 'the output')], ids=['input', 'head']
+)
+def test_an_output_that_a_batch_norm_hides_is_not_read(tmp_path, damage, reader):
+    symbol = mx.sym.relu(mx.sym.BatchNorm(mx.sym.var('data'), name='bn'), name='relu')
+    graph = json.loads(symbol.tojson())
+    damage(graph)
+    path = tmp_path / 'net-symbol.json'
+    path.write_text(json.dumps(graph))
+    fault = f"{reader!r} reads output 1 of 'bn', which has fewer"
+    with pytest.raises(CheckpointError, match=fault):
+        load_symbol(path)
+    for read in (list_nodes, build_graph):
+        with pytest.raises(ConfigError, match=fault):
+            read(mx.sym.load(str(path)), {'data': (1, 3, 8, 8)})
+
+
+def test_outputs_that_a_batch_norm_shows_are_read(tmp_path):
+    mean = mx.sym.BatchNorm(mx.sym.var('data'), name='bn', output_mean_var=True)[1]
+    mean.save(str(tmp_path / 'net-symbol.json'))
+    nodes = list_nodes(load_symbol(tmp_path / 'net-symbol.json'), {'data': (1, 3, 8, 8)})
+    assert nodes[-1].output_shapes == ((1, 3, 8, 8), (3,), (3,))
+
+
+@pytest.mark.parametrize('shape', [(1, 3, 2**16, 2**16), (1, 3, 2**40, 8)])
+def test_a_shape_beyond_mxnets_count_is_one_sentence(shape):
+    with pytest.raises(
+        ConfigError, match=r"^the shape \(1, 3, .*\) of 'data' has \d+ values, and MXNet takes"
+    ):
+        list_nodes(SYMBOL, {'data': shape})
 
 
 def test_a_missing_or_binary_file_is_one_sentence(tmp_path):

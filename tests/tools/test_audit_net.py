@@ -1,4 +1,5 @@
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -136,6 +137,15 @@ def test_a_preset_and_its_overrides(capsys):
         (['r18', '--set', 'emb_sze=3'], "did you mean 'emb_size'"),
         (['r18', '--set', 'emb_size'], 'KEY=VALUE'),
         (['r18', '--shape', '1,3,x,112'], 'is no shape'),
+        (
+            ['r18', '--shape', '1,3,99999999999,112'],
+            r"99999999999, 112\) of 'data' has \d+ values, and MXNet",
+        ),
+        (['r18', '--shape', '0,3,112,112'], "shape of 'data' must be positive whole numbers"),
+        (['r18', '--shape', '1,3,70000,112'], 'image_shape=.* whole number from 1 to 65535'),
+        (['r18', '--set', 'network=r50'], '--set network=r50 would change nothing'),
+        (['r18', '--set', 'dataset=emore'], '--set dataset=emore would change nothing'),
+        (['r18', '--set', 'loss=arcface'], '--set loss=arcface would change nothing'),
         (['r18', '--shape', 'dta=1,3,112,112'], "no input 'dta'; did you mean 'data'"),
         (['any-symbol.json', '--head', 'E'], 'already built, so net_output cannot change'),
     ],
@@ -145,8 +155,14 @@ def test_a_mistake_is_one_sentence(argv, message):
         main(argv)
 
 
+@pytest.mark.parametrize('shape', ['1,3,99999999999,112', 'data=1,3,65536,65536', '1,3,112,-1'])
+def test_a_shape_no_array_can_have_is_one_sentence_for_a_file_too(network, shape):
+    with pytest.raises(ConfigError, match=r"^the shape .*'data'"):
+        main([network, '--shape', shape])
+
+
 def test_a_missing_file_is_one_sentence():
-    with pytest.raises(CheckpointError, match=r'none-symbol\.json could not be read: No such file'):
+    with pytest.raises(CheckpointError, match=r'none-symbol\.json does not exist'):
         main(['none-symbol.json'])
 
 
@@ -189,3 +205,24 @@ def test_a_narrow_terminal_gets_whole_words(tmp_path, capsys, monkeypatch):
     row = next(i for i, line in enumerate(lines) if 'stage1_unit1_conv1' in line)
     assert lines[row].split()[1] == '1,792'
     assert [line.strip() for line in lines[row + 1 : row + 3]] == ['Convolution', '1x64x110x110']
+
+
+@pytest.mark.parametrize('options', [[], ['--json']])
+def test_a_reader_that_has_enough_is_no_fault(network, options):
+    """As `tool | head -1` leaves it, table or JSON."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [
+        sys.executable,
+        '-W',
+        'ignore',
+        '-m',
+        'tools.audit_net',
+        network,
+        '--shape',
+        '1,3,10,10',
+        *options,
+    ]
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, '')

@@ -111,7 +111,7 @@ def test_faults_are_all_named_and_nothing_is_written(faces, tmp_path, caplog):
         'cid/1.bmp holds no image; it is damaged or cut short',
         'dan has no image',
     ]
-    assert not list((tmp_path / 'set').iterdir())
+    assert not (tmp_path / 'set').exists()
 
 
 def test_one_fault_is_the_error_itself(faces, tmp_path):
@@ -134,9 +134,25 @@ def test_a_source_that_is_not_there(tmp_path):
         make(tmp_path / 'nowhere', '-o', tmp_path / 'set')
     with pytest.raises(DataError, match=r'cannot read .*no\.lst'):
         make(tmp_path / 'no.lst', '-o', tmp_path / 'set')
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(DataError, match='no image'):
-        make(tmp_path / 'empty', '-o', tmp_path / 'set')
+    image(tmp_path / 'flat' / '1.jpg')
+    with pytest.raises(DataError, match='flat has no folder of images in it'):
+        make(tmp_path / 'flat', '-o', tmp_path / 'set')
+    (tmp_path / 'empty.lst').write_text('\n')
+    with pytest.raises(DataError, match=r'empty\.lst lists no image'):
+        make(tmp_path / 'empty.lst', '-o', tmp_path / 'set')
+    with pytest.raises(DataError, match=r'empty\.lst has no pair of readable images'):
+        make('--pairs', tmp_path / 'empty.lst', '-o', tmp_path / 'mine.bin')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['empty.lst', 'flat']
+
+
+@pytest.mark.parametrize(('bad', 'left'), [('ann bob', '1 of the people'), ('ann bob cid', 'nobody')])
+def test_too_few_people_left(faces, tmp_path, bad, left):
+    for person in bad.split():
+        for path in (faces / person).iterdir():
+            path.write_bytes(b'no image')
+    with pytest.raises(DataError, match=f'--skip-bad leaves {left}, and a training set needs at least 2'):
+        make(faces, '-o', tmp_path / 'deep' / 'set', '--skip-bad')
+    assert not (tmp_path / 'deep').exists()
 
 
 def test_pairs(faces, tmp_path):

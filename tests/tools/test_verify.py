@@ -162,3 +162,20 @@ def test_the_program_ends_with_a_sentence_and_a_status(folder):
     assert done.stderr.startswith(f'error: {bad}: refused: the pickle asks for posix.system')
     assert len(done.stderr.splitlines()) == 1
     assert not trace.exists()
+
+
+def test_the_roc_replaces_no_other_file(folder, tmp_path):
+    symbol = (folder / 'model-symbol.json').read_bytes()
+    for path in (folder / 'model-symbol.json', tmp_path / 'no.xyz'):
+        with pytest.raises(ConfigError, match=r'does not end in \.png'):
+            main(arguments(folder, '--set', 'missing.bin', '--roc', str(path)))  # before any work
+    assert (folder / 'model-symbol.json').read_bytes() == symbol
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('options', [[], ['--json']])
+def test_a_roc_that_cannot_be_written_does_not_lose_the_figures(folder, tmp_path, capsys, options):
+    (tmp_path / 'file').write_text('in the way')
+    with pytest.raises(DataError, match='cannot be written'):
+        main(arguments(folder, '--roc', str(tmp_path / 'file' / 'roc.png'), *options))
+    assert 'accuracy' in capsys.readouterr().out

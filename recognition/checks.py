@@ -1,0 +1,71 @@
+"""What training refuses before it reads a face or writes a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+from config import complete
+from config.errors import ConfigError
+from config.schema import HEAD_NAMES
+from recognition.data import FaceDataset
+from recognition.files import PathLike
+from recognition.schedule import check_schedule
+from symbols.shapes import infer_shapes
+
+import mxnet as mx
+
+COLOURS = 3
+
+
+def check_settings(cfg: Any) -> None:
+    """Raise ConfigError for settings that build a network, and with which none can be trained."""
+    channels = cfg.image_shape[2]
+    if channels != COLOURS:
+        raise ConfigError(
+            f'image_shape={tuple(cfg.image_shape)} has {channels} channels, and faces are RGB images, which have '
+            f'{COLOURS}; grey ones are read as RGB, too'
+        )
+    check_head(cfg.net_output)
+    check_schedule(cfg)
+
+
+def check_head(name: Optional[str]) -> None:
+    """Raise ConfigError for the head that gives class scores; of a name that is none the config tells."""
+    if HEAD_NAMES.get(name or '') == 'classifier':
+        raise ConfigError(
+            f'net_output={name!r} gives a score for each class, and training needs a head that gives an embedding, '
+            'bn_dropout_fc_bn say; the loss brings the classes'
+        )
+
+
+def check_prefix(prefix: PathLike) -> None:
+    """Raise ConfigError for a prefix without a last part, whose files would be hidden or beside its folder."""
+    text = os.fspath(prefix)
+    if text.endswith(os.sep) or Path(text).name in ('', '..'):
+        raise ConfigError(
+            f'prefix={text!r} must end with what the names of the checkpoints begin with, as '
+            f'{os.path.join(text, "model")!r} does'
+        )
+
+
+def settle_classes(cfg: Any, dataset: FaceDataset) -> Any:
+    """Return a copy of `cfg` with the data set's num_classes; ConfigError where `cfg` says another number."""
+    if cfg.num_classes not in (0, dataset.num_classes):
+        raise ConfigError(
+            f'num_classes={cfg.num_classes}, and {dataset.folder / "property"} says {dataset.num_classes}; '
+            'num_classes=0 takes it from there'
+        )
+    return complete({**cfg, 'num_classes': dataset.num_classes})
+
+
+def check_embedding(symbol: mx.sym.Symbol, cfg: Any) -> None:
+    """Raise ConfigError unless the network turns an image of image_shape into emb_size values."""
+    height, width, channels = cfg.image_shape
+    shape = infer_shapes(symbol, data=(1, channels, height, width)).outputs[0]
+    if shape != (1, cfg.emb_size):
+        raise ConfigError(
+            f'net_output={cfg.net_output!r} gives {shape[1:]} for each image, and training needs a head that gives '
+            f'an embedding of emb_size={cfg.emb_size} values'
+        )
