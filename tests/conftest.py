@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# A shell starts a background job with Ctrl-C ignored, which the programs that the tests interrupt would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ['MXNET_SUBGRAPH_BACKEND'] = 'NONE'  # fusion moves the last bits; read when a symbol is bound
 
