@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# A shell starts a background job with Ctrl-C ignored, which the programs that the tests interrupt would inherit.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 os.environ['MXNET_SUBGRAPH_BACKEND'] = 'NONE'  # fusion moves the last bits; read when a symbol is bound
 
 from symbols import get_block
+
+# A shell starts a background job with Ctrl-C ignored, which the programs that the tests interrupt would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REFERENCE = Path(__file__).parent / 'reference'
 
