@@ -16,7 +16,15 @@ from easydict import EasyDict
 
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra, nearest
 from config.presets import DATASETS, LOSSES, NETWORKS, NOT_BUILT
-from config.schema import DEFAULT_KEYS, KEYS, check_name, check_together, check_value, parse_value
+from config.schema import (
+    DEFAULT_KEYS,
+    KEYS,
+    check_explicit,
+    check_name,
+    check_together,
+    check_value,
+    parse_value,
+)
 
 __all__ = [
     'CheckpointError',
@@ -126,7 +134,9 @@ def resolve(
     chosen = {'network': network_name, 'dataset': dataset_name, 'loss': loss_name}
     settings.update({key: name for key, name in chosen.items() if name is not None})
     settings.update(overrides)
-    return complete(settings)
+    resolved = complete(settings)
+    check_explicit(resolved, overrides)
+    return resolved
 
 
 def generate_config(network_name: str, dataset_name: str, loss_name: str) -> None:

@@ -6,43 +6,84 @@ A new backbone is one file in `symbols/` and one row of FAMILIES here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 
 @dataclass(frozen=True)
 class Family:
     """A backbone family: InsightFace's module name for it, the values it takes, and its presets.
 
-    `takes` lists the allowed values of keys that mean something to this family alone; `presets` maps a preset's
-    name to what it sets on top of the defaults.
+    `takes` lists the allowed values of keys that not every family takes whole, beside those of TAKEN_BY_ALL;
+    `without` names flags that it has nothing for: setting one is an error, but an InsightFace config that holds one
+    passes, as it does there. `presets` maps a preset's name to what it sets on top of the defaults.
     """
 
-    alias: str
+    alias: Optional[str] = None
     takes: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+    without: Tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+
+# Residual units in each stage by depth (InsightFace's; some of its depths are not He et al.'s).
+RESNET_UNITS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    49: (3, 4, 14, 3),
+    50: (3, 4, 14, 3),
+    74: (3, 6, 24, 3),
+    90: (3, 8, 30, 3),
+    98: (3, 4, 38, 3),
+    99: (3, 8, 35, 3),
+    100: (3, 13, 30, 3),
+    101: (3, 4, 23, 3),
+    124: (3, 13, 40, 5),
+    134: (3, 10, 50, 3),
+    136: (3, 13, 48, 3),
+    140: (3, 15, 48, 3),
+    152: (3, 8, 36, 3),
+    160: (3, 24, 49, 3),
+    198: (6, 26, 60, 6),  # arcface_torch's iresnet200, by its layers; in MXNet 200 is another network
+    200: (3, 24, 36, 3),
+    269: (3, 30, 48, 8),
+}
+RESNET_BOTTLENECK = 500  # what is added to a depth for bottleneck units (InsightFace: num_layers >= 500)
+
+# Keras's own networks take what its preprocess_input returns, and are trained on ImageNet.
+KERAS = {
+    'input_mean': 0.0,
+    'input_scale': 1.0,
+    'net_act': 'relu',
+    'net_output': 'classifier',
+    'num_classes': 1000,
+    'image_shape': (224, 224, 3),
+}
+
+# The paper's stem halves the image, and TensorFlow's padding is what Keras's weights were trained with.
+XCEPTION = {'net_input': 0, 'padding': 'tf_same', 'image_shape': (299, 299, 3)}
+
+# What a family takes of these keys where its row does not say otherwise.
+TAKEN_BY_ALL = {'net_variant': (None,), 'padding': ('symmetric',)}
 
 FAMILIES = {
     'resnet': Family(
         alias='fresnet',
         takes={
-            'num_layers': (18, 34, 50, 100),
-            'net_unit': (3,),
-            'net_input': (1,),
-            'net_se': (False,),
-            'fp16': (False,),
+            'num_layers': (*RESNET_UNITS, *(RESNET_BOTTLENECK + depth for depth in RESNET_UNITS)),
         },
         presets={
             'r18': {'num_layers': 18},
             'r34': {'num_layers': 34},
             'r50': {'num_layers': 50},
+            'r50v1': {'num_layers': 50, 'net_unit': 1},
             'r100': {'num_layers': 100},
             'r100fc': {'num_layers': 100, 'net_output': 'FC'},
+            'r200': {'num_layers': 200},
         },
     ),
     'densenet': Family(
         alias='fdensenet',
-        takes={'num_layers': (121, 161, 169, 201), 'net_se': (False,), 'fp16': (False,)},
+        takes={'num_layers': (121, 161, 169, 201)},
+        without=('net_se', 'fp16'),
         presets={
             'd121': {'num_layers': 121, 'per_batch_size': 64},
             'd161': {'num_layers': 161, 'per_batch_size': 64},
@@ -52,25 +93,73 @@ FAMILIES = {
     ),
     'xception': Family(
         alias='fxception',
-        takes={'num_layers': (None,), 'net_se': (False,), 'fp16': (False,)},
-        presets={'xception': {'net_act': 'relu'}},
+        takes={
+            'net_input': (0, 1),
+            'net_variant': (None, 'article'),
+            'padding': ('symmetric', 'tf_same'),
+        },
+        without=('net_se', 'fp16'),
+        presets={
+            'xception': {'net_act': 'relu'},
+            'keras_xception': {**KERAS, **XCEPTION},
+            'article_xception': {**KERAS, **XCEPTION, 'net_variant': 'article'},
+        },
+    ),
+    'mobilefacenet': Family(
+        alias='fmobilefacenet',
+        without=('net_se', 'fp16'),
+        presets={
+            'y1': {'emb_size': 128, 'net_output': 'GDC'},
+            'y2': {'emb_size': 256, 'net_output': 'GDC', 'net_blocks': (2, 8, 16, 4)},
+        },
+    ),
+    'mobilenet': Family(
+        alias='fmobilenet',
+        without=('net_se', 'fp16'),
+        presets={
+            'm1': {'emb_size': 256, 'net_output': 'GDC'},
+            'm05': {'emb_size': 256, 'net_output': 'GDC', 'net_multiplier': 0.5},
+        },
+    ),
+    'mnasnet': Family(
+        alias='fmnasnet',
+        without=('net_se', 'fp16'),
+        presets={
+            'mnas': {'emb_size': 256, 'net_output': 'GDC'},
+            'mnas05': {'emb_size': 256, 'net_output': 'GDC', 'net_multiplier': 0.5},
+            'mnas025': {'emb_size': 256, 'net_output': 'GDC', 'net_multiplier': 0.25},
+        },
+    ),
+    'vargfacenet': Family(
+        without=('fp16',),
+        presets={'vargfacenet': {'net_multiplier': 1.25, 'net_output': 'J'}},
+    ),
+    'keras_densenet': Family(
+        takes={'num_layers': (121, 169, 201)},
+        without=('net_se', 'fp16'),
+        presets={
+            'keras_densenet121': {**KERAS, 'num_layers': 121},
+            'keras_densenet169': {**KERAS, 'num_layers': 169},
+            'keras_densenet201': {**KERAS, 'num_layers': 201},
+        },
+    ),
+    'keras_resnet': Family(
+        takes={'num_layers': (50, 101, 152), 'net_variant': (None, 'article')},
+        without=('net_se', 'fp16'),
+        presets={
+            'keras_resnet50': {**KERAS, 'num_layers': 50},
+            'keras_resnet50_elu': {**KERAS, 'num_layers': 50, 'net_variant': 'article', 'net_act': 'elu'},
+        },
+    ),
+    'plain_densenet': Family(
+        without=('net_se', 'fp16'),
+        presets={'d2l_densenet': {**KERAS, 'num_classes': 10, 'image_shape': (96, 96, 1)}},
     ),
 }
 
 # InsightFace's names that have no row in these tables, by key; a name that gets its row leaves this one.
 NOT_BUILT = {
-    'net_name': (
-        'fdpn',
-        'finception_resnet_v2',
-        'fmnasnet',
-        'fmobilefacenet',
-        'fmobilenet',
-        'fmobilenetv2',
-        'fnasnet',
-        'spherenet',
-        'vargfacenet',
-    ),
-    'network': ('m05', 'm1', 'mnas', 'mnas025', 'mnas05', 'r50v1', 'vargfacenet', 'y1', 'y2'),
+    'net_name': ('fdpn', 'finception_resnet_v2', 'fmobilenetv2', 'fnasnet', 'spherenet'),
     'loss': ('atriplet', 'triplet'),
 }
 
@@ -90,12 +179,12 @@ HEADS = {
     'classifier': (),
 }
 
-# The activations themselves stand in symbols/layers.py.
+# The activations themselves stand in symbols/activations.py.
 ACTIVATIONS = ('relu', 'prelu', 'prelu_channel', 'elu', 'leaky', 'selu', 'gelu', 'swish')
 
 NETWORKS = {
-    name: {'net_name': family.alias, **settings}
-    for family in FAMILIES.values()
+    name: {'net_name': family.alias or family_name, **settings}
+    for family_name, family in FAMILIES.items()
     for name, settings in family.presets.items()
 }
 

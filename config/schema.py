@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Iterable, Mapping, Tuple
 
 from config.errors import ConfigError, nearest
-from config.presets import ACTIVATIONS, FAMILIES, HEADS, NOT_BUILT
+from config.presets import ACTIVATIONS, FAMILIES, HEADS, NOT_BUILT, TAKEN_BY_ALL
 from config.rules import Rule, choice, flag, integer, optional, real, rising, sequence, text
 
 
@@ -30,7 +30,7 @@ def _group(group: str, **rows: Tuple[Any, Rule, str]) -> Dict[str, Key]:
 
 
 FAMILY_NAMES = {name: name for name in FAMILIES}
-FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items()})
+FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items() if family.alias})
 HEAD_NAMES = {name: name for name in HEADS}
 HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
 
@@ -47,6 +47,11 @@ NETWORK = _group(
         integer(0, 2),
         'stem: 0 7x7 stride 2, 1 3x3 stride 1, 2 3x3 with a batch norm on the input',
     ),
+    net_variant=(
+        None,
+        optional(choice(('article',))),
+        "None: the family's own network; article: Keras's as built layer by layer in articles",
+    ),
     net_act=('prelu', choice(ACTIVATIONS), 'activation'),
     net_output=(
         'E',
@@ -59,6 +64,28 @@ NETWORK = _group(
     emb_size=(512, integer(1, 65536), 'width of the embedding'),
     bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
     densenet_dropout=(0.0, real(0.0, 0.99), 'dropout rate after each dense layer'),
+    bn_eps=(
+        None,
+        optional(real(0.0, 1.0)),
+        "eps of every batch norm; None: InsightFace's own, which differ by family and head",
+    ),
+    input_mean=(127.5, real(0.0, 255.0), 'taken off every pixel inside the network'),
+    input_scale=(0.0078125, real(0.00001, 1000.0), 'what a pixel is multiplied by after that'),
+    padding=(
+        'symmetric',
+        choice(('symmetric', 'tf_same')),
+        "side of the odd pixel of padding at stride 2; tf_same: TensorFlow's, after",
+    ),
+    head_channels=(
+        None,
+        optional(integer(1, 65536)),
+        "groups and filters in GDC and SFC; None: depthwise; 512: InsightFace's",
+    ),
+    kernel_l2=(
+        None,
+        optional(real(0.0, 1.0)),
+        "L2 factor of the convolution and dense weights in place of wd, as Keras's kernel_regularizer",
+    ),
     image_shape=((112, 112, 3), sequence(integer(1, 65535), 3), 'height, width and channels of the input'),
     fp16=(False, flag(), 'half precision between the stem and the last stage, on a GPU'),
 )
@@ -116,6 +143,16 @@ TRAIN = _group(
     models_root=('./models', text(), 'folder of the checkpoints'),
     pretrained=('', text(), 'prefix of a checkpoint to start from'),
     pretrained_epoch=(1, integer(0), 'its epoch'),
+    pretrained_part=(
+        'network',
+        choice(('network', 'body', 'fitting')),
+        'what of it is loaded: network, all, which must fit; body, all but the head; fitting, whatever fits',
+    ),
+    pretrained_fc7=(
+        'auto',
+        choice(('auto', 'keep', 'drop', 'resize')),
+        'its classifier: auto, taken where it fits; keep, which must fit; drop; resize, the rows of the same labels',
+    ),
     kvstore=('device', choice(KVSTORES), 'how gradients of several devices are added'),
     seed=(1, integer(0, 2**31 - 1), 'seed of everything random'),
 )
@@ -188,7 +225,7 @@ def _closest(value: Any, allowed: Tuple[Any, ...]) -> str:
 def check_together(values: Mapping[str, Any]) -> None:
     """Raise ConfigError for values that are each allowed but from which no network of the family can be built."""
     name = values['net_name']
-    for key, allowed in FAMILIES[FAMILY_NAMES[name]].takes.items():
+    for key, allowed in {**TAKEN_BY_ALL, **FAMILIES[FAMILY_NAMES[name]].takes}.items():
         if values[key] not in allowed:
             there = f'{key}={values[key]!r} does not go with net_name={name!r}'
             if len(allowed) == 1:
@@ -203,3 +240,16 @@ def check_together(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             "num_classes=0 does not go with net_output='classifier'; say how many classes it has"
         )
+    if values['kernel_l2'] and not values['wd']:
+        raise ConfigError('kernel_l2 does not go with wd=0.0: it is applied as a share of the weight decay')
+
+
+def check_explicit(values: Mapping[str, Any], given: Iterable[str]) -> None:
+    """Raise ConfigError when one of the keys that a user gave asks for what the family does not have."""
+    name = values['net_name']
+    without = FAMILIES[FAMILY_NAMES[name]].without
+    for key in given:
+        if key in without and values[key]:
+            raise ConfigError(
+                f'{key}={values[key]!r} does not go with net_name={name!r}, which has no such thing'
+            )

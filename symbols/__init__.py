@@ -16,10 +16,22 @@ from config.compat import prepare_numpy
 prepare_numpy()
 
 import config as _config  # noqa: E402
-from symbols import densenet, network, resnet, xception  # noqa: E402, F401  (each registers its backbone)
+from symbols import (  # noqa: E402, F401  (each registers its backbone)
+    densenet,
+    keras_densenet,
+    keras_resnet,
+    mnasnet,
+    mobilefacenet,
+    mobilenet,
+    network,
+    plain_densenet,
+    resnet,
+    vargfacenet,
+    xception,
+)
+from symbols.activations import ACTIVATIONS  # noqa: E402
 from symbols.backbones import BACKBONES  # noqa: E402
 from symbols.heads import HEADS  # noqa: E402
-from symbols.layers import ACTIVATIONS  # noqa: E402
 
 import mxnet as mx  # noqa: E402  (numpy must be made fit first)
 from mxnet.gluon import HybridBlock  # noqa: E402

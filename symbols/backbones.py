@@ -3,4 +3,6 @@
 from config.presets import FAMILIES
 from symbols.registry import Registry
 
-BACKBONES = Registry('net_name', {name: (family.alias,) for name, family in FAMILIES.items()})
+BACKBONES = Registry(
+    'net_name', {name: (family.alias,) if family.alias else () for name, family in FAMILIES.items()}
+)

@@ -7,62 +7,35 @@ As there, the stem's and the last activation are ReLU whatever net_act says, and
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, List, Mapping, NamedTuple, Tuple
+from typing import Any, List, Mapping
 
+from symbols.activations import Act
 from symbols.backbones import BACKBONES
-from symbols.layers import GLUON_NORM, Act, BatchNorm, Conv, Norm, Operator, scale_width
+from symbols.dense import BOTTLENECK, DEPTHS, Append
+from symbols.layers import GLUON_NORM, BatchNorm, Conv, Norm, Operator, scale_width
 from symbols.stems import PixelNorm
 
 from mxnet.gluon import HybridBlock, nn
 
-BOTTLENECK = 4  # width of the 1x1 convolution in a dense layer, in growth rates
 NODE = '{}_fwd'  # what Gluon calls a layer's node
-BLOCK = 16  # channels in a block of oneDNN's memory layout
+SPECS = DEPTHS
 
 
-class Spec(NamedTuple):
-    """Channels of the stem, channels that a dense layer adds, dense layers per stage."""
-
-    init: int
-    growth: int
-    layers: Tuple[int, ...]
-
-
-SPECS = {
-    121: Spec(64, 32, (6, 12, 24, 16)),
-    161: Spec(96, 48, (6, 12, 36, 24)),
-    169: Spec(64, 32, (6, 12, 32, 32)),
-    201: Spec(64, 32, (6, 12, 48, 32)),
-}
-
-
-class DenseLayer(HybridBlock):
-    """Batch norm, activation, 1x1 and batch norm, activation, 3x3; (N, C, H, W) to (N, C + growth, H, W).
+def dense_layer(
+    index: int, in_channels: int, growth: int, *, dropout: float, norm: Norm, act: Act
+) -> HybridBlock:
+    """Return batch norm, activation, 1x1 and batch norm, activation, 3x3; (N, C, H, W) to (N, C + growth, H, W).
 
     `index` counts the dense layers of a stage from 0.
     """
-
-    def __init__(
-        self, index: int, in_channels: int, growth: int, *, dropout: float, norm: Norm, act: Act
-    ) -> None:
-        super().__init__(prefix='')
-        self._index = index
-        # oneDNN cannot split a gradient inside a block of channels ('could not construct a sub-memory'). All full
-        # widths are whole blocks; for others the channels' axis is counted from the end, which mxnet does not hand
-        # to oneDNN.
-        self._axis = -3 if in_channels % BLOCK or growth % BLOCK else 1
-        narrow = BOTTLENECK * growth
-        first, second = 2 * index, 2 * index + 1
-        self.branch = nn.HybridSequential(prefix='')
-        self.branch.add(*_norm_act_conv(first, first, in_channels, narrow, 1, norm, act))
-        self.branch.add(*_norm_act_conv(second, second, narrow, growth, 3, norm, act))
-        if dropout:
-            self.branch.add(Operator(f'dropout{index}_fwd', 'Dropout', p=dropout))
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        """Append the new features."""
-        return F.concat(x, self.branch(x), dim=self._axis, name=f'concat{self._index}')
+    narrow = BOTTLENECK * growth
+    first, second = 2 * index, 2 * index + 1
+    branch = nn.HybridSequential(prefix='')
+    branch.add(*_norm_act_conv(first, first, in_channels, narrow, 1, norm, act))
+    branch.add(*_norm_act_conv(second, second, narrow, growth, 3, norm, act))
+    if dropout:
+        branch.add(Operator(f'dropout{index}_fwd', 'Dropout', p=dropout))
+    return Append(f'concat{index}', branch, in_channels, growth)
 
 
 def _act_layer(act: Act, index: int, channels: int) -> HybridBlock:
@@ -88,9 +61,9 @@ class DenseNet(HybridBlock):
         super().__init__(prefix='')
         spec = SPECS[cfg['num_layers']]
         growth = scale_width(spec.growth, cfg['net_multiplier'])
-        norm = replace(GLUON_NORM, momentum=cfg['bn_mom'])
+        norm = GLUON_NORM.configured(cfg)
         act = Act(cfg['net_act'], shared=True, parameter='alpha')
-        self.pixels = PixelNorm()
+        self.pixels = PixelNorm(cfg)
         self.features = nn.HybridSequential(prefix='densenet0_')
         with self.features.name_scope():
             width = scale_width(spec.init, cfg['net_multiplier'])
@@ -136,5 +109,5 @@ def _stage(
     with stage.name_scope():
         for layer in range(layers):
             width = channels + layer * growth
-            stage.add(DenseLayer(layer, width, growth, dropout=dropout, norm=norm, act=act))
+            stage.add(dense_layer(layer, width, growth, dropout=dropout, norm=norm, act=act))
     return stage

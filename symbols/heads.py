@@ -7,16 +7,23 @@ gamma, `pre_fc1` a bias.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, Optional
 
+from config.errors import ConfigError
 from config.presets import HEADS as HEAD_NAMES
-from symbols.layers import Act, BatchNorm, Conv, Dense, Norm, Operator
+from symbols.activations import Act
+from symbols.layers import BatchNorm, Conv, Dense, Norm, Operator, Size
 from symbols.registry import Registry
 
 from mxnet.gluon import HybridBlock, nn
 
 DROPOUT = 0.4
 GDC_EPS = 1e-3
+GNAP_WIDTH = 512
+# oneDNN takes a batch norm on (N, C, 1, 1) and one on (N, C) for the same when their eps is, and ends the process. So
+# where both have emb_size channels, `fc1` has another eps, which is the same sum with any variance that occurs.
+APART = 1.000001
 HEADS = Registry('net_output', HEAD_NAMES)
 
 
@@ -41,13 +48,22 @@ class HeadSpec(NamedTuple):
     num_classes: int
     norm: Norm
     act: Act
+    head_channels: Optional[int] = None
+    small_image: bool = False  # one that may be halved down to a single pixel
 
 
-def _fc_bn(spec: HeadSpec, inputs: int) -> list:
-    return [
-        Dense('pre_fc1', inputs, spec.emb_size),
-        BatchNorm('fc1', spec.emb_size, spec.norm, fix_gamma=True),
-    ]
+def _fc1(spec: HeadSpec, inputs: int, clash: Optional[float] = None) -> HybridBlock:
+    """Return the batch norm `fc1`; `clash` is the eps of one on (N, inputs, 1, 1) before it, where there is one."""
+    norm = spec.norm
+    if spec.small_image and spec.features.size == spec.features.channels:
+        clash = norm.eps  # that of the backbone's last batch norms
+    if clash == norm.eps and inputs == spec.emb_size:
+        norm = replace(norm, eps=norm.eps * APART)
+    return BatchNorm('fc1', spec.emb_size, norm, fix_gamma=True)
+
+
+def _fc_bn(spec: HeadSpec, inputs: int, clash: Optional[float] = None) -> list:
+    return [Dense('pre_fc1', inputs, spec.emb_size), _fc1(spec, inputs, clash)]
 
 
 def _bn1(spec: HeadSpec) -> HybridBlock:
@@ -120,33 +136,46 @@ def gap_fc_bn(spec: HeadSpec) -> HybridBlock:
     return Head(_bn1(spec), spec.act('relu1', channels), _average(), *_fc_bn(spec, channels))
 
 
+def _grouped(name: str, spec: HeadSpec, kernel: Size, **settings: Any) -> HybridBlock:
+    """Return GDC's or SFC's convolution: depthwise, or with head_channels groups and filters."""
+    channels = spec.features.channels
+    width = spec.head_channels or channels
+    if channels % width:
+        raise ConfigError(
+            f'head_channels={width} does not do: it must divide the {channels} channels of the map'
+        )
+    return Conv(name, channels, width, kernel, groups=width, **settings)
+
+
 @HEADS.register('gdc_fc_bn')
 def gdc_fc_bn(spec: HeadSpec) -> HybridBlock:
     """InsightFace's GDC: a depthwise convolution over the whole map (Chen et al. 2018, MobileFaceNets), then J.
 
-    InsightFace has 512 groups whatever the map's width, so there it builds on 512 channels, and by accident on 1024.
-    Here it is depthwise on every width.
+    InsightFace has 512 groups and 512 filters whatever the map's width, so on 1024 channels it is not depthwise.
+    Here it is on every width, unless head_channels=512 asks for InsightFace's.
     """
-    channels, height, width = spec.features
-    conv = Conv('conv_6dw7_7_conv2d', channels, channels, (height, width), pad=0, groups=channels)
-    norm = BatchNorm('conv_6dw7_7_batchnorm', channels, spec.norm.with_eps(GDC_EPS))
-    return Head(conv, norm, *_fc_bn(spec, channels))
+    size = (spec.features.height, spec.features.width)
+    width = spec.head_channels or spec.features.channels
+    conv = _grouped('conv_6dw7_7_conv2d', spec, size, pad=0)
+    norm = BatchNorm('conv_6dw7_7_batchnorm', width, spec.norm.with_eps(GDC_EPS))
+    return Head(conv, norm, *_fc_bn(spec, width, spec.norm.with_eps(GDC_EPS).eps))
 
 
 @HEADS.register('sepconv_fc_bn')
 def sepconv_fc_bn(spec: HeadSpec) -> HybridBlock:
-    """InsightFace's SFC: a separable convolution that halves the map, then J."""
+    """InsightFace's SFC: a separable convolution that halves the map, then J; head_channels as in GDC."""
     channels, height, width = spec.features
-    halved = channels * ((height + 1) // 2) * ((width + 1) // 2)
+    narrow = spec.head_channels or channels
+    halved = narrow * ((height + 1) // 2) * ((width + 1) // 2)
     return Head(
         _bn1(spec),
-        Conv('convf', channels, channels, 3, stride=2, groups=channels),
-        BatchNorm('bnf', channels, spec.norm),
-        spec.act('reluf', channels),
-        Conv('convf2', channels, channels, 1, bias=True),
-        BatchNorm('bnf2', channels, spec.norm),
-        spec.act('reluf2', channels),
-        *_fc_bn(spec, halved),
+        _grouped('convf', spec, 3, stride=2),
+        BatchNorm('bnf', narrow, spec.norm),
+        spec.act('reluf', narrow),
+        Conv('convf2', narrow, narrow, 1, bias=True),
+        BatchNorm('bnf2', narrow, spec.norm),
+        spec.act('reluf2', narrow),
+        *_fc_bn(spec, halved, spec.norm.eps if spec.small_image and halved == narrow else None),
     )
 
 
@@ -172,12 +201,13 @@ class NormAwareScale(HybridBlock):
 def gnap(spec: HeadSpec) -> HybridBlock:
     """InsightFace's GNAP: global norm-aware pooling (Chen et al. 2018).
 
-    A 1x1 convolution comes first where the embedding is wider than the map, a fully connected layer last where it is
-    narrower. As in InsightFace the scale is a mean over the batch, so an embedding depends a little on its batch.
+    A 1x1 convolution comes first where the embedding is wider than the map or, as in InsightFace, than 512; a fully
+    connected layer last where it is narrower than what is pooled. As in InsightFace the scale is a mean over the batch,
+    so an embedding depends a little on its batch.
     """
     channels = spec.features.channels
     layers = []
-    if spec.emb_size > channels:
+    if spec.emb_size > min(channels, GNAP_WIDTH):
         layers += [
             Conv('convx', channels, spec.emb_size, 1),
             BatchNorm('convx_bn', spec.emb_size, spec.norm),
@@ -194,7 +224,7 @@ def gnap(spec: HeadSpec) -> HybridBlock:
     else:
         layers += [
             Operator('gnap_flatten', 'Flatten'),
-            BatchNorm('fc1', channels, spec.norm, fix_gamma=True),
+            _fc1(spec, channels),
         ]
     return Head(*layers)
 

@@ -9,12 +9,10 @@ the process built before.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Mapping, Optional, Tuple, Union
 
-from config.presets import ACTIVATIONS as ACTIVATION_NAMES
-from symbols.registry import Registry
+from config.errors import ConfigError
 
-import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 Size = Union[int, Tuple[int, int]]
@@ -43,17 +41,46 @@ class Norm:
     statistics: str = 'moving'
     node: str = '{}'
     beta_wd_mult: float = 0.0
+    eps_is_given: bool = False
+
+    def configured(self, cfg: Mapping[str, Any]) -> Norm:
+        """Return these settings with the config's momentum, and with its eps in every layer where it has one."""
+        if cfg['bn_eps'] is None:
+            return replace(self, momentum=cfg['bn_mom'])
+        return replace(self, momentum=cfg['bn_mom'], eps=cfg['bn_eps'], eps_is_given=True)
 
     def with_eps(self, eps: float) -> Norm:
-        """Return the same settings with another eps."""
-        return replace(self, eps=eps)
+        """Return the same settings with a layer's own eps, unless the config says what it is everywhere."""
+        return self if self.eps_is_given else replace(self, eps=eps)
 
 
 GLUON_NORM = Norm(eps=1e-5, statistics='running', node='{}_fwd', beta_wd_mult=1.0)
 
 
+def mirror(F: Any, x: Any, axes: Tuple[int, ...], name: str) -> Any:
+    """Turn (N, C, H, W) around along some axes: 2 upside down, 3 left to right."""
+    return F.reverse(x, axis=axes, name=name)
+
+
+def mirrored_axes(padding: str, kernel: Size, stride: Size, pad: Size) -> Tuple[int, ...]:
+    """Return the axes of (N, C, H, W) along which to mirror a layer, so that it pads as `padding` says.
+
+    Both kinds add kernel // 2 pixels on each side of an odd size. Of an even size at stride 2 one of them is left
+    over: mxnet does without the last one, TensorFlow without the first. Mirroring, padding symmetrically and mirroring
+    back gives TensorFlow's, whatever the size. For odd kernels and strides 1 and 2, which is what networks have.
+    """
+    if padding != 'tf_same':
+        return ()
+    sides = zip((2, 3), pair(kernel), pair(stride), pair(pad))
+    return tuple(axis for axis, wide, step, padded in sides if wide > 1 and step > 1 and padded)
+
+
 class Conv(HybridBlock):
-    """A 2-D convolution, (N, in_channels, H, W) to (N, channels, H', W'); parameters `<name>_weight`, `<name>_bias`."""
+    """A 2-D convolution, (N, in_channels, H, W) to (N, channels, H', W'); parameters `<name>_weight`, `<name>_bias`.
+
+    `pad` is kernel // 2 by default, which keeps the size at stride 1; `padding` is the config's.
+    Raises ConfigError when the channels do not split into `groups`.
+    """
 
     def __init__(
         self,
@@ -67,13 +94,20 @@ class Conv(HybridBlock):
         groups: int = 1,
         bias: bool = False,
         node: str = '{}',
+        padding: str = 'symmetric',
     ) -> None:
         super().__init__(prefix='')
+        if in_channels % groups or channels % groups:
+            raise ConfigError(
+                f'{name} cannot split {in_channels} and {channels} channels into {groups} groups; '
+                'choose another net_multiplier'
+            )
         kernel = pair(kernel)
         if pad is None:  # keeps the size at stride 1
             pad = (kernel[0] // 2, kernel[1] // 2)
+        self._mirrored = mirrored_axes(padding, kernel, stride, pad)
+        self._node = node.format(name)
         self._settings = {
-            'name': node.format(name),
             'num_filter': channels,
             'kernel': kernel,
             'stride': pair(stride),
@@ -87,8 +121,15 @@ class Conv(HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         """Convolve."""
+        name = self._node
+        if self._mirrored:
+            x = mirror(F, x, self._mirrored, f'{name}_mirrored')
+            weight = mirror(F, weight, self._mirrored, f'{name}_kernel')
         inputs = (x, weight) if bias is None else (x, weight, bias)
-        return F.Convolution(*inputs, **self._settings)
+        if not self._mirrored:
+            return F.Convolution(*inputs, name=name, **self._settings)
+        convolved = F.Convolution(*inputs, name=f'{name}_convolved', **self._settings)
+        return mirror(F, convolved, self._mirrored, name)
 
 
 class Dense(HybridBlock):
@@ -134,6 +175,9 @@ class BatchNorm(HybridBlock):
         self.mean = self.params.get(f'{name}_{norm.statistics}_mean', init='zeros', **statistics)
         self.var = self.params.get(f'{name}_{norm.statistics}_var', init='ones', **statistics)
 
+    def cast(self, dtype: Any) -> None:
+        """Keep float32: mxnet's batch norm takes float16 maps, but not float16 parameters."""
+
     def hybrid_forward(self, F: Any, x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
         """Normalise; in training mode also move the statistics (which mxnet does in backward)."""
         return F.BatchNorm(x, gamma, beta, mean, var, **self._settings)
@@ -152,120 +196,26 @@ class Operator(HybridBlock):
         return getattr(F, self._operator)(x, **self._settings)
 
 
-class PReLU(HybridBlock):
-    """max(0, x) + a * min(0, x) with trained slopes a (He et al. 2015, 'Delving Deep into Rectifiers', section 2.1).
+class MaxPool(HybridBlock):
+    """A max pooling of stride 2, (N, C, H, W) to (N, C, H/2, W/2); without `pad` windows beyond the edge are left out.
 
-    (N, channels, H, W) to the same shape; `slopes` is `channels`, or 1 for one slope shared by all of them. Equal to
-    `LeakyReLU(act_type='prelu')` to the last bit. That operator is not used, because in a symbolic or hybridised net
-    mxnet 1.9.1 may write its input's gradient over the output's gradient before it reads that for the slopes, whose
-    gradient then is multiplied by the slope itself.
+    `padding` is the config's: on which side of an even size the odd pixel is put.
     """
 
-    def __init__(self, name: str, slopes: int, *, parameter: str) -> None:
+    def __init__(
+        self, name: str, kernel: int, *, pad: Optional[int] = None, padding: str = 'symmetric'
+    ) -> None:
         super().__init__(prefix='')
         self._node = name
-        self.slope = self.params.get(f'{name}_{parameter}', shape=(slopes,), init=mx.init.Constant(0.25))
+        pad = kernel // 2 if pad is None else pad
+        self._mirrored = mirrored_axes(padding, kernel, 2, pad)
+        self._settings = {'kernel': pair(kernel), 'stride': (2, 2), 'pad': pair(pad), 'pool_type': 'max'}
 
-    def hybrid_forward(self, F: Any, x: Any, slope: Any) -> Any:
-        """Rectify, with slope a below zero."""
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Take the largest value in each window."""
         name = self._node
-        positive = F.Activation(x, act_type='relu', name=f'{name}_positive')
-        negative = F._internal._minimum_scalar(x, scalar=0.0, name=f'{name}_negative')
-        slope = F.reshape(slope, shape=(1, -1, 1, 1), name=f'{name}_slope')
-        # Spread out first: with broadcast_mul, whose gradient sums slowly, a training step took 1.7 times as long.
-        slopes = F.broadcast_like(slope, negative, name=f'{name}_slopes')
-        return F.elemwise_add(positive, F.elemwise_mul(negative, slopes, name=f'{name}_scaled'), name=name)
-
-
-class Swish(HybridBlock):
-    """x * sigmoid(x) (Ramachandran et al. 2017, 'Searching for Activation Functions', with beta = 1)."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(prefix='')
-        self._node = name
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        """Multiply by the gate."""
-        gate = F.sigmoid(x, name=f'{self._node}_gate')
-        return F.elemwise_mul(x, gate, name=self._node)
-
-
-class SELU(HybridBlock):
-    """scale * (x, and alpha * (exp(x) - 1) below zero) (Klambauer et al. 2017, equation 2).
-
-    Not `LeakyReLU(act_type='selu')`, whose gradient below zero is wrong in mxnet 1.9.1 by up to 0.09.
-    """
-
-    ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805
-
-    def __init__(self, name: str) -> None:
-        super().__init__(prefix='')
-        self._node = name
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        """Scale an ELU."""
-        elu = F.LeakyReLU(x, act_type='elu', slope=self.ALPHA, name=f'{self._node}_elu')
-        return F._internal._mul_scalar(elu, scalar=self.SCALE, name=self._node)
-
-
-@dataclass(frozen=True)
-class Act:
-    """Which activation a network has and how its PReLU slopes are held.
-
-    `kind` is a name of ACTIVATIONS; `shared` gives 'prelu' one slope per layer in place of one per channel;
-    `parameter` is the slopes' name behind the layer's (InsightFace: gamma, and alpha where it uses Gluon).
-    """
-
-    kind: str
-    shared: bool = False
-    parameter: str = 'gamma'
-
-    def __call__(self, name: str, channels: int) -> HybridBlock:
-        """Build the activation layer `name` for feature maps of `channels` channels."""
-        return ACTIVATIONS.get(self.kind)(name, channels, self)
-
-
-ACTIVATIONS = Registry('net_act', dict.fromkeys(ACTIVATION_NAMES, ()))
-
-
-@ACTIVATIONS.register('relu')
-def _relu(name: str, channels: int, act: Act) -> HybridBlock:
-    return Operator(name, 'Activation', act_type='relu')
-
-
-@ACTIVATIONS.register('prelu')
-def _prelu(name: str, channels: int, act: Act) -> HybridBlock:
-    return PReLU(name, 1 if act.shared else channels, parameter=act.parameter)
-
-
-@ACTIVATIONS.register('prelu_channel')
-def _prelu_channel(name: str, channels: int, act: Act) -> HybridBlock:
-    return PReLU(name, channels, parameter=act.parameter)
-
-
-@ACTIVATIONS.register('elu')
-def _elu(name: str, channels: int, act: Act) -> HybridBlock:
-    """x, and exp(x) - 1 below zero (Clevert et al. 2015, alpha = 1)."""
-    return Operator(name, 'LeakyReLU', act_type='elu', slope=1.0)
-
-
-@ACTIVATIONS.register('leaky')
-def _leaky(name: str, channels: int, act: Act) -> HybridBlock:
-    """x, and 0.25 x below zero: mxnet's default slope, and what PReLU starts from."""
-    return Operator(name, 'LeakyReLU', act_type='leaky', slope=0.25)
-
-
-@ACTIVATIONS.register('selu')
-def _selu(name: str, channels: int, act: Act) -> HybridBlock:
-    return SELU(name)
-
-
-@ACTIVATIONS.register('gelu')
-def _gelu(name: str, channels: int, act: Act) -> HybridBlock:
-    """X times the normal distribution function of x (Hendrycks and Gimpel 2016)."""
-    return Operator(name, 'LeakyReLU', act_type='gelu')
-
-
-@ACTIVATIONS.register('swish')
-def _swish(name: str, channels: int, act: Act) -> HybridBlock:
-    return Swish(name)
+        if not self._mirrored:
+            return F.Pooling(x, name=name, **self._settings)
+        x = mirror(F, x, self._mirrored, f'{name}_mirrored')
+        pooled = F.Pooling(x, name=f'{name}_pooled', **self._settings)
+        return mirror(F, pooled, self._mirrored, name)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from config.errors import ConfigError
+from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
-from symbols.layers import Act, Norm
+from symbols.layers import Norm
 from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 INPUT = 'data'
+SMALL = 64  # a backbone and the SFC head divide a side by 64 at most
 
 
 class Network(HybridBlock):
@@ -55,7 +57,21 @@ def build(cfg: Mapping[str, Any]) -> Network:
         features=feature_map(backbone, cfg),
         emb_size=cfg['emb_size'],
         num_classes=cfg['num_classes'],
-        norm=Norm(momentum=cfg['bn_mom']),
+        norm=Norm().configured(cfg),
         act=Act(cfg['net_act']),
+        head_channels=cfg['head_channels'],
+        small_image=max(cfg['image_shape'][:2]) <= SMALL,
     )
-    return Network(backbone, HEADS.get(cfg['net_output'])(spec))
+    net = Network(backbone, HEADS.get(cfg['net_output'])(spec))
+    if cfg['kernel_l2'] is not None:
+        _decay_kernels_alone(net, 2 * cfg['kernel_l2'] / cfg['wd'] if cfg['kernel_l2'] else 0.0)
+    return net
+
+
+def _decay_kernels_alone(net: HybridBlock, factor: float) -> None:
+    """Give the convolution and dense weights this share of the weight decay, and nothing else any.
+
+    A penalty of l2 * sum(w * w) has the gradient 2 * l2 * w, and weight decay adds wd * wd_mult * w to it.
+    """
+    for name, parameter in net.collect_params().items():
+        parameter.wd_mult = factor if name.endswith('_weight') else 0.0

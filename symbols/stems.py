@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
-from symbols.layers import Act, BatchNorm, Conv, Norm
+from symbols.activations import Act
+from symbols.layers import BatchNorm, Conv, Norm, Size
 
 from mxnet.gluon import HybridBlock
 
-CENTRE, SCALE = 127.5, 0.0078125  # InsightFace's: 0..255 becomes -0.996..0.996
-
 
 class PixelNorm(HybridBlock):
-    """(x - 127.5) / 128, so that every network takes images in 0..255, of any shape."""
+    """(x - input_mean) * input_scale, of images of any shape, so that a network takes them in 0..255.
 
-    def __init__(self) -> None:
+    InsightFace's is (x - 127.5) * 0.0078125, from -0.996 to 0.996. With mean 0 and scale 1 nothing is done.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
         super().__init__(prefix='')
+        self._mean, self._scale = cfg['input_mean'], cfg['input_scale']
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Normalise."""
-        centred = F._internal._minus_scalar(x, scalar=CENTRE, name='data_centred')
-        return F._internal._mul_scalar(centred, scalar=SCALE, name='data_scaled')
+        if self._mean != 0:
+            x = F._internal._minus_scalar(x, scalar=self._mean, name='data_centred')
+        if self._scale != 1:
+            x = F._internal._mul_scalar(x, scalar=self._scale, name='data_scaled')
+        return x
 
 
-class FaceStem(HybridBlock):
-    """3x3 convolution of stride 1, batch norm, activation, (N, C, H, W) to (N, channels, H, W).
+class Stem(HybridBlock):
+    """Input normalisation, convolution `conv0`, batch norm, activation, (N, C, H, W) to (N, channels, H', W').
 
-    InsightFace's net_input=1: a 112x112 face is too small to be halved twice before the first stage.
+    For faces the convolution is a 3x3 of stride 1: 112x112 is too small to be halved twice before the first stage.
     """
 
-    def __init__(self, in_channels: int, channels: int, norm: Norm, act: Act) -> None:
+    def __init__(
+        self,
+        pixels: HybridBlock,
+        in_channels: int,
+        channels: int,
+        norm: Norm,
+        act: Act,
+        *,
+        kernel: Size = 3,
+        stride: Size = 1,
+    ) -> None:
         super().__init__(prefix='')
-        self.pixels = PixelNorm()
-        self.conv = Conv('conv0', in_channels, channels, 3)
+        self.pixels = pixels
+        self.conv = Conv('conv0', in_channels, channels, kernel, stride=stride)
         self.bn = BatchNorm('bn0', channels, norm)
         self.act = act('relu0', channels)
 

@@ -1,14 +1,17 @@
-"""Xception for faces (Chollet 2017, 'Xception: Deep Learning with Depthwise Separable Convolutions', figure 5).
+"""Xception (Chollet 2017, 'Xception: Deep Learning with Depthwise Separable Convolutions', figure 5).
 
-The paper's stem halves a 299x299 image; here it keeps the size, so that a 112x112 face ends at 7x7.
+The paper's stem halves a 299x299 image (net_input=0); for faces it keeps the size, so that 112x112 ends at 7x7.
+Parameters are named after Keras's layers, but for the shortcuts, which have no names there. With net_variant='article'
+it is the Xception built layer by layer in an article on Keras, which has fewer batch norms and one shortcut less.
 """
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
+from symbols.activations import Act
 from symbols.backbones import BACKBONES
-from symbols.layers import Act, BatchNorm, Conv, Norm, Operator, scale_width
+from symbols.layers import BatchNorm, Conv, MaxPool, Norm, scale_width
 from symbols.stems import PixelNorm
 
 from mxnet.gluon import HybridBlock, nn
@@ -17,87 +20,138 @@ EPS = 1e-3
 
 
 class Spec(NamedTuple):
-    """A residual block: the widths of its separable convolutions, whether it halves the size, activates first."""
+    """A block of separable convolutions and its shortcut.
+
+    `normed` is how many of the separable convolutions, from the first on, have a batch norm. A block that halves the
+    size has a convolution with a batch norm as its shortcut, in which `bias` says whether it has a bias; the others
+    have their input.
+    """
 
     widths: Tuple[int, ...]
-    halve: bool
-    act_first: bool
+    halve: bool = False
+    act_first: bool = True
+    normed: int = 3
+    shortcut: bool = True
+    bias: bool = False
+
+
+class Layout(NamedTuple):
+    """The blocks of a variant, and the padding of the stem's convolutions where they halve (None keeps the edge)."""
+
+    blocks: Tuple[Spec, ...]
+    pad: Optional[int]
 
 
 STEM = (32, 64)
-BLOCKS = (
-    Spec((128, 128), halve=True, act_first=False),
-    Spec((256, 256), halve=True, act_first=True),
-    Spec((728, 728), halve=True, act_first=True),
-    *([Spec((728, 728, 728), halve=False, act_first=True)] * 8),
-    Spec((728, 1024), halve=True, act_first=True),
-)
+PAPER_STEM = 0  # net_input
 EXIT = (1536, 2048)
+LAYOUTS = {
+    None: Layout(
+        pad=0,
+        blocks=(
+            Spec((128, 128), halve=True, act_first=False),
+            Spec((256, 256), halve=True),
+            Spec((728, 728), halve=True),
+            *([Spec((728, 728, 728))] * 8),
+            Spec((728, 1024), halve=True),
+        ),
+    ),
+    'article': Layout(
+        pad=None,
+        blocks=(
+            Spec((128, 128), halve=True, act_first=False, normed=1, shortcut=False),
+            Spec((256, 256), halve=True, normed=0, bias=True),
+            Spec((728, 728), halve=True, normed=0, bias=True),
+            *([Spec((728, 728, 728), normed=0)] * 8),
+            Spec((728, 1024), halve=True, normed=0),
+        ),
+    ),
+}
 
 
-def separable(name: str, in_channels: int, channels: int, norm: Norm) -> List[HybridBlock]:
-    """Return a depthwise 3x3 (`<name>_dw`), a 1x1 (`<name>_pw`) and a batch norm (`<name>_bn`), at stride 1."""
+def separable(name: str, in_channels: int, channels: int) -> List[HybridBlock]:
+    """Return a depthwise 3x3 (`<name>_dw`) and a 1x1 (`<name>_pw`), at stride 1."""
     return [
         Conv(f'{name}_dw', in_channels, in_channels, 3, groups=in_channels),
         Conv(f'{name}_pw', in_channels, channels, 1),
-        BatchNorm(f'{name}_bn', channels, norm),
     ]
 
 
 class XceptionBlock(HybridBlock):
     """Separable convolutions with a shortcut, (N, C, H, W) to (N, widths[-1], H, W), or half of H and W."""
 
-    def __init__(self, prefix: str, in_channels: int, spec: Spec, *, norm: Norm, act: Act) -> None:
+    def __init__(
+        self, prefix: str, in_channels: int, spec: Spec, *, norm: Norm, act: Act, padding: str
+    ) -> None:
         super().__init__(prefix=prefix)
+        self._adds = spec.shortcut
         with self.name_scope():
             self.branch = nn.HybridSequential(prefix='')
             width = in_channels
             for index, channels in enumerate(spec.widths, start=1):
                 if spec.act_first or index > 1:
                     self.branch.add(act(f'sepconv{index}_act', width))
-                self.branch.add(*separable(f'sepconv{index}', width, channels, norm))
+                self.branch.add(*separable(f'sepconv{index}', width, channels))
+                if index <= spec.normed:
+                    self.branch.add(BatchNorm(f'sepconv{index}_bn', channels, norm))
                 width = channels
             self.shortcut = nn.HybridSequential(prefix='')
             if spec.halve:
-                halve = {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1), 'pool_type': 'max'}
-                self.branch.add(Operator('pool', 'Pooling', **halve))
-                self.shortcut.add(Conv('shortcut_conv', in_channels, width, 1, stride=2))
+                self.branch.add(MaxPool('pool', 3, padding=padding))
+            if spec.halve and spec.shortcut:
+                self.shortcut.add(Conv('shortcut_conv', in_channels, width, 1, stride=2, bias=spec.bias))
                 self.shortcut.add(BatchNorm('shortcut_bn', width, norm))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        """Add the branch to the shortcut."""
-        return F.elemwise_add(self.branch(x), self.shortcut(x), name='plus')
+        """Add the branch to the shortcut, where there is one."""
+        branch = self.branch(x)
+        return F.elemwise_add(branch, self.shortcut(x), name='plus') if self._adds else branch
 
 
 @BACKBONES.register('xception')
 class Xception(HybridBlock):
-    """Map faces (N, C, H, W) in 0..255 to feature maps (N, 2048 * net_multiplier, H/16, W/16), sizes rounded up."""
+    """Map images (N, C, H, W) to feature maps (N, 2048 * net_multiplier, H/16, W/16), sizes rounded up.
+
+    With the paper's stem the size is H/32 and W/32: 10x10 at 299x299.
+    """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         super().__init__(prefix='')
-        norm = Norm(eps=EPS, momentum=cfg['bn_mom'])
+        layout = LAYOUTS[cfg['net_variant']]
+        norm = Norm(eps=EPS).configured(cfg)
         act = Act(cfg['net_act'])
 
         def scaled(width: int) -> int:
             return scale_width(width, cfg['net_multiplier'])
 
-        width = cfg['image_shape'][2]
         self.features = nn.HybridSequential(prefix='')
-        self.features.add(PixelNorm())
-        for index, channels in enumerate(map(scaled, STEM), start=1):
-            name = f'block1_conv{index}'
-            self.features.add(Conv(name, width, channels, 3))
-            self.features.add(BatchNorm(f'{name}_bn', channels, norm), act(f'{name}_act', channels))
-            width = channels
-        for index, spec in enumerate(BLOCKS, start=2):
+        self.features.add(PixelNorm(cfg), *_stem(cfg, layout, norm, act))
+        width = scaled(STEM[-1])
+        for index, spec in enumerate(layout.blocks, start=2):
             spec = spec._replace(widths=tuple(map(scaled, spec.widths)))
-            self.features.add(XceptionBlock(f'block{index}_', width, spec, norm=norm, act=act))
+            prefix = f'block{index}_'
+            self.features.add(XceptionBlock(prefix, width, spec, norm=norm, act=act, padding=cfg['padding']))
             width = spec.widths[-1]
         for index, channels in enumerate(map(scaled, EXIT), start=1):
-            name = f'block{len(BLOCKS) + 2}_sepconv{index}'
-            self.features.add(*separable(name, width, channels, norm), act(f'{name}_act', channels))
+            name = f'block{len(layout.blocks) + 2}_sepconv{index}'
+            self.features.add(*separable(name, width, channels), BatchNorm(f'{name}_bn', channels, norm))
+            self.features.add(act(f'{name}_act', channels))
             width = channels
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Entry, middle and exit flow."""
         return self.features(x)
+
+
+def _stem(cfg: Mapping[str, Any], layout: Layout, norm: Norm, act: Act) -> List[HybridBlock]:
+    """Return two 3x3 convolutions, the first of which halves the size in the paper's stem."""
+    halve = cfg['net_input'] == PAPER_STEM
+    width = cfg['image_shape'][2]
+    layers: List[HybridBlock] = []
+    for index, full in enumerate(STEM, start=1):
+        name, channels = f'block1_conv{index}', scale_width(full, cfg['net_multiplier'])
+        stride, pad = (2 if halve and index == 1 else 1), (layout.pad if halve else None)
+        layers.append(Conv(name, width, channels, 3, stride=stride, pad=pad, padding=cfg['padding']))
+        layers += [BatchNorm(f'{name}_bn', channels, norm), act(f'{name}_act', channels)]
+        width = channels
+    return layers

@@ -24,8 +24,19 @@ TESTS = {
 
 # The part of symbols that builds networks: a file imports only files of a lower rank. A builder that is not listed is
 # a backbone; `backbones` is the table they enter themselves into.
-BUILDERS = {'registry': 0, 'layers': 1, 'backbones': 1, 'stems': 2, 'heads': 2, 'network': 4}
-BACKBONE = 3
+BUILDERS = {
+    'registry': 0,
+    'layers': 1,
+    'backbones': 1,
+    'activations': 2,
+    'blocks': 3,
+    'stems': 3,
+    'heads': 3,
+    'dense': 4,
+    'residual': 4,
+    'network': 6,
+}
+BACKBONE = 5
 READERS = ('symbols.audit', 'symbols.graph')  # these read any symbol, whoever built it
 SINGLETON = {'config', 'default', 'network', 'dataset', 'loss', 'generate_config'}
 

@@ -33,7 +33,14 @@ from config.schema import DEFAULT_KEYS, KEYS
 from symbols import get_block, get_symbol
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIPLES = list(product(network, dataset, loss))
+
+
+def whole(names):
+    """Whether three presets make a config: a classifier has to know its classes, which 'folder' leaves open."""
+    return network[names[0]].get('net_output') != 'classifier' or names[1] != 'folder'
+
+
+TRIPLES = list(filter(whole, product(network, dataset, loss)))
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +83,8 @@ def test_of_two_presets_the_first_leaves_nothing(index):
     for number, (first, second) in enumerate(neighbours(table)):
         before, after = list(TRIPLES[number % len(TRIPLES)]), list(TRIPLES[-1 - number % len(TRIPLES)])
         before[index], after[index] = first, second
+        if not (whole(before) and whole(after)):
+            continue
         generate_config(*before)
         generate_config(*after)
         assert central() == resolve(*after), (before, after)
@@ -119,10 +128,8 @@ def test_the_number_of_machines_comes_from_mxnets_launcher(monkeypatch):
         (('r18', 'olr', 'arcface'), "'olr' is not a dataset preset .*; did you mean 'orl'\\?"),
         (('r18', 'orl', 'arcfaces'), "'arcfaces' is not a loss preset .*; did you mean 'arcface'\\?"),
         (('r18', 'orl', None), 'generate_config needs three presets'),
-        (
-            ('y1', 'orl', 'arcface'),
-            "the network preset 'y1' is InsightFace's, and not built here .known: d121",
-        ),
+        (('r18', 'orl', 'triplet'), "the loss preset 'triplet' is InsightFace's, and not built here"),
+        (('keras_resnet50', 'folder', 'softmax'), "num_classes=0 does not go with net_output='classifier'"),
     ],
 )
 def test_an_unknown_preset_leaves_everything_as_it_was(names, message):
@@ -141,7 +148,8 @@ def test_resolve_touches_no_global(name):
     cfg.image_shape = (96, 80, 3)
     assert (config, default, network, dataset, loss) == before
     again = resolve(name, 'emore')
-    assert (again.emb_size, again.num_classes, again.image_shape) == (512, 85742, (112, 112, 3))
+    emb_size = network[name].get('emb_size', 512)
+    assert (again.emb_size, again.num_classes, again.image_shape) == (emb_size, 85742, (112, 112, 3))
 
 
 def test_overrides_come_last():

@@ -19,18 +19,15 @@ def test_what_the_tables_name_is_registered():
     assert list_activations() == list(ACTIVATIONS)
 
 
-def takes_depths(family):
-    """Whether a family has more than one depth, and so a table of them."""
-    return FAMILIES[family].takes.get('num_layers', (None,)) != (None,)
+WITH_DEPTHS = [name for name in FAMILIES if 'num_layers' in FAMILIES[name].takes and name != 'resnet']
 
 
-@pytest.mark.parametrize('family', list(filter(takes_depths, FAMILIES)))
-def test_depths_are_those_of_the_specs(family):
-    assert tuple(getattr(symbols, family).SPECS) == FAMILIES[family].takes['num_layers']
-
-
-def test_resnet_units_are_those_of_the_specs():
-    assert tuple(symbols.resnet.UNITS) == FAMILIES['resnet'].takes['net_unit']
+@pytest.mark.parametrize('family', WITH_DEPTHS)  # the ResNets are built in tests/symbols/test_resnet.py
+def test_every_depth_that_a_family_takes_can_be_built(family):
+    preset = next(iter(FAMILIES[family].presets))
+    for depth in FAMILIES[family].takes['num_layers']:
+        cfg = resolve(preset, num_layers=depth, net_multiplier=0.125, emb_size=8, num_classes=8)
+        assert symbols.get_symbol(cfg).list_outputs() == ['fc1_output']
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -65,15 +62,15 @@ def test_each_loss_preset_makes_a_whole_config(name):
 def test_no_preset_name_and_no_alias_stands_twice():
     presets = list(chain.from_iterable(family.presets for family in FAMILIES.values()))
     assert len(presets) == len(set(presets)) == len(NETWORKS)
-    aliases = [family.alias for family in FAMILIES.values()]
-    assert len({*aliases, *FAMILIES}) == 2 * len(FAMILIES)
+    aliases = [family.alias for family in FAMILIES.values() if family.alias]
+    assert len({*aliases, *FAMILIES}) == len(aliases) + len(FAMILIES)
     letters = list(chain.from_iterable(HEADS.values()))
     assert len({*letters, *HEADS}) == len(letters) + len(HEADS)
 
 
 def test_what_is_not_built_is_not_built():
     built = {'net_name': FAMILY_NAMES, 'network': NETWORKS, 'loss': LOSSES}
-    assert NOT_BUILT.keys() == built.keys()
+    assert NOT_BUILT.keys() <= built.keys()
     for key, names in NOT_BUILT.items():
         assert not set(names) & set(built[key])
 

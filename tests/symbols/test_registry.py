@@ -8,9 +8,9 @@ from config import ConfigError
 from config.presets import FAMILIES
 from config.presets import HEADS as HEAD_NAMES
 from symbols import list_activations, list_backbones, list_heads
+from symbols.activations import ACTIVATIONS
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS
-from symbols.layers import ACTIVATIONS
 from symbols.registry import Registry
 
 
@@ -61,7 +61,7 @@ def test_a_name_of_the_table_that_nobody_registered_is_unknown(registry):
 
 def test_the_three_tables_find_each_name_and_alias():
     for name in list_backbones():
-        assert BACKBONES.get(name) is BACKBONES.get(FAMILIES[name].alias)
+        assert BACKBONES.get(name) is BACKBONES.get(FAMILIES[name].alias or name)
     for name in list_heads():
         assert all(HEADS.get(letter) is HEADS.get(name) for letter in HEAD_NAMES[name])
     assert all(callable(ACTIVATIONS.get(name)) for name in list_activations())

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
+from itertools import product
+from math import prod
+from pathlib import Path
+from zlib import crc32
+
 import numpy as np
 import pytest
 
-from config import resolve
-from config.presets import FAMILIES
+from config import ConfigError, resolve
+from config.presets import RESNET_BOTTLENECK, RESNET_UNITS
 from symbols import get_block, get_symbol
-from symbols.resnet import SPECS
 
 import mxnet as mx
 
 FACE = (1, 3, 112, 112)
-DEPTHS = FAMILIES['resnet'].takes['num_layers']
+VARIANTS = json.loads(
+    (Path(__file__).parents[1] / 'reference' / 'insightface' / 'resnet_variants.json').read_text('utf-8')
+)
+WHAT = ('num_layers', 'net_unit', 'net_se', 'net_input')
 
 
 def internal_shapes(symbol, shape=FACE):
@@ -26,16 +35,66 @@ def small(**overrides):
     return resolve('r18', **{'net_multiplier': 0.125, 'emb_size': 16, **overrides})
 
 
-@pytest.mark.parametrize('depth', DEPTHS)
+@pytest.mark.parametrize('depth', [18, 50, 518])
 def test_units_per_stage(depth):
     shapes = internal_shapes(get_symbol(resolve('r18', num_layers=depth)))
     units = {name for name in shapes if name.endswith('_plus_output')}
     expected = {
         f'stage{stage}_unit{unit}_plus_output'
-        for stage, count in enumerate(SPECS[depth], start=1)
+        for stage, count in enumerate(RESNET_UNITS[depth % RESNET_BOTTLENECK], start=1)
         for unit in range(1, count + 1)
     }
     assert units == expected
+
+
+def value_of(name, shape):
+    """Return the values that tests/reference/README.md prescribes for the rows of resnet_variants.json."""
+    rng = np.random.RandomState(crc32(name.encode()) & 0x7FFFFFFF)
+    if name.endswith('_weight'):
+        values = rng.randn(*shape) * np.sqrt(2 / max(1, prod(shape[1:])))
+    elif name.endswith('_var'):
+        values = rng.uniform(1, 2, shape) * (5000 if name == 'bn_data_moving_var' else 1)
+    elif name.endswith('_gamma'):
+        values = rng.uniform(0.05, 0.45, shape) if 'relu' in name else rng.uniform(0.6, 1.4, shape)
+    else:
+        values = rng.randn(*shape) * 0.1
+    return mx.nd.array(values.astype(np.float32))
+
+
+def variants():
+    """Yield the rows; slow are those that compute something, but for each unit with each stem."""
+    for row in VARIANTS:
+        quick = 'y' not in row or (row['num_layers'] == 18 and not row['net_se']) or row == VARIANTS[-1]
+        name = '-'.join(str(row[key]) for key in WHAT)
+        yield pytest.param(row, id=name, marks=[] if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize('row', variants())
+def test_every_depth_unit_and_stem_equals_insightfaces(row):
+    settings = {key: row[key] for key in (*WHAT, 'emb_size')}
+    symbol = get_symbol(resolve('r18', image_shape=(48, 48, 3), **settings))
+    images = np.random.RandomState(7).uniform(0, 255, (2, 3, 48, 48)).astype(np.float32)
+    shapes, _, states = symbol.infer_shape(data=images.shape)
+    arguments = dict(zip(symbol.list_arguments(), shapes))
+    del arguments['data']
+    auxiliary = dict(zip(symbol.list_auxiliary_states(), states))
+    assert (sum(map(prod, shapes[1:])), sum(map(prod, states))) == (row['params'], row['aux'])
+    table = sorted([name, list(shape)] for name, shape in {**arguments, **auxiliary}.items())
+    assert crc32(json.dumps(table).encode()) == row['names']
+    if 'y' in row:
+        values = {name: value_of(name, shape) for name, shape in arguments.items()}
+        stored = {name: value_of(name, shape) for name, shape in auxiliary.items()}
+        values['data'] = mx.nd.array(images)
+        executor = symbol.bind(mx.cpu(), values, grad_req='null', aux_states=stored)
+        output = executor.forward(is_train=False)[0].asnumpy()
+        assert np.abs(output - row['y']).max() <= 1e-5 * np.abs(row['y']).max()
+
+
+def test_the_rows_are_of_every_depth_and_of_every_unit_with_every_stem():
+    depths = {*RESNET_UNITS} - {198}  # arcface_torch's alone
+    assert {row['num_layers'] for row in VARIANTS} == {*depths, RESNET_BOTTLENECK + 18}
+    outputs = {tuple(row[key] for key in WHAT) for row in VARIANTS if 'y' in row}
+    assert outputs >= set(product((18, 518), (1, 2, 3, 4), (False, True), (0, 1, 2)))
 
 
 def test_shapes_of_the_stages():
@@ -82,6 +141,45 @@ def test_the_second_convolution_has_the_stride():
     assert strides == {'conv1': '(1, 1)', 'conv2': '(2, 2)', 'conv1sc': '(2, 2)'}
 
 
+def test_the_7x7_stem_alone_strides_early_in_unit_1():
+    late = get_symbol(small(net_unit=1)).attr_dict()
+    early = get_symbol(small(net_unit=1, net_input=0)).attr_dict()
+    assert [late[f'stage2_unit1_{name}']['stride'] for name in ('conv1', 'conv2')] == ['(1, 1)', '(2, 2)']
+    assert [early[f'stage2_unit1_{name}']['stride'] for name in ('conv1', 'conv2')] == ['(2, 2)', '(1, 1)']
+
+
+def test_a_bottleneck_network_ends_with_512_channels():
+    shapes = internal_shapes(get_symbol(resolve('r18', num_layers=518, net_output='bn_dropout')))
+    assert shapes['stage4_unit2_plus_output'] == (1, 2048, 7, 7)
+    assert shapes['dropout0_output'] == shapes['relud_output'] == (1, 512, 7, 7)
+
+
+def test_a_batch_norm_in_place_of_the_pixel_constants():
+    symbol = get_symbol(small(net_input=2))
+    assert 'data_scaled_output' not in symbol.get_internals().list_outputs()
+    assert symbol.attr_dict()['bn_data']['fix_gamma'] == 'True'
+
+
+def test_widths_that_do_not_split_into_32_groups_are_refused():
+    message = 'conv1 cannot split 32 and 16 channels into 32 groups; choose another net_multiplier'
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        get_symbol(resolve('r18', net_unit=4, net_multiplier=0.5))
+
+
+def test_half_precision_up_to_the_last_stage():
+    """The types of InsightFace's graph; a CPU cannot compute it."""
+    symbol = get_symbol(small(fp16=True, net_se=True))
+    types, outputs, states = symbol.infer_type(data='float32')
+    half = [name for name, kind in zip(symbol.list_arguments(), types) if kind is np.float16]
+    assert [np.dtype(kind).name for kind in outputs] == ['float32']
+    assert 'conv0_weight' in half
+    assert {'stage3_unit2_conv2_weight', 'stage3_unit2_relu1_gamma', 'stage3_unit2_se_conv2_bias'} <= set(
+        half
+    )
+    assert not [name for name in half if name.startswith('stage4') or '_bn' in name or 'fc1' in name]
+    assert {np.dtype(kind).name for kind in states} == {'float32'}
+
+
 def test_settings_of_the_batch_norms():
     attributes = get_symbol(small(bn_mom=0.7)).attr_dict()
     norms = {name: a for name, a in attributes.items() if 'eps' in a}
@@ -89,6 +187,11 @@ def test_settings_of_the_batch_norms():
     assert {float(a['eps']) for a in norms.values()} == {2e-5}
     assert {float(a['momentum']) for a in norms.values()} == {0.7}
     assert {name for name, a in norms.items() if a['fix_gamma'] == 'True'} == {'fc1'}
+
+
+def test_one_eps_for_all_batch_norms():
+    attributes = get_symbol(small(bn_eps=1e-5, net_output='gdc_fc_bn', net_input=2)).attr_dict()
+    assert {float(a['eps']) for a in attributes.values() if 'eps' in a} == {1e-5}
 
 
 def test_weight_decay_spares_biases_and_betas():
