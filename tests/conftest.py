@@ -90,6 +90,15 @@ def load_rows(path):
     return json.loads((REFERENCE / path).read_text('utf-8'))
 
 
+SLOW_PARITY = ('r50v1', 'd121-GAP-relu-256')
+
+
+def parity_param(row):
+    """Return a row of the parity index as a parameter, with the name of its network and what else it tells."""
+    name = '-'.join(str(part) for part in row['combo'] if part is not None)
+    return pytest.param(row, id=name, marks=[pytest.mark.slow] if name in SLOW_PARITY else [])
+
+
 def pytest_generate_tests(metafunc):
     """Parametrise a test that takes `count_row` or `parity_row` with the rows of the reference."""
     if 'count_row' in metafunc.fixturenames:
@@ -98,4 +107,4 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize('count_row', rows, ids=ids)
     if 'parity_row' in metafunc.fixturenames:
         rows = load_rows('insightface/parity/index.json')
-        metafunc.parametrize('parity_row', rows, ids=['-'.join(map(str, row['combo'])) for row in rows])
+        metafunc.parametrize('parity_row', list(map(parity_param, rows)))

@@ -1,13 +1,17 @@
-"""Which devices `--gpus` names."""
+"""Which devices `--gpus` names, and what a CPU cannot compute."""
 
 from __future__ import annotations
 
 import pytest
 
-from config import ConfigError, MissingExtra
-from symbols.context import select_context
+from config import ConfigError, MissingExtra, resolve
+from symbols import get_symbol
+from symbols.context import check_precision, computes_in_half, select_context
 
 import mxnet as mx
+
+WHOLE = mx.sym.Convolution(mx.sym.var('data'), num_filter=2, kernel=(3, 3), name='conv')
+HALF = mx.sym.Cast(WHOLE, dtype='float16')
 
 
 class Features:
@@ -52,3 +56,18 @@ def test_the_cpu_wheel_says_which_wheel_to_install(monkeypatch):
     monkeypatch.setattr(mx.runtime, 'Features', lambda: Features(cuda=False))
     with pytest.raises(MissingExtra, match=r'pip install mxnet-cu112==1\.9\.1'):
         select_context('0')
+
+
+@pytest.mark.parametrize('contexts', [mx.cpu(), [mx.cpu(0), mx.cpu(1)], [mx.gpu(0), mx.cpu()]])
+def test_float16_needs_a_gpu(contexts):
+    with pytest.raises(ConfigError, match=r'^a computes in float16 \(fp16=True\), which needs a GPU'):
+        check_precision(HALF, contexts, 'a')
+    check_precision(WHOLE, contexts)
+    check_precision(HALF, mx.gpu(0))
+    check_precision(HALF, [mx.gpu(0), mx.gpu(1)])
+
+
+def test_networks_with_fp16_compute_in_half_precision():
+    small = {'net_multiplier': 0.125, 'emb_size': 8}
+    assert computes_in_half(get_symbol(resolve('r18', fp16=True, **small)))
+    assert not computes_in_half(get_symbol(resolve('r18', **small)))

@@ -7,15 +7,16 @@ from math import prod
 
 import pytest
 
-from config import resolve
+from config import ConfigError, resolve
 from symbols import get_symbol
 
 FACE = (1, 3, 112, 112)
+PAPER = (1, 3, 299, 299)
 
 
-def internal_shapes(symbol):
+def internal_shapes(symbol, shape=FACE):
     internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=FACE)
+    _, shapes, _ = internals.infer_shape(data=shape)
     return dict(zip(internals.list_outputs(), shapes))
 
 
@@ -87,3 +88,70 @@ def test_weight_decay_spares_betas():
     for name in symbol.list_arguments():
         if name != 'data':
             assert float(attributes[name]['__wd_mult__']) == name.endswith(('_weight', '_gamma')), name
+
+
+@pytest.mark.parametrize(
+    ('preset', 'stem', 'sizes'),
+    [('keras_xception', (149, 147), (74, 37, 19, 10)), ('article_xception', (150, 150), (75, 38, 19, 10))],
+)
+def test_the_papers_stem_halves_the_image(preset, stem, sizes):
+    shapes = internal_shapes(get_symbol(resolve(preset, net_output='bn_dropout')), PAPER)
+    assert tuple(shapes[f'block1_conv{index}_act_output'][2] for index in (1, 2)) == stem
+    assert tuple(shapes[f'block{block}_pool_output'][2] for block in (2, 3, 4, 13)) == sizes
+    assert shapes['dropout0_output'] == (1, 2048, 10, 10)
+
+
+def test_faces_have_the_same_shapes_with_tensorflows_padding(symbol):
+    padded = get_symbol(resolve('xception', net_output='bn_dropout', padding='tf_same'))
+    assert padded.infer_shape(data=FACE) == symbol.infer_shape(data=FACE)
+    assert padded.list_arguments() == symbol.list_arguments()
+    assert padded.list_auxiliary_states() == symbol.list_auxiliary_states()
+
+
+@pytest.fixture(scope='module')
+def article():
+    return get_symbol(resolve('article_xception'))
+
+
+def test_the_articles_first_block_has_no_shortcut(article):
+    names = [node['name'] for node in json.loads(article.tojson())['nodes']]
+    added = [name for name in names if name.endswith('_plus')]
+    assert added == [f'block{index}_plus' for index in range(3, 14)]
+    assert 'block2_pool' in names
+    assert not [name for name in names if name.startswith('block2_shortcut')]
+
+
+def test_the_articles_shortcuts_have_biases_but_for_the_last(article):
+    biases = [name for name in article.list_arguments() if name.endswith('_bias')]
+    assert biases == ['block3_shortcut_conv_bias', 'block4_shortcut_conv_bias', 'fc1_bias']
+
+
+def test_the_articles_batch_norms(article):
+    norms = [name[: -len('_gamma')] for name in article.list_arguments() if name.endswith('_gamma')]
+    assert norms == [
+        *('block1_conv1_bn', 'block1_conv2_bn', 'block2_sepconv1_bn'),
+        *(f'block{index}_shortcut_bn' for index in (3, 4, 13)),
+        *('block14_sepconv1_bn', 'block14_sepconv2_bn'),
+    ]
+    separable = [name for name in article.list_arguments() if name.endswith('_pw_weight')]
+    assert len(separable) - len([n for n in norms if 'sepconv' in n]) == 31
+
+
+@pytest.mark.parametrize('variant', [None, 'article'])
+def test_variants_for_faces_end_at_7x7(variant):
+    symbol = get_symbol(resolve('xception', net_variant=variant, net_output='bn_dropout'))
+    assert symbol.infer_shape(data=FACE)[1] == [(1, 2048, 7, 7)]
+
+
+def test_a_stem_that_xception_has_not():
+    with pytest.raises(ConfigError, match='net_input=2 does not go with'):
+        resolve('xception', net_input=2)
+
+
+def test_the_papers_stem_needs_seven_pixels():
+    cfg = {'net_multiplier': 0.125, 'net_output': 'gap_fc_bn'}
+    with pytest.raises(ConfigError, match='is too small for net_name'):
+        get_symbol(resolve('keras_xception', image_shape=(6, 6, 3), **cfg))
+    assert get_symbol(resolve('keras_xception', image_shape=(7, 7, 3), **cfg)).list_outputs() == [
+        'fc1_output'
+    ]

@@ -1,0 +1,38 @@
+"""Any preset with any head, activation, embedding size and image size: a sample of them, drawn from a fixed seed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from config import network, resolve
+from symbols import get_symbol, list_activations, list_heads
+
+SIZES = ((112, 112), (224, 224), (112, 96), (97, 113), (160, 128))
+QUICK, ALL = 25, 250
+
+
+def combinations():
+    """Yield samples in which each preset comes equally often; slow are all but the first few."""
+    rng = random.Random(0)
+    for number in range(ALL):
+        values = {
+            'preset': list(network)[number % len(network)],
+            'net_output': rng.choice(list_heads()),
+            'net_act': rng.choice(list_activations()),
+            'emb_size': rng.choice((64, 128, 256, 512, 1024)),
+            'image_shape': (*rng.choice(SIZES), 3),
+        }
+        yield pytest.param(values, id=str(number), marks=[] if number < QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize('values', combinations())
+def test_any_combination_can_be_built(values):
+    cfg = resolve(**{'network_name' if key == 'preset' else key: value for key, value in values.items()})
+    height, width, channels = cfg.image_shape
+    _, (shape,), _ = get_symbol(cfg).infer_shape(data=(2, channels, height, width))
+    if cfg.net_output == 'bn_dropout':
+        assert len(shape) == 4
+    else:
+        assert shape == (2, cfg.num_classes if cfg.net_output == 'classifier' else cfg.emb_size)
