@@ -6,23 +6,22 @@ only when it is whole. What training needs to go on is in `recognition.state`.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError
 from recognition.files import PathLike, replacing
+from recognition.weights import CLASSIFIER, check_fit, set_parameters
+from symbols.context import check_precision
 from symbols.nodes import load_symbol
-from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet import gluon
 
 EMBEDDING = 'fc1_output'
-CLASSIFIER = 'fc7_'  # InsightFace leaves the classifier's weights in the params of the embedding network
-NAMED = 3  # how many parameters an error names
+NAMED = 3  # how many outputs an error names
 
 Arrays = Dict[str, Any]
 
@@ -87,8 +86,13 @@ def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
 def embedding_of(symbol: mx.sym.Symbol, source: object = 'the symbol') -> mx.sym.Symbol:
     """Return the part of a symbol up to `fc1_output`; a network with one output and no fc1 stays whole."""
     internals = symbol.get_internals()
-    if EMBEDDING in internals.list_outputs():
+    found = internals.list_outputs().count(EMBEDDING)
+    if found == 1:
         return internals[EMBEDDING]
+    if found:
+        raise CheckpointError(
+            f'{source} has {found} outputs {EMBEDDING} and no saying which is the embedding'
+        )
     if len(symbol.list_outputs()) == 1:
         return symbol
     raise CheckpointError(
@@ -96,101 +100,32 @@ def embedding_of(symbol: mx.sym.Symbol, source: object = 'the symbol') -> mx.sym
     )
 
 
-def check_fit(
-    symbol: mx.sym.Symbol,
-    args: Arrays,
-    auxs: Arrays,
-    *,
-    image_shape: Sequence[int] = (112, 112, 3),
-    source: object = 'the checkpoint',
-    target: object = 'the network',
-) -> None:
-    """Raise CheckpointError unless the arrays are the parameters of `symbol` by name and shape.
-
-    `image_shape` is (H, W, 3). Parameters of an `fc7` layer may be left over, as InsightFace leaves them.
-    """
-    height, width, channels = image_shape
-    if 'data' not in symbol.list_arguments():
-        raise CheckpointError(
-            f"{target} has no input 'data'; its inputs are {symbol.list_arguments()[:NAMED]}"
-        )
-    try:
-        shapes = infer_shapes(symbol, data=(1, channels, height, width))
-    except ConfigError as error:
-        raise CheckpointError(f'{target} takes no images of {height}x{width}x{channels}: {error}') from error
-    wanted = {**shapes.arguments, **shapes.auxiliary}
-    del wanted['data']
-    held = {name: value for name, value in {**args, **auxs}.items() if not name.startswith(CLASSIFIER)}
-    compare_parameters(wanted, held, source=source, target=target)
-
-
-def compare_parameters(
-    wanted: Dict[str, Tuple[int, ...]], held: Arrays, *, source: object, target: object
-) -> None:
-    """Raise CheckpointError unless `held` has the wanted names, each with the wanted shape, and no other."""
-    differing = [
-        f'{name} {tuple(held[name].shape)} instead of {tuple(shape)}'
-        for name, shape in wanted.items()
-        if name in held and tuple(held[name].shape) != tuple(shape)
-    ]
-    problems = [
-        _some('it lacks', [name for name in wanted if name not in held]),
-        _some('it has also', [name for name in held if name not in wanted]),
-        _some('it differs in', differing),
-    ]
-    if any(problems):
-        raise CheckpointError(f'{source} does not fit {target}: ' + '; '.join(filter(None, problems)))
-
-
-def _some(words: str, names: List[str]) -> str:
-    """Return the first few names behind `words`, and how many there are; '' when there are none."""
-    if not names:
-        return ''
-    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
-    return f'{words} {", ".join(names[:NAMED])}{more}'
-
-
-def check_same_activations(
-    saved: mx.sym.Symbol, own: mx.sym.Symbol, *, source: object, target: object
-) -> None:
-    """Raise CheckpointError where a node has another activation, which no shape would betray."""
-    mine = _activations(own)
-    for name, kind in _activations(saved).items():
-        if mine.get(name, kind) != kind:
-            raise CheckpointError(f'{source} does not fit {target}: {name} is {kind} instead of {mine[name]}')
-
-
-def _activations(symbol: mx.sym.Symbol) -> Dict[str, str]:
-    nodes = json.loads(symbol.tojson())['nodes']
-    return {
-        n['name']: n['attrs']['act_type']
-        for n in nodes
-        if n['op'] != 'null' and 'act_type' in n.get('attrs', {})
-    }
-
-
 def wrap_symbol(symbol: mx.sym.Symbol) -> gluon.SymbolBlock:
     """Return the symbol as a block to call with images (N, 3, H, W); its parameters are not initialised."""
     return gluon.SymbolBlock(symbol, mx.sym.var('data', dtype='float32'))
 
 
-def set_parameters(block: gluon.Block, arrays: Arrays, ctx: Any = None) -> None:
-    """Give every parameter of the block the array of its name; the arrays must be there and fit."""
-    for name, parameter in block.collect_params().items():
-        parameter.shape = arrays[name].shape
-        if parameter._data is None:
-            parameter.initialize(init=mx.init.Zero(), ctx=ctx)
-        parameter.set_data(mx.nd.array(arrays[name], dtype=parameter.dtype))
+class Saved(NamedTuple):
+    """What a checkpoint holds: the embedding network's symbol and values, and those of the `fc7` layer, if any."""
+
+    symbol: mx.sym.Symbol
+    values: Arrays
+    classifier: Arrays
 
 
-def load_embedding(prefix: PathLike, epoch: int) -> Tuple[mx.sym.Symbol, Arrays, Arrays]:
-    """Read a checkpoint as (symbol up to `fc1_output`, arguments, auxiliary states), unchecked against each other."""
+def load_embedding(prefix: PathLike, epoch: int) -> Saved:
+    """Read a checkpoint, ours or InsightFace's, up to `fc1_output`; unchecked against each other."""
     whole = load_symbol(symbol_path(prefix))
     args, auxs = load_params(prefix, epoch)
     symbol = embedding_of(whole, symbol_path(prefix))
+    values = {**args, **auxs}
+    classifier = {name: value for name, value in values.items() if name.startswith(CLASSIFIER)}
     top = set(whole.list_inputs()) - set(symbol.list_inputs())
-    args, auxs = ({n: value for n, value in arrays.items() if n not in top} for arrays in (args, auxs))
-    return symbol, args, auxs
+    return Saved(
+        symbol,
+        {name: value for name, value in values.items() if name not in top and name not in classifier},
+        classifier,
+    )
 
 
 def load_network(
@@ -200,12 +135,24 @@ def load_network(
 
     The embedding is not L2-normalised. Whatever the saved symbol has on top of `fc1_output` is left out.
     `image_shape` (H, W, 3) is what the parameters are checked against; `ctx` is a context or a list of them.
-    Raises CheckpointError when a file is missing, damaged, or does not belong to the other one.
+    Raises CheckpointError when a file is missing, damaged, or does not belong to the other one; ConfigError for a
+    network in float16 on a CPU.
     """
-    symbol, args, auxs = load_embedding(prefix, epoch)
+    saved = load_embedding(prefix, epoch)
     source, target = params_path(prefix, epoch), symbol_path(prefix)
-    check_fit(symbol, args, auxs, image_shape=image_shape, source=source, target=target)
-    block = wrap_symbol(symbol)
-    set_parameters(block, {**args, **auxs}, ctx or mx.cpu())
+    check_precision(saved.symbol, ctx or mx.cpu(), target)
+    check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
+    block = wrap_symbol(saved.symbol)
+    set_parameters(block, saved.values, ctx or mx.cpu())
     block.hybridize(static_alloc=True)
     return block
+
+
+def arrays_of(block: gluon.Block, symbol: mx.sym.Symbol, ctx: Any = None) -> Tuple[Arrays, Arrays]:
+    """Return the values of a block by name, as (arguments, auxiliary states) of its symbol; `ctx`: which copy."""
+    auxiliary = set(symbol.list_auxiliary_states())
+    arrays = {name: parameter.data(ctx) for name, parameter in block.collect_params().items()}
+    return (
+        {name: value for name, value in arrays.items() if name not in auxiliary},
+        {name: value for name, value in arrays.items() if name in auxiliary},
+    )

@@ -30,6 +30,12 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         help='shape of an input, batch first; once per input; NAME is data, or else the first argument, when '
         "it is left out (default: the preset's image size, or 1,3,112,112)",
     )
+    add_setting_arguments(parser)
+
+
+def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --head, --activation, --emb-size and --set, which `settings_from` reads."""
+    add = parser.add_argument
     add('--head', help='fc1 head of the preset, by long name or letter (default: what the preset says)')
     add('--activation', help='activation of the preset (default: what the preset says)')
     add('--emb-size', help='width of the embedding (default: what the preset says)')
@@ -48,7 +54,7 @@ def network_from(args: argparse.Namespace) -> Tuple[mx.sym.Symbol, Dict[str, Sha
     Raises ConfigError or CheckpointError for a preset, setting, shape or file that does not do.
     """
     given = dict(map(_shape, args.shape))
-    settings = _settings(args)
+    settings = settings_from(args)
     default = DEFAULT_SHAPE
     if args.network.endswith('.json'):
         if settings:
@@ -80,7 +86,8 @@ def _shape(text: str) -> Tuple[str, Shape]:
     return name, shape
 
 
-def _settings(args: argparse.Namespace) -> Dict[str, Any]:
+def settings_from(args: argparse.Namespace) -> Dict[str, Any]:
+    """Return the settings on top of a preset, by key of the config; ConfigError for one that is none."""
     texts = {key: getattr(args, option) for option, key in SHORT.items()}
     for item in args.set:
         key, equals, value = item.partition('=')

@@ -66,13 +66,17 @@ def saving_state(prefix: PathLike, epoch: int, state: TrainingState) -> Iterator
         yield
 
 
-def load_state(prefix: PathLike, epoch: int) -> TrainingState:
-    """Read `prefix-%04d.state`; CheckpointError when it is missing, damaged or of another version."""
+def load_state(prefix: PathLike, epoch: int, *, only: str = '') -> TrainingState:
+    """Read `prefix-%04d.state`, of its arrays those whose key begins with `only`.
+
+    Raises CheckpointError when it is missing, damaged or of another version.
+    """
     path = state_path(prefix, epoch)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        header = json.loads(arrays.pop('header').tobytes().decode('utf-8'))
+            header = json.loads(archive['header'].tobytes().decode('utf-8'))
+            keys = [key for key in archive.files if key.startswith(only) and key != 'header']
+            arrays = {key: archive[key] for key in keys}
         if header['version'] != STATE_VERSION:
             raise CheckpointError(f'{path} is a state of version {header["version"]}, not {STATE_VERSION}')
         return TrainingState(dict(header['progress']), dict(header['config']), arrays)

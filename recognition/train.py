@@ -29,6 +29,7 @@ from recognition.loop import Loop, PairSets
 from recognition.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_checkpoint, parse_known
 from recognition.pairs import load_bin
+from recognition.pretrained import check_pretrained, load_pretrained
 from recognition.progress import History, Progress, Record, duration
 from recognition.resume import checkpoint_files, find_state, restore
 from recognition.schedule import build_schedule, total_steps
@@ -36,7 +37,7 @@ from recognition.state import TrainingState, state_path
 from recognition.trainer import Trainer
 from recognition.verification import Verification
 from symbols import get_symbol
-from symbols.context import select_context
+from symbols.context import check_precision, select_context
 
 import mxnet as mx
 
@@ -83,6 +84,7 @@ def train(
     """
     begin = time.monotonic()
     check_settings(cfg)
+    check_pretrained(cfg)
     prefix = default_prefix(cfg) if prefix is None else prefix
     check_prefix(prefix)
     prefix = Path(prefix)
@@ -144,12 +146,13 @@ def _prepare(
     schedule = build_schedule(cfg, total)
     symbol = get_symbol(cfg)
     check_embedding(symbol, cfg)
+    check_precision(symbol, contexts)
     pair_sets = _load_pairs(cfg) if verify else {}
     trainer = Trainer(symbol, cfg, schedule, contexts)
     if found:
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
     elif cfg.pretrained:
-        trainer.load_pretrained(cfg.pretrained, cfg.pretrained_epoch)
+        load_pretrained(trainer.net, trainer.classifier, cfg)
     replaced = [] if found else checkpoint_files(prefix)
     history = History(
         Path(f'{prefix}-history.jsonl') if cfg.ckpt else None, steps=trainer.steps, held=bool(replaced)

@@ -7,18 +7,11 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import FaceSymbolsError
-from recognition.checkpoint import (
-    check_fit,
-    check_same_activations,
-    compare_parameters,
-    load_embedding,
-    params_path,
-    set_parameters,
-    wrap_symbol,
-)
+from recognition.checkpoint import arrays_of, wrap_symbol
 from recognition.margin import build_loss
 from recognition.parameters import prepare
 from recognition.schedule import Schedule
+from recognition.weights import compare, require
 
 import mxnet as mx
 from mxnet import autograd, gluon
@@ -92,22 +85,7 @@ class Trainer:
 
     def network_arrays(self) -> Tuple[Dict[str, mx.nd.NDArray], Dict[str, mx.nd.NDArray]]:
         """Return the embedding network's (arguments, auxiliary states) by name."""
-        auxiliary = set(self.symbol.list_auxiliary_states())
-        arrays = {
-            name: parameter.data(self.contexts[0]) for name, parameter in self.net.collect_params().items()
-        }
-        return (
-            {name: value for name, value in arrays.items() if name not in auxiliary},
-            {name: value for name, value in arrays.items() if name in auxiliary},
-        )
-
-    def load_pretrained(self, prefix: str, epoch: int) -> None:
-        """Take the embedding network's values from a checkpoint; CheckpointError for another network's."""
-        source, target = params_path(prefix, epoch), 'the network of this run'
-        saved, args, auxs = load_embedding(prefix, epoch)
-        check_same_activations(saved, self.symbol, source=source, target=target)
-        check_fit(self.symbol, args, auxs, image_shape=self.image_shape, source=source, target=target)
-        set_parameters(self.net, {**args, **auxs})
+        return arrays_of(self.net, self.symbol, self.contexts[0])
 
     def arrays(self) -> Dict[str, np.ndarray]:
         """Return weights, moving statistics and the optimizer's arrays by 'kind:name'."""
@@ -122,12 +100,11 @@ class Trainer:
         """Go on after `steps` steps with the arrays by kind and name; CheckpointError if they do not fit."""
         wanted = {name: parameter.shape for name, parameter in self.parameters.items()}
         target = 'the network and classifier of this run'
-        compare_parameters(wanted, arrays['param'], source=source, target=target)
+        require(compare(wanted, arrays['param']), source=source, target=target)
         for kind in OPTIMIZER_PARTS:
             held = arrays[kind]
-            compare_parameters(
-                {n: wanted[n] for n in held if n in wanted}, held, source=source, target=target
-            )
+            those = {name: wanted[name] for name in held if name in wanted}
+            require(compare(those, held), source=source, target=target)
         for name, parameter in self.parameters.items():
             parameter.set_data(mx.nd.array(arrays['param'][name], dtype=parameter.dtype))
         for index, (name, parameter) in enumerate(self.parameters.items()):

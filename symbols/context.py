@@ -1,8 +1,9 @@
-"""Which devices a program computes on: the CPU, or the GPUs that `--gpus 0,1` names."""
+"""Which devices a program computes on, the CPU or the GPUs that `--gpus 0,1` names, and what they cannot do."""
 
 from __future__ import annotations
 
-from typing import List, Optional
+import json
+from typing import Any, List, Optional
 
 from config.errors import ConfigError, MissingExtra
 
@@ -31,3 +32,21 @@ def select_context(gpus: Optional[str] = None) -> List[mx.Context]:
     if wrong or len(set(numbers)) != len(numbers):
         raise ConfigError(f'--gpus {gpus}: this machine has {there} GPUs, and each is named once, from 0')
     return [mx.gpu(number) for number in numbers]
+
+
+def check_precision(symbol: mx.sym.Symbol, contexts: Any, name: object = 'the network') -> None:
+    """Raise ConfigError for a network that computes in float16 where one of `contexts` (or the only one) is a CPU.
+
+    mxnet has no float16 convolution for CPUs.
+    """
+    contexts = contexts if isinstance(contexts, (list, tuple)) else [contexts]
+    if computes_in_half(symbol) and any(ctx.device_type == 'cpu' for ctx in contexts):
+        raise ConfigError(
+            f'{name} computes in float16 (fp16=True), which needs a GPU: name one with --gpus 0'
+        )
+
+
+def computes_in_half(symbol: mx.sym.Symbol) -> bool:
+    """Whether a symbol casts to float16, as those of fp16=True do."""
+    nodes = json.loads(symbol.tojson())['nodes']
+    return any(node.get('attrs', {}).get('dtype') == 'float16' for node in nodes)

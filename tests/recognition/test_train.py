@@ -263,6 +263,14 @@ def test_what_does_not_fit_the_data_is_refused(folder, tmp_path):
         lambda: train(scores, prefix=prefix),
         prefix,
     )
+    half = config(folder, fp16=True)
+    refused(
+        ConfigError, r'float16 \(fp16=True\), which needs a GPU', lambda: train(half, prefix=prefix), prefix
+    )
+    rows = config(folder, pretrained_fc7='resize')
+    refused(
+        ConfigError, "pretrained_fc7='resize' needs pretrained", lambda: train(rows, prefix=prefix), prefix
+    )
     slow = config(folder, warmup_steps=17)
     refused(ConfigError, 'warmup_steps=17 .* 16 steps', lambda: train(slow, prefix=prefix), prefix)
 
@@ -309,6 +317,25 @@ def test_pretrained_weights_are_taken_and_those_of_another_network_refused(folde
         cfg = config(folder, **start, **settings)
         other = tmp_path / 'other' / 'model'
         refused(CheckpointError, 'does not fit', lambda cfg=cfg, to=other: train(cfg, prefix=to), other)
+
+
+def test_a_run_is_fine_tuned_with_its_classifier_or_another_head(folder, trained, tmp_path, caplog):
+    prefix, _ = trained
+    first = {}
+    with caplog.at_level('INFO'):
+        for name, words in {
+            'all': [],
+            'rows': ['--pretrained-fc7', 'resize'],
+            'body': ['--pretrained-part', 'body', '--net-output', 'GAP'],
+        }.items():
+            words = [*command(folder, tmp_path / name / 'model', max_steps=1)[5:], '--no-verify', *words]
+            assert main([*words, '--pretrained', f'{prefix},4']) == 0
+            lines = (tmp_path / name / 'model-history.jsonl').read_text().splitlines()
+            first[name] = json.loads(lines[0])['loss']
+    assert first['all'] == first['rows'] < first['body']
+    assert caplog.text.count('the classifier of 6 identities') == 2
+    assert caplog.text.count('the classifier is drawn fresh') == 1
+    assert 'missing' in caplog.text
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(folder, tmp_path):

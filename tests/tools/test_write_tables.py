@@ -11,15 +11,18 @@ tool = runpy.run_path(str(ROOT / 'tools' / 'write_tables.py'))
 main = tool['main']
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_readme_are_true():
     main([str(ROOT / 'README.md'), '--check'])
 
 
+@pytest.mark.slow
 def test_every_network_head_and_activation_has_a_row():
     rows = [line.split('|')[1].strip().strip('`') for line in tool['tables']().splitlines() if '|' in line]
     assert set(rows) >= {*network, *list_heads(), *list_activations()}
 
 
+@pytest.mark.slow
 def test_a_wrong_number_is_found_and_put_right(tmp_path):
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     path = tmp_path / 'README.md'

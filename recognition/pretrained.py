@@ -1,0 +1,185 @@
+"""Starting a training from a checkpoint: what of it is taken, and what is drawn fresh.
+
+The config says it: `pretrained` and `pretrained_epoch` which checkpoint, `pretrained_part` how much of the embedding
+network, `pretrained_fc7` what becomes of the classifier over the identities.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+
+import numpy as np
+
+from config.errors import CheckpointError, ConfigError
+from recognition.checkpoint import load_embedding, params_path
+from recognition.differences import describe, differences
+from recognition.files import PathLike
+from recognition.state import load_state, state_path
+from recognition.weights import (
+    CLASSIFIER,
+    FITTING,
+    WHOLE,
+    Report,
+    Values,
+    compare,
+    load_part,
+    only_head_differs,
+    parts_of,
+    require,
+    set_parameters,
+    without_classifier,
+)
+from symbols import get_symbol
+
+import mxnet as mx
+from mxnet import gluon
+
+logger = logging.getLogger(__name__)
+
+TARGET = 'the network of this run'
+AUTO = 'auto'
+
+Rows = Optional[Dict[str, Any]]  # values of a classifier; None: it stays as it was drawn
+
+
+def check_pretrained(cfg: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a setting says what to take from a checkpoint and none is named."""
+    for key, default in (('pretrained_part', WHOLE), ('pretrained_fc7', AUTO)):
+        if cfg[key] != default and not cfg['pretrained']:
+            raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')
+
+
+def load_pretrained(net: gluon.Block, classifier: gluon.Block, cfg: Mapping[str, Any]) -> Report:
+    """Give a network and a classifier, both initialised, what `cfg` takes from its checkpoint; log it.
+
+    Returns the report on the embedding network. Raises CheckpointError, before anything is changed in the network,
+    where something does not fit that `pretrained_part` asks for, or the layers of the saved symbol compute something
+    else than those of the same name here; and where the classifier does not fit that `pretrained_fc7` asks for.
+    """
+    prefix, epoch, part = cfg['pretrained'], cfg['pretrained_epoch'], cfg['pretrained_part']
+    source = params_path(prefix, epoch)
+    saved = load_embedding(prefix, epoch)
+    own = get_symbol(cfg) if part != 'body' else parts_of(cfg).body
+    check_layers(saved.symbol, own, part, source=source, target=TARGET)
+    held = saved.classifier or _classifier_of_a_run(prefix, epoch)
+    rows = CLASSIFIERS[cfg['pretrained_fc7']](_values(classifier), held, source)
+    _check_not_body(saved.values, cfg, source)
+    report = load_part(net, saved.values, cfg, part, source=source, target=TARGET)
+    if cfg['pretrained_fc7'] == AUTO and (report.missing or report.misshaped):
+        rows = None  # it was trained on other embeddings
+    if rows:
+        set_parameters(classifier, rows)
+    logger.info('starting from %s\n%s\n%s', source, report, _classifier_in_words(rows, held))
+    return report
+
+
+def _classifier_in_words(rows: Rows, held: Mapping[str, Any]) -> str:
+    if not rows:
+        return f'the classifier is drawn fresh{"" if held else ", for there is none"}'
+    (new, old), *_ = ((len(rows[name]), len(held[name])) for name in rows)
+    return f'the classifier of {min(old, new)} identities' + (
+        f', and {new - old} fresh ones' if new > old else ''
+    )
+
+
+def _check_not_body(values: Values, cfg: Mapping[str, Any], source: object) -> None:
+    """Raise CheckpointError where the whole network is asked for and its body alone would fit, and say so."""
+    if cfg['pretrained_part'] != WHOLE:
+        return
+    own = parts_of(cfg)
+    report = compare({**own.backbone, **own.head}, without_classifier(values))
+    if only_head_differs(report, own):
+        raise CheckpointError(
+            f"{source} does not fit {TARGET}: {report.faults}; pretrained_part='body' takes all but the head"
+        )
+
+
+def check_layers(
+    saved: mx.sym.Symbol, own: mx.sym.Symbol, part: str, *, source: object, target: object
+) -> None:
+    """Raise CheckpointError where layers of the same name compute something else; 'fitting' has it logged."""
+    found = differences(saved, own)
+    if not found:
+        return
+    words = f'{source} does not fit {target}: {describe(found)}'
+    if part != FITTING:
+        raise CheckpointError(words)
+    logger.warning('%s', words)
+
+
+def _classifier_of_a_run(prefix: PathLike, epoch: int) -> Dict[str, np.ndarray]:
+    """Return the classifier's values from the training state beside a checkpoint of ours, {} where there is none."""
+    if not state_path(prefix, epoch).exists():
+        return {}
+    return load_state(prefix, epoch, only=f'param:{CLASSIFIER}').group('param')
+
+
+def _values(classifier: gluon.Block) -> Dict[str, np.ndarray]:
+    return {
+        name: parameter.list_data()[0].asnumpy() for name, parameter in classifier.collect_params().items()
+    }
+
+
+def _as_numpy(values: Mapping[str, Any]) -> Dict[str, np.ndarray]:
+    return {
+        name: value if isinstance(value, np.ndarray) else value.asnumpy() for name, value in values.items()
+    }
+
+
+def _keep(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:
+    """Take the classifier as it is; CheckpointError where it does not fit."""
+    wanted = {name: value.shape for name, value in fresh.items()}
+    require(compare(wanted, held), source=f'the classifier of {source}', target="this run's")
+    return dict(held)
+
+
+def _auto(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:
+    """Take it where it fits."""
+    fits = compare({name: value.shape for name, value in fresh.items()}, held).ok
+    return dict(held) if fits else None
+
+
+def _drop(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:
+    """Take nothing of it."""
+    return None
+
+
+def _resize(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:
+    """Take the rows of the identities that stay, those with the same label."""
+    wanted = {name: (len(held.get(name, value)), *value.shape[1:]) for name, value in fresh.items()}
+    require(compare(wanted, held), source=f'the classifier of {source}', target="this run's")
+    return resize_classifier(fresh, _as_numpy(held))
+
+
+CLASSIFIERS: Dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], object], Rows]] = {
+    AUTO: _auto,
+    'keep': _keep,
+    'drop': _drop,
+    'resize': _resize,
+}
+
+
+def resize_classifier(
+    fresh: Mapping[str, np.ndarray],
+    held: Mapping[str, np.ndarray],
+    stays: Optional[Sequence[int]] = None,
+) -> Dict[str, np.ndarray]:
+    """Return a classifier's values for another number of identities: rows that stay, and fresh ones for the rest.
+
+    fresh, held: by name (fc7_weight (C, D), fc7_bias (C,)), of the new and of the old number of identities C.
+    stays: for each new identity its old label, -1 where it had none; the same label when None. Raises ConfigError
+    for a label that is none of the old ones.
+    """
+    resized = {}
+    for name, value in fresh.items():
+        old, new = len(held[name]), len(value)
+        labels = np.arange(new) if stays is None else np.asarray(stays, dtype=np.int64)
+        if stays is not None and (labels.shape != (new,) or labels.max(initial=-1) >= old):
+            raise ConfigError(
+                f'stays must give one of the {old} old labels, or -1, for each of {new} identities'
+            )
+        kept = np.flatnonzero((labels >= 0) & (labels < old))
+        resized[name] = value.copy()
+        resized[name][kept] = held[name][labels[kept]]
+    return resized

@@ -1,0 +1,75 @@
+"""The examples run as a user runs them, on a small data set in InsightFace's layout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from recognition.checkpoint import load_network, load_params
+from recognition.pack import write_records
+
+import mxnet as mx
+
+ROOT = Path(__file__).resolve().parents[1]
+PEOPLE, PHOTOS, SIDE = 4, 6, 32
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Four people, each a pattern of their own with noise."""
+    folder, random = tmp_path_factory.mktemp('faces'), np.random.RandomState(0)
+    patterns = random.randint(0, 256, (PEOPLE, 4, 4, 3)).astype(np.uint8)
+    faces = [cv2.resize(pattern, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for pattern in patterns]
+    noisy = (
+        (np.clip(face + random.normal(0, 12, face.shape), 0, 255).astype(np.uint8), person)
+        for person, face in enumerate(faces)
+        for _ in range(PHOTOS)
+    )
+    encoded = ((cv2.imencode('.jpg', image)[1].tobytes(), person) for image, person in noisy)
+    write_records(folder, encoded, None, (SIDE, SIDE, 3))
+    return folder
+
+
+def run_example(name, *words, cwd):
+    return subprocess.run(
+        [sys.executable, '-W', 'ignore', ROOT / 'examples' / name, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize('loss', ['cosface', pytest.param('arcface', marks=pytest.mark.slow)])
+def test_module_fit_trains_and_its_checkpoints_are_read(folder, tmp_path, loss):
+    words = ['--network', 'y1', '--loss', loss, '--batch-size', 8, '--lr', 0.05, '--prefix', 'run/model']
+    done = run_example('module_fit.py', folder, *words, '--steps', 4, '--epochs', 4, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    losses = [float(text) for text in re.findall(r'cross-entropy=(\S+)', done.stderr)]
+    assert len(losses) == 4
+    assert losses[-1] < 0.7 * losses[0]
+    first, last = (load_params(tmp_path / 'run' / 'model', epoch)[0] for epoch in (1, 4))
+    assert first.keys() == last.keys()
+    assert first['fc7_weight'].shape == (PEOPLE, 128)
+    still = [name for name in first if np.array_equal(first[name].asnumpy(), last[name].asnumpy())]
+    assert still == []
+    net = load_network(tmp_path / 'run' / 'model', 4, image_shape=(SIDE, SIDE, 3))
+    embedding = net(mx.nd.random.uniform(0, 255, (3, 3, SIDE, SIDE))).asnumpy()
+    assert embedding.shape == (3, 128)
+    assert np.isfinite(embedding).all()
+
+
+def test_a_folder_without_faces_is_named_in_one_sentence(tmp_path):
+    done = run_example('module_fit.py', 'nowhere', cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: there is no folder nowhere')
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
