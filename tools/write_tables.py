@@ -18,7 +18,7 @@ from symbols import get_symbol, list_activations, list_heads
 from symbols.audit import Audit, audit
 
 BEGIN, END = '<!-- tables -->\n', '<!-- end of tables -->\n'
-COLUMNS = ('r18', 'd121', 'xception')  # one of each family
+COLUMNS = ('r18', 'd121', 'xception')  # of the largest families
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -73,14 +73,15 @@ def _networks() -> List[str]:
                 f'`{cfg.net_name}`',
                 f'`{cfg.net_output}`',
                 cfg.net_act,
+                '×'.join(map(str, cfg.image_shape)),
                 '×'.join(map(str, last[1:])),
                 f'{total.parameters:,}',
                 f'{total.auxiliary:,}',
                 f'{total.flops / 1e9:.2f}',
             ]
         )
-    head = ['preset', 'family', 'head', 'activation', 'last map', 'parameters', 'auxiliary', 'GMACs']
-    return _markdown(head, rows, right=(5, 6, 7))
+    head = ['preset', 'family', 'head', 'activation', 'image', 'last map', 'parameters', 'auxiliary', 'GMACs']
+    return _markdown(head, rows, right=(6, 7, 8))
 
 
 def _heads() -> List[str]:
