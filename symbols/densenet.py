@@ -11,6 +11,7 @@ from typing import Any, List, Mapping
 
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
+from symbols.blocks import gluon_act
 from symbols.dense import BOTTLENECK, DEPTHS, Append
 from symbols.layers import GLUON_NORM, BatchNorm, Conv, Norm, Operator, scale_width
 from symbols.stems import PixelNorm
@@ -38,17 +39,12 @@ def dense_layer(
     return Append(f'concat{index}', branch, in_channels, growth)
 
 
-def _act_layer(act: Act, index: int, channels: int) -> HybridBlock:
-    kind = 'prelu' if act.kind.startswith('prelu') else act.kind  # Gluon names its PReLU layers prelu<k>
-    return act(f'{kind}{index}', channels)
-
-
 def _norm_act_conv(
     index: int, act_index: int, in_channels: int, channels: int, kernel: int, norm: Norm, act: Act
 ) -> List[HybridBlock]:
     return [
         BatchNorm(f'batchnorm{index}', in_channels, norm),
-        _act_layer(act, act_index, in_channels),
+        gluon_act(act, act_index, in_channels),
         Conv(f'conv{index}', in_channels, channels, kernel, node=NODE),
     ]
 

@@ -11,10 +11,11 @@ from typing import Dict, Iterator, List, Set, Tuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ('config', 'symbols', 'recognition', 'tools')  # each may import itself and those before it
+PACKAGES = ('config', 'symbols', 'recognition')  # each may import itself and those before it
+PROGRAMS = ('tools', 'examples')  # run as files, too, so that one may not import another
 TREES = {
     path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.'): ast.parse(path.read_text('utf-8'))
-    for package in PACKAGES
+    for package in (*PACKAGES, *PROGRAMS)
     for path in sorted((ROOT / package).rglob('*.py'))
 }
 TESTS = {
@@ -80,13 +81,11 @@ def reachable(module: str) -> Set[str]:
 
 def package_faults(package: str, tree: ast.AST) -> List[str]:
     """Return the imports of a file of `package` that go against the arrows, and those that are relative."""
-    allowed = PACKAGES[: PACKAGES.index(package) + 1]
-    if package == 'tools':
-        allowed = PACKAGES[:-1]  # a tool runs as a file, too, and then there is no package of tools
+    allowed = PACKAGES if package in PROGRAMS else PACKAGES[: PACKAGES.index(package) + 1]
     faults = []
     for module, _ in imports(tree):
         top = module.split('.')[0]
-        if top == '' or (top in (*PACKAGES, 'tests') and top not in allowed):
+        if top == '' or (top in (*PACKAGES, *PROGRAMS, 'tests') and top not in allowed):
             faults.append(module)
     return faults
 
@@ -134,6 +133,7 @@ def test_imports_follow_the_arrows(module):
         ('recognition', 'def f():\n    from tools.verify import main', 'tools.verify'),
         ('tools', 'from tools.verify import main', 'tools.verify'),
         ('tools', 'import tests.helpers', 'tests.helpers'),
+        ('examples', 'import tools.verify', 'tools.verify'),
         ('symbols', 'from .layers import Activation', '.layers'),
     ],
 )
@@ -186,8 +186,8 @@ def test_only_the_face_of_symbols_reads_the_central_config():
     assert inside == []
 
 
-@pytest.mark.parametrize('module', [module for module in TREES if module.startswith('tools.')])
-def test_a_tool_makes_numpy_fit_before_it_imports_mxnet(module):
+@pytest.mark.parametrize('module', [module for module in TREES if module.startswith(PROGRAMS)])
+def test_a_program_makes_numpy_fit_before_it_imports_mxnet(module):
     order = [name.split('.')[0] for node in TREES[module].body for name, _ in imports(node)]
     first = order.index('mxnet') if 'mxnet' in order else len(order)
     assert {'symbols', 'recognition'} & set(order[:first])

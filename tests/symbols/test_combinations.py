@@ -27,7 +27,7 @@ def combinations():
         yield pytest.param(values, id=str(number), marks=[] if number < QUICK else pytest.mark.slow)
 
 
-@pytest.mark.parametrize('values', combinations())
+@pytest.mark.parametrize('values', list(combinations()))
 def test_any_combination_can_be_built(values):
     cfg = resolve(**{'network_name' if key == 'preset' else key: value for key, value in values.items()})
     height, width, channels = cfg.image_shape

@@ -13,19 +13,13 @@ from symbols.keras_resnet import SPECS
 IMAGE = (1, 3, 224, 224)
 
 
-def internal_shapes(symbol):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=IMAGE)
-    return dict(zip(internals.list_outputs(), shapes))
-
-
 def attributes_of(**overrides):
     return get_symbol(resolve('keras_resnet50', **{'net_multiplier': 0.125, **overrides})).attr_dict()
 
 
 @pytest.mark.parametrize('depth', SPECS)
-def test_units_per_stage(depth):
-    shapes = internal_shapes(get_symbol(resolve('keras_resnet50', num_layers=depth)))
+def test_units_per_stage(depth, internal_shapes):
+    shapes = internal_shapes(get_symbol(resolve('keras_resnet50', num_layers=depth)), IMAGE)
     units = [
         tuple(map(int, found.groups()))
         for found in map(re.compile(r'conv(\d)_block(\d+)_plus').match, shapes)
@@ -41,8 +35,8 @@ def test_units_per_stage(depth):
 
 
 @pytest.mark.parametrize(('preset', 'pooled'), [('keras_resnet50', 56), ('keras_resnet50_elu', 55)])
-def test_shapes_of_the_stages(preset, pooled):
-    shapes = internal_shapes(get_symbol(resolve(preset, net_output='bn_dropout')))
+def test_shapes_of_the_stages(preset, pooled, internal_shapes):
+    shapes = internal_shapes(get_symbol(resolve(preset, net_output='bn_dropout')), IMAGE)
     assert shapes['pool1_pool_output'] == (1, 64, pooled, pooled)
     ends = [shapes[f'conv{stage}_block3_out_output'][1:] for stage in (2, 3, 4, 5)]
     assert ends == [(256, pooled, pooled), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)]

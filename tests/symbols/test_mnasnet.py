@@ -10,14 +10,6 @@ from config import resolve
 from symbols import get_symbol, list_activations
 from symbols.mnasnet import STAGES
 
-FACE = (1, 3, 112, 112)
-
-
-def internal_shapes(symbol, shape=FACE):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    return dict(zip(internals.list_outputs(), shapes))
-
 
 def small(**overrides):
     return resolve('mnas', **{'net_multiplier': 0.125, 'emb_size': 16, **overrides})
@@ -39,7 +31,7 @@ def layer(name, index=0, *, linear=False):
     return [f'mnasnet0_{name}conv{index}_weight', *norm, *slope]
 
 
-def test_shapes_of_the_stages():
+def test_shapes_of_the_stages(internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('mnas', net_output='bn_dropout')))
     assert shapes['mnasnet0_stage1_conv0_prelu0_output'] == (1, 32, 112, 112)
     assert shapes['mnasnet0_stage1_sepconv0_prelu1_output'] == (1, 16, 112, 112)
@@ -96,7 +88,7 @@ def test_the_first_unit_of_a_stage_alone_has_its_kernel_and_stride():
     assert {value[1] for name, value in found.items() if 'dwise' not in name} == {'(1, 1)'}
 
 
-def test_all_but_the_first_unit_of_a_stage_add_their_input():
+def test_all_but_the_first_unit_of_a_stage_add_their_input(internal_shapes):
     names = [name for name in internal_shapes(get_symbol(small())) if 'elemwise_add0' in name]
     assert names == [
         f'mnasnet0_{stage.prefix}expandedconv{index}_elemwise_add0_output'
@@ -106,7 +98,7 @@ def test_all_but_the_first_unit_of_a_stage_add_their_input():
 
 
 @pytest.mark.parametrize(('preset', 'factor'), [('mnas', 1), ('mnas05', 0.5), ('mnas025', 0.25)])
-def test_widths_of_the_presets(preset, factor):
+def test_widths_of_the_presets(preset, factor, internal_shapes):
     shapes = internal_shapes(get_symbol(resolve(preset, net_output='bn_dropout')))
     width = 16
     for stage in STAGES:
@@ -119,7 +111,7 @@ def test_widths_of_the_presets(preset, factor):
 
 
 @pytest.mark.parametrize(('activation', 'shape'), [('prelu', (1,)), ('prelu_channel', (4,))])
-def test_slopes_are_shared_unless_the_channels_have_their_own(activation, shape):
+def test_slopes_are_shared_unless_the_channels_have_their_own(activation, shape, internal_shapes):
     shapes = internal_shapes(get_symbol(small(net_act=activation)))
     slopes = {name: shape for name, shape in shapes.items() if name.endswith('_alpha')}
     assert len(slopes) == 3 + 2 * 16 + 1
@@ -127,7 +119,7 @@ def test_slopes_are_shared_unless_the_channels_have_their_own(activation, shape)
 
 
 @pytest.mark.parametrize('activation', list_activations())
-def test_activations_are_named_as_gluon_names_them(activation):
+def test_activations_are_named_as_gluon_names_them(activation, internal_shapes):
     kind = 'prelu' if activation == 'prelu_channel' else activation
     names = internal_shapes(get_symbol(small(net_act=activation)))
     assert f'mnasnet0_stage1_sepconv0_{kind}1_output' in names

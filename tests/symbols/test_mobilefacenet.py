@@ -11,14 +11,6 @@ from symbols import get_symbol
 
 import mxnet as mx
 
-FACE = (1, 3, 112, 112)
-
-
-def internal_shapes(symbol, shape=FACE):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    return dict(zip(internals.list_outputs(), shapes))
-
 
 def small(**overrides):
     return resolve('y1', **{'net_multiplier': 0.125, 'emb_size': 16, **overrides})
@@ -34,7 +26,7 @@ def bottleneck(name):
 
 
 @pytest.mark.parametrize('preset', ['y1', 'y2'])
-def test_shapes_of_the_stages(preset):
+def test_shapes_of_the_stages(preset, internal_shapes):
     cfg = resolve(preset, net_output='bn_dropout')
     shapes = internal_shapes(get_symbol(cfg))
     assert shapes['conv_1_relu_output'] == (1, 64, 56, 56)
@@ -45,7 +37,7 @@ def test_shapes_of_the_stages(preset):
     assert shapes['dropout0_output'] == (1, 512, 7, 7)
 
 
-def test_widths_inside_the_bottlenecks():
+def test_widths_inside_the_bottlenecks(internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('y2')))
     inner = {
         'res_2_block0': 64,
@@ -61,7 +53,7 @@ def test_widths_inside_the_bottlenecks():
 
 
 @pytest.mark.parametrize('blocks', [(1, 1, 1, 1), (1, 4, 6, 2), (2, 8, 16, 4), (3, 2, 1, 2)])
-def test_net_blocks_are_the_residuals_of_each_stage(blocks):
+def test_net_blocks_are_the_residuals_of_each_stage(blocks, internal_shapes):
     shapes = internal_shapes(get_symbol(small(net_blocks=blocks)))
     sums = [name for name in shapes if name.endswith('_plus_output')]
     expected = {
@@ -123,7 +115,7 @@ def test_settings_of_the_batch_norms():
     assert {name for name, a in norms.items() if a['fix_gamma'] == 'True'} == {'fc1'}
 
 
-def test_the_multiplier_scales_every_width():
+def test_the_multiplier_scales_every_width(internal_shapes):
     shapes = internal_shapes(get_symbol(small(net_output='bn_dropout')))
     names = (
         'conv_1',

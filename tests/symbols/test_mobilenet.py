@@ -13,12 +13,6 @@ FACE = (1, 3, 112, 112)
 CHANNELS = [64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]  # of conv_2 to conv_14
 
 
-def internal_shapes(symbol, shape=FACE):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    return dict(zip(internals.list_outputs(), shapes))
-
-
 def small(**overrides):
     return resolve('m1', **{'net_multiplier': 0.125, 'emb_size': 16, **overrides})
 
@@ -31,7 +25,7 @@ def strides(symbol):
     }
 
 
-def test_shapes_of_the_layers():
+def test_shapes_of_the_layers(internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('m1', net_output='bn_dropout')))
     assert shapes['conv_1_relu_output'] == (1, 32, 112, 112)
     sides = [112, 56, 56, 28, 28, *[14] * 6, 7, 7]
@@ -56,7 +50,7 @@ def test_names_of_the_parameters():
     ]
 
 
-def test_every_other_convolution_is_depthwise():
+def test_every_other_convolution_is_depthwise(internal_shapes):
     attributes = get_symbol(small()).attr_dict()
     parameters = internal_shapes(get_symbol(small()))
     for index in range(2, 15):
@@ -91,7 +85,7 @@ def test_settings_of_the_batch_norms():
 
 
 @pytest.mark.parametrize('multiplier', [0.125, 0.3, 0.5, 1.0, 2.0])
-def test_all_widths_are_whole_multiples_of_the_first(multiplier):
+def test_all_widths_are_whole_multiples_of_the_first(multiplier, internal_shapes):
     """As in InsightFace: 0.3 makes 9 channels of 32, and 18 of 64, which rounding each would make 19."""
     shapes = internal_shapes(get_symbol(small(net_multiplier=multiplier, net_output='bn_dropout')))
     stem = int(32 * multiplier)

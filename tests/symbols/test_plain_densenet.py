@@ -17,12 +17,6 @@ import mxnet as mx
 IMAGE = (1, 1, 96, 96)
 
 
-def internal_shapes(symbol):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=IMAGE)
-    return dict(zip(internals.list_outputs(), shapes))
-
-
 def test_the_books_example_of_a_block_and_its_transition():
     block = DenseBlock('', 3, 2, 10, norm=Norm(), act=Act('relu'))
     transition = Transition('', 23, 10, norm=Norm(), act=Act('relu'))
@@ -33,8 +27,8 @@ def test_the_books_example_of_a_block_and_its_transition():
     assert transition(y).shape == (4, 10, 4, 4)
 
 
-def test_shapes_of_the_stages():
-    shapes = internal_shapes(get_symbol(resolve('d2l_densenet', net_output='bn_dropout')))
+def test_shapes_of_the_stages(internal_shapes):
+    shapes = internal_shapes(get_symbol(resolve('d2l_densenet', net_output='bn_dropout')), IMAGE)
     assert shapes['conv0_output'] == (1, 64, 48, 48)
     assert shapes['pool0_output'] == (1, 64, 24, 24)
     ends = [shapes[f'stage{stage}_unit4_concat_output'][1:] for stage in (1, 2, 3, 4)]

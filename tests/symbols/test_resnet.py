@@ -18,17 +18,10 @@ from symbols import get_block, get_symbol
 
 import mxnet as mx
 
-FACE = (1, 3, 112, 112)
 VARIANTS = json.loads(
     (Path(__file__).parents[1] / 'reference' / 'insightface' / 'resnet_variants.json').read_text('utf-8')
 )
 WHAT = ('num_layers', 'net_unit', 'net_se', 'net_input')
-
-
-def internal_shapes(symbol, shape=FACE):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    return dict(zip(internals.list_outputs(), shapes))
 
 
 def small(**overrides):
@@ -36,7 +29,7 @@ def small(**overrides):
 
 
 @pytest.mark.parametrize('depth', [18, 50, 518])
-def test_units_per_stage(depth):
+def test_units_per_stage(depth, internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('r18', num_layers=depth)))
     units = {name for name in shapes if name.endswith('_plus_output')}
     expected = {
@@ -69,7 +62,7 @@ def variants():
         yield pytest.param(row, id=name, marks=[] if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize('row', variants())
+@pytest.mark.parametrize('row', list(variants()))
 def test_every_depth_unit_and_stem_equals_insightfaces(row):
     settings = {key: row[key] for key in (*WHAT, 'emb_size')}
     symbol = get_symbol(resolve('r18', image_shape=(48, 48, 3), **settings))
@@ -97,7 +90,7 @@ def test_the_rows_are_of_every_depth_and_of_every_unit_with_every_stem():
     assert outputs >= set(product((18, 518), (1, 2, 3, 4), (False, True), (0, 1, 2)))
 
 
-def test_shapes_of_the_stages():
+def test_shapes_of_the_stages(internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('r18', net_output='bn_dropout')))
     assert shapes['relu0_output'] == (1, 64, 112, 112)
     assert [shapes[f'stage{stage}_unit2_plus_output'] for stage in (1, 2, 3, 4)] == [
@@ -148,7 +141,7 @@ def test_the_7x7_stem_alone_strides_early_in_unit_1():
     assert [early[f'stage2_unit1_{name}']['stride'] for name in ('conv1', 'conv2')] == ['(2, 2)', '(1, 1)']
 
 
-def test_a_bottleneck_network_ends_with_512_channels():
+def test_a_bottleneck_network_ends_with_512_channels(internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('r18', num_layers=518, net_output='bn_dropout')))
     assert shapes['stage4_unit2_plus_output'] == (1, 2048, 7, 7)
     assert shapes['dropout0_output'] == shapes['relud_output'] == (1, 512, 7, 7)

@@ -10,14 +10,6 @@ from config import ConfigError, resolve
 from symbols import get_symbol
 from symbols.vargfacenet import STAGES
 
-FACE = (1, 3, 112, 112)
-
-
-def internal_shapes(symbol, shape=FACE):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    return dict(zip(internals.list_outputs(), shapes))
-
 
 def small(**overrides):
     return resolve('vargfacenet', **{'net_multiplier': 0.25, 'emb_size': 16, **overrides})
@@ -45,7 +37,7 @@ def arguments_of(symbol, start):
     return [name for name in symbol.list_arguments() if name.startswith(start)]
 
 
-def test_shapes_of_the_stages():
+def test_shapes_of_the_stages(internal_shapes):
     shapes = internal_shapes(get_symbol(resolve('vargfacenet', net_output='bn_dropout')))
     assert shapes['vargface_head_conv1_act_output'] == (1, 40, 112, 112)
     assert shapes['vargface_head_head_pooling_out_data_act_output'] == (1, 40, 56, 56)
@@ -59,7 +51,7 @@ def test_shapes_of_the_stages():
     assert shapes['dropout0_output'] == (1, 512, 1, 1)
 
 
-def test_blocks_per_stage():
+def test_blocks_per_stage(internal_shapes):
     shapes = internal_shapes(get_symbol(small()))
     assert {name for name in shapes if re.match(r'vargface_stage_\d_unit_\d_plus', name)} == {
         f'vargface_stage_{index}_unit_{unit}_plus_output'
@@ -105,7 +97,7 @@ def test_names_of_the_parameters():
     ]
 
 
-def test_groups_of_eight_channels_that_widen_by_two_except_in_the_head():
+def test_groups_of_eight_channels_that_widen_by_two_except_in_the_head(internal_shapes):
     symbol = get_symbol(small())
     shapes, attributes = internal_shapes(symbol), symbol.attr_dict()
     grouped = {name: shape for name, shape in shapes.items() if name.endswith('depthwise_weight')}
@@ -128,7 +120,7 @@ def test_the_strides():
     assert halving == {f'{name}_conv2d_depthwise' for name in (*head, *openings)}
 
 
-def test_squeeze_and_excite_is_in_every_block_but_those_that_open_a_stage():
+def test_squeeze_and_excite_is_in_every_block_but_those_that_open_a_stage(internal_shapes):
     """As InsightFace has it."""
     plain, symbol = get_symbol(small()), get_symbol(small(net_se=True))
     new = [name for name in symbol.list_arguments() if name not in plain.list_arguments()]
@@ -150,7 +142,7 @@ def test_settings_of_the_batch_norms():
     assert {name for name, a in norms.items() if a['fix_gamma'] == 'True'} == {'fc1'}
 
 
-def test_the_multiplier_reaches_all_but_the_last_three_convolutions():
+def test_the_multiplier_reaches_all_but_the_last_three_convolutions(internal_shapes):
     shapes = internal_shapes(get_symbol(small(net_multiplier=0.5)))
     assert shapes['vargface_head_conv1_weight'][0] == 16
     last = [shapes[f'vargface_stage_{stage}_unit_2_out_data_act_gamma'] for stage in (2, 3, 4)]
@@ -183,7 +175,7 @@ def test_channels_that_do_not_split_into_groups_are_refused(multiplier, widths, 
         ((224, 224), (7, 7), (8, 8)),  # as InsightFace
     ],
 )
-def test_the_last_grouped_convolution_is_no_larger_than_the_map(size, kernel, left):
+def test_the_last_grouped_convolution_is_no_larger_than_the_map(size, kernel, left, internal_shapes):
     shapes = internal_shapes(
         get_symbol(small(image_shape=(*size, 3), net_output='bn_dropout')), (1, 3, *size)
     )

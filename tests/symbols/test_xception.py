@@ -14,18 +14,12 @@ FACE = (1, 3, 112, 112)
 PAPER = (1, 3, 299, 299)
 
 
-def internal_shapes(symbol, shape=FACE):
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    return dict(zip(internals.list_outputs(), shapes))
-
-
 @pytest.fixture(scope='module')
 def symbol():
     return get_symbol(resolve('xception', net_output='bn_dropout'))
 
 
-def test_shapes_of_the_blocks(symbol):
+def test_shapes_of_the_blocks(symbol, internal_shapes):
     shapes = internal_shapes(symbol)
     blocks = [shapes[f'block{index}_plus_output'][1:] for index in range(2, 14)]
     assert shapes['block1_conv2_act_output'] == (1, 64, 112, 112)
@@ -94,7 +88,7 @@ def test_weight_decay_spares_betas():
     ('preset', 'stem', 'sizes'),
     [('keras_xception', (149, 147), (74, 37, 19, 10)), ('article_xception', (150, 150), (75, 38, 19, 10))],
 )
-def test_the_papers_stem_halves_the_image(preset, stem, sizes):
+def test_the_papers_stem_halves_the_image(preset, stem, sizes, internal_shapes):
     shapes = internal_shapes(get_symbol(resolve(preset, net_output='bn_dropout')), PAPER)
     assert tuple(shapes[f'block1_conv{index}_act_output'][2] for index in (1, 2)) == stem
     assert tuple(shapes[f'block{block}_pool_output'][2] for block in (2, 3, 4, 13)) == sizes
