@@ -182,3 +182,9 @@ def test_a_face_of_one_pixel_at_the_end_can_be_computed():
     )
     done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == '(4, 512)', done.stderr
+
+
+@pytest.mark.parametrize(('emb_size', 'widened'), [(512, False), (513, True), (1024, True), (1025, True)])
+def test_gnap_has_its_convolution_above_512_on_every_map_as_insightfaces(emb_size, widened):
+    names = build('gnap', emb_size, FeatureMap(1024, 7, 7)).collect_params()
+    assert ('convx_weight' in names, 'pre_fc1_weight' in names) == (widened, not widened)
