@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from config.compat import prepare_numpy
+from config.compat import prepare_mxnet
 
-prepare_numpy()
+prepare_mxnet()
 
 import config as _config  # noqa: E402
 from symbols import (  # noqa: E402, F401  (each registers its backbone)

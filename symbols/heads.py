@@ -7,7 +7,6 @@ gamma, `pre_fc1` a bias.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple, Optional
 
 from config.errors import ConfigError
@@ -21,9 +20,6 @@ from mxnet.gluon import HybridBlock, nn
 DROPOUT = 0.4
 GDC_EPS = 1e-3
 GNAP_WIDTH = 512
-# oneDNN takes a batch norm on (N, C, 1, 1) and one on (N, C) for the same when their eps is, and ends the process. So
-# where both have emb_size channels, `fc1` has another eps, which is the same sum with any variance that occurs.
-APART = 1.000001
 HEADS = Registry('net_output', HEAD_NAMES)
 
 
@@ -49,21 +45,13 @@ class HeadSpec(NamedTuple):
     norm: Norm
     act: Act
     head_channels: Optional[int] = None
-    small_image: bool = False  # one that may be halved down to a single pixel
 
 
-def _fc1(spec: HeadSpec, inputs: int, clash: Optional[float] = None) -> HybridBlock:
-    """Return the batch norm `fc1`; `clash` is the eps of one on (N, inputs, 1, 1) before it, where there is one."""
-    norm = spec.norm
-    if spec.small_image and spec.features.size == spec.features.channels:
-        clash = norm.eps  # that of the backbone's last batch norms
-    if clash == norm.eps and inputs == spec.emb_size:
-        norm = replace(norm, eps=norm.eps * APART)
-    return BatchNorm('fc1', spec.emb_size, norm, fix_gamma=True)
-
-
-def _fc_bn(spec: HeadSpec, inputs: int, clash: Optional[float] = None) -> list:
-    return [Dense('pre_fc1', inputs, spec.emb_size), _fc1(spec, inputs, clash)]
+def _fc_bn(spec: HeadSpec, inputs: int) -> list:
+    return [
+        Dense('pre_fc1', inputs, spec.emb_size),
+        BatchNorm('fc1', spec.emb_size, spec.norm, fix_gamma=True),
+    ]
 
 
 def _bn1(spec: HeadSpec) -> HybridBlock:
@@ -158,7 +146,7 @@ def gdc_fc_bn(spec: HeadSpec) -> HybridBlock:
     width = spec.head_channels or spec.features.channels
     conv = _grouped('conv_6dw7_7_conv2d', spec, size, pad=0)
     norm = BatchNorm('conv_6dw7_7_batchnorm', width, spec.norm.with_eps(GDC_EPS))
-    return Head(conv, norm, *_fc_bn(spec, width, spec.norm.with_eps(GDC_EPS).eps))
+    return Head(conv, norm, *_fc_bn(spec, width))
 
 
 @HEADS.register('sepconv_fc_bn')
@@ -175,7 +163,7 @@ def sepconv_fc_bn(spec: HeadSpec) -> HybridBlock:
         Conv('convf2', narrow, narrow, 1, bias=True),
         BatchNorm('bnf2', narrow, spec.norm),
         spec.act('reluf2', narrow),
-        *_fc_bn(spec, halved, spec.norm.eps if spec.small_image and halved == narrow else None),
+        *_fc_bn(spec, halved),
     )
 
 
@@ -224,7 +212,7 @@ def gnap(spec: HeadSpec) -> HybridBlock:
     else:
         layers += [
             Operator('gnap_flatten', 'Flatten'),
-            _fc1(spec, channels),
+            BatchNorm('fc1', channels, spec.norm, fix_gamma=True),
         ]
     return Head(*layers)
 

@@ -15,7 +15,6 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 INPUT = 'data'
-SMALL = 64  # a backbone and the SFC head divide a side by 64 at most
 
 
 class Network(HybridBlock):
@@ -60,7 +59,6 @@ def build(cfg: Mapping[str, Any]) -> Network:
         norm=Norm().configured(cfg),
         act=Act(cfg['net_act']),
         head_channels=cfg['head_channels'],
-        small_image=max(cfg['image_shape'][:2]) <= SMALL,
     )
     net = Network(backbone, HEADS.get(cfg['net_output'])(spec))
     if cfg['kernel_l2'] is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from config.compat import ALIASES, prepare_numpy, wanted_numpy
+from config.compat import ALIASES, ONEDNN_CACHE, prepare_numpy, wanted_numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,3 +70,28 @@ def test_mxnet_imports_after_it():
     command = [sys.executable, '-W', 'ignore', '-c', program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == '1.9.1', done.stderr
+
+
+def run_with(program, **environment):
+    inherited = {name: value for name, value in os.environ.items() if name != ONEDNN_CACHE}
+    environment = {**inherited, **environment}
+    return subprocess.run(
+        [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, env=environment
+    )
+
+
+ALIKE = (
+    'from config import resolve; from symbols import get_block; import mxnet as mx; '
+    "net = get_block(resolve('r18', image_shape=(16, 16, 3))); net.initialize(); x = mx.nd.ones((4, 3, 16, 16)); "
+    'mx.autograd.set_recording(True); y = net(x); y.backward(); print(y.asnumpy().shape)'
+)
+
+
+def test_batch_norms_that_onednn_takes_for_the_same_do_not_end_the_process():
+    done = run_with(ALIKE)
+    assert done.stdout.strip() == '(4, 512)', done.stderr
+
+
+def test_the_users_own_size_of_the_cache_stays():
+    program = "import os, symbols; print(os.environ['DNNL_PRIMITIVE_CACHE_CAPACITY'])"
+    assert run_with(program, DNNL_PRIMITIVE_CACHE_CAPACITY='7').stdout.strip() == '7'
