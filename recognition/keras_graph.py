@@ -1,0 +1,221 @@
+"""Whether the model in a Keras file computes what our network does with the same weights.
+
+A file that holds the model, not only its weights, says how its layers are connected. Two networks with the same names
+and shapes may differ in that, and where Keras numbered the layers itself, so may the order in which they were built.
+Not compared: padding, dropout and what comes after the classifier.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from config.errors import CheckpointError
+from recognition.files import PathLike
+from recognition.keras_config import Configured
+from recognition.keras_files import reading, shown
+
+import mxnet as mx
+
+INPUT = 'data'
+LINEAR = 'linear'
+
+# Keras's classes of layers without weights -> what they compute; None changes no value, or only the padding.
+OPERATIONS: Dict[str, Callable[[Mapping[str, Any]], Optional[str]]] = {
+    'zero_padding2d': lambda settings: None,
+    'dropout': lambda settings: None,
+    'flatten': lambda settings: None,
+    'activation': lambda settings: None if settings['activation'] == LINEAR else str(settings['activation']),
+    're_lu': lambda settings: 'relu' if settings.get('max_value') is None else 'bounded relu',
+    'elu': lambda settings: 'elu' if _plain_number(settings.get('alpha', 1.0)) == 1 else 'another elu',
+    'softmax': lambda settings: 'softmax',
+    'add': lambda settings: 'add',
+    'concatenate': lambda settings: 'concat',
+    'merge': lambda settings: {'sum': 'add'}.get(settings['mode'], settings['mode']),  # Keras 1
+    'max_pooling2d': lambda settings: _max_pooling(settings['strides']),
+    'average_pooling2d': lambda settings: 'avg',
+    'global_average_pooling2d': lambda settings: 'avg',
+    'global_max_pooling2d': lambda settings: 'global max',
+    'dense': lambda settings: 'dense',  # the classifier, where another head takes its place
+}
+
+# The same of MXNet's operators.
+OPERATORS: Dict[str, Optional[str]] = {
+    'elemwise_add': 'add',
+    'Concat': 'concat',
+    'Flatten': None,
+    'Dropout': None,
+    'Pad': None,
+    'reverse': None,  # TensorFlow's padding
+    '_minus_scalar': None,
+    '_mul_scalar': None,
+}
+WEIGHTED = ('Convolution', 'FullyConnected', 'BatchNorm')
+ENDINGS = ('_pw_weight', '_weight', '_gamma')
+DEPTHWISE = '_dw_weight'  # the first half of a separable convolution, which is one layer of Keras's
+STRIDES = ('strides', 'subsample')  # the second in Keras 1
+
+
+class Traits(NamedTuple):
+    """What a layer does beside its weights; `inputs` is a number for what it is called on."""
+
+    inputs: int
+    strides: Tuple[int, ...]
+    eps: Optional[float]
+
+
+class Numbers:
+    """A number for every expression; the same expression gets the same one, however the network was written."""
+
+    def __init__(self) -> None:
+        self._known: Dict[Tuple[Any, ...], int] = {}
+
+    def of(self, operation: str, inputs: Sequence[Any]) -> int:
+        """Return the number of an operation on numbered inputs, or that of a layer or of the input by its name."""
+        ordered = sorted(inputs) if operation == 'add' else inputs
+        return self._known.setdefault((operation, *ordered), len(self._known))
+
+
+def check_graph(
+    config: Sequence[Configured], ours: Mapping[str, str], symbol: mx.sym.Symbol, *, source: PathLike
+) -> None:
+    """Raise CheckpointError where a layer has other inputs, strides or another eps than here, naming it.
+
+    `ours` has our layer for the names of Keras's. A class of layer that has no rule here is an error, too.
+    """
+    numbers = Numbers()
+    mine = dict(_Symbol(symbol, numbers).traits())
+    with reading(source):
+        model = list(_Model(config, ours, numbers, source).traits())
+    for name, theirs in model:
+        own = mine[ours[name]]
+        where = f'{source}: layer {shown(name)}'
+        if theirs.eps != own.eps:
+            raise CheckpointError(
+                f'{where} has epsilon={theirs.eps} where {ours[name]} has {own.eps}; with bn_eps={theirs.eps} the '
+                f'network is built so'
+            )
+        if theirs.strides != own.strides:
+            raise CheckpointError(
+                f'{where} has strides {theirs.strides} where {ours[name]} has {own.strides}'
+            )
+        if theirs.inputs != own.inputs:
+            raise CheckpointError(f'{where} is connected otherwise than {ours[name]} is here')
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a number of a config, which Keras 2.12 wraps."""
+    return value['config']['value'] if isinstance(value, dict) else value
+
+
+def _max_pooling(strides: Sequence[Any]) -> str:
+    return f'max with strides {" ".join(map(str, strides))}'
+
+
+class _Model:
+    """The config of a Keras model."""
+
+    def __init__(
+        self, config: Sequence[Configured], ours: Mapping[str, str], numbers: Numbers, source: PathLike
+    ) -> None:
+        self._layers = {layer.name: layer for layer in config}
+        self._ours, self._numbers, self._source = ours, numbers, source
+        self._known: Dict[str, int] = {}
+
+    def traits(self) -> Iterator[Tuple[str, Traits]]:
+        """Yield the layers with weights."""
+        for name in self._layers:
+            self._number(name)
+        for name in self._ours:
+            layer = self._layers[name]
+            strides = next((layer.settings[key] for key in STRIDES if key in layer.settings), (1, 1))
+            eps = layer.settings.get('epsilon')
+            inputs = self._numbers.of('inputs', [self._known[source] for source in layer.inputs])
+            yield name, Traits(inputs, tuple(strides), eps)
+
+    def _number(self, name: str) -> int:
+        """Return the number of a layer's output; a stack in place of recursion, for a file may nest at will."""
+        waiting = [name]
+        while waiting:
+            layer = self._layers.get(waiting[-1])
+            if layer is None or len(waiting) > len(self._layers):
+                raise CheckpointError(
+                    f'{self._source} is damaged: no way leads to its layer {shown(waiting[-1])}'
+                )
+            unknown = [source for source in layer.inputs if source not in self._known]
+            if layer.name in self._ours or not unknown:
+                self._known[layer.name] = self._output(layer)
+                waiting.pop()
+            else:
+                waiting += unknown[:1]
+        return self._known[name]
+
+    def _output(self, layer: Configured) -> int:
+        inputs = [self._known[source] for source in layer.inputs if source in self._known]
+        if layer.name in self._ours:
+            number = self._numbers.of('layer', [self._ours[layer.name]])
+            activation = layer.settings.get('activation') or LINEAR
+            return number if activation == LINEAR else self._numbers.of(str(activation), [number])
+        if layer.kind == 'input_layer':
+            return self._numbers.of('layer', [INPUT])
+        if layer.kind not in OPERATIONS:
+            raise CheckpointError(
+                f'{self._source}: there is no rule for its layer {shown(layer.name)}, a {shown(layer.kind)}'
+            )
+        operation = OPERATIONS[layer.kind](layer.settings)
+        return self._numbers.of(operation, inputs) if operation else inputs[0]
+
+
+class _Symbol:
+    """Our network, as MXNet's operators."""
+
+    def __init__(self, symbol: mx.sym.Symbol, numbers: Numbers) -> None:
+        self._nodes = json.loads(symbol.tojson())['nodes']
+        self._numbers = numbers
+
+    def traits(self) -> Iterator[Tuple[str, Traits]]:
+        """Yield the layers with weights."""
+        outputs: List[int] = []  # by node
+        for node in self._nodes:
+            attributes = node.get('attrs', {})
+            weight = self._weight(node)
+            if weight is None:
+                outputs.append(
+                    self._output(node, attributes, [outputs[index] for index, *_ in node['inputs']])
+                )
+                continue
+            layer = next(weight[: -len(end)] for end in ENDINGS if weight.endswith(end))
+            outputs.append(self._numbers.of('layer', [layer]))
+            start = self._depthwise(node) or node
+            strides = tuple(map(int, re.findall(r'\d+', start['attrs'].get('stride', '(1, 1)'))))
+            eps = float(attributes['eps']) if node['op'] == 'BatchNorm' else None
+            inputs = self._numbers.of('inputs', [outputs[start['inputs'][0][0]]])
+            yield layer, Traits(inputs, strides, eps)
+
+    def _depthwise(self, node: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+        """Return the node before, if it is the first half of a separable convolution."""
+        before = self._nodes[node['inputs'][0][0]]
+        return before if (self._weight(before) or '').endswith(DEPTHWISE) else None
+
+    def _weight(self, node: Mapping[str, Any]) -> Optional[str]:
+        """Return the name of the weight of a layer that has one."""
+        if node['op'] not in WEIGHTED:
+            return None
+        source = self._nodes[node['inputs'][1][0]]
+        while source['op'] != 'null':  # mirrored, for TensorFlow's padding
+            source = self._nodes[source['inputs'][0][0]]
+        return source['name']
+
+    def _output(self, node: Mapping[str, Any], attributes: Mapping[str, str], inputs: List[int]) -> int:
+        if node['op'] == 'null':
+            return self._numbers.of('layer', [node['name']])
+        if node['op'] in OPERATORS:
+            operation = OPERATORS[node['op']]
+        elif node['op'] == 'Pooling':
+            operation = attributes['pool_type']
+            if operation == 'max':
+                operation = _max_pooling(re.findall(r'\d+', attributes['stride']))
+        else:
+            operation = attributes.get('act_type', node['op'])
+        return self._numbers.of(operation, inputs) if operation else inputs[0]

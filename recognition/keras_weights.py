@@ -1,0 +1,219 @@
+"""Weights of Keras's networks (keras.applications, and those of articles on Keras) for our networks.
+
+Every layer of such a file must have a rule here, and every parameter of the network its weight: by the layer's name,
+by the number of a layer that Keras named itself, or, in files that have no names, by its place in `model.layers`.
+No shape decides what a weight is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from config import complete
+from config.errors import CheckpointError
+from config.presets import FAMILIES as NETWORKS_OF
+from config.schema import FAMILY_NAMES, HEAD_NAMES
+from recognition.files import PathLike
+from recognition.keras_files import Layer, Variable, open_keras, shown, split_number
+from recognition.keras_graph import check_graph
+from recognition.weights import parts_of
+from symbols import get_symbol
+from symbols.keras_layers import CLASSIFIER, FAMILIES, KERAS_NAMES, keras_layers, model_layers
+
+Arrays = Dict[str, np.ndarray]
+Shape = Tuple[int, ...]
+Places = Mapping[str, Sequence[str]]  # Keras's class -> our layers in order
+
+NAMED = 3  # how many layers an error names
+
+
+class Rule(NamedTuple):
+    """Which parameter of the layer a weight of Keras's is, and the order of its axes there."""
+
+    ending: str
+    axes: Tuple[int, ...] = (0,)
+
+
+CONVOLUTION = (3, 2, 0, 1)  # height, width, in, out -> out, in, height, width
+
+# Weights by Keras's class of the layer, in the order in which Keras numbers them.
+RULES: Dict[str, Dict[str, Rule]] = {
+    'Conv2D': {'kernel': Rule('_weight', CONVOLUTION), 'bias': Rule('_bias')},
+    'SeparableConv2D': {
+        'depthwise_kernel': Rule('_dw_weight', (2, 3, 0, 1)),
+        'pointwise_kernel': Rule('_pw_weight', CONVOLUTION),
+        'bias': Rule('_pw_bias'),
+    },
+    'BatchNormalization': {
+        'gamma': Rule('_gamma'),
+        'beta': Rule('_beta'),
+        'moving_mean': Rule('_moving_mean'),
+        'moving_variance': Rule('_moving_var'),
+    },
+    'Dense': {'kernel': Rule('_weight', (1, 0)), 'bias': Rule('_bias')},
+}
+# How names of layers that Keras named itself begin, in Keras 1 and since.
+KINDS = {
+    'conv2d': 'Conv2D',
+    'convolution2d': 'Conv2D',
+    'separable_conv2d': 'SeparableConv2D',
+    'separableconvolution2d': 'SeparableConv2D',
+    'batch_normalization': 'BatchNormalization',
+    'batchnormalization': 'BatchNormalization',
+    'dense': 'Dense',
+}
+# What keras_applications called the classifier before 2020.
+OLDER_NAMES = {'fc1000': 'predictions', 'probs': 'predictions'}
+
+
+def read_keras(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
+    """Read a Keras file of the network of `cfg` as float32 arrays by our names, moving statistics included.
+
+    The classifier is read where the network has one (net_output='classifier'): left out for another head, and absent
+    where the file has none (include_top=False). Its softmax is no part of the network here, which gives logits.
+
+    Raises CheckpointError for a config of a network that Keras does not have, a file that `open_keras` refuses, and
+    one with a layer missing, without a rule, of another shape, or, where the file holds the model, connected otherwise;
+    MissingExtra without h5py.
+    """
+    cfg = complete(cfg)
+    wanted = _wanted(cfg)
+    with open_keras(path) as file:
+        matched = list(_matched(file.layers, cfg, path))
+        found = {
+            name: (variable, axes)
+            for ours, keras_class, layer in matched
+            for name, variable, axes in _parameters(ours, keras_class, layer, wanted, path)
+        }
+        missing = [name for name in wanted if name not in found and not name.startswith(f'{CLASSIFIER}_')]
+        if missing:
+            raise CheckpointError(f'{path} has nothing for {_some(missing)} of the network')
+        if file.config:
+            names = {layer.name or '': ours for ours, _, layer in matched}
+            check_graph(file.config, names, get_symbol(cfg), source=path)
+        return {
+            name: np.ascontiguousarray(variable.read().transpose(axes))
+            for name, (variable, axes) in found.items()
+        }
+
+
+def _wanted(cfg: Mapping[str, Any]) -> Dict[str, Shape]:
+    """Return the shapes of the parameters that Keras's weights are for, by name."""
+    if FAMILY_NAMES.get(cfg['net_name']) not in FAMILIES:
+        presets = ', '.join(preset for family in FAMILIES for preset in NETWORKS_OF[family].presets)
+        raise CheckpointError(
+            f'net_name={cfg["net_name"]!r} is no network of Keras, so no file of Keras fits it; those of Keras are '
+            f'{presets}'
+        )
+    parts = parts_of(cfg)
+    return {**parts.backbone, **(parts.head if _classifies(cfg) else {})}
+
+
+def _classifies(cfg: Mapping[str, Any]) -> bool:
+    return HEAD_NAMES[cfg['net_output']] == 'classifier'
+
+
+def _matched(
+    layers: Sequence[Layer], cfg: Mapping[str, Any], path: PathLike
+) -> Iterator[Tuple[str, str, Layer]]:
+    """Yield (our layer, Keras's class of it, the file's layer); CheckpointError where one is left over."""
+    by_class = model_layers(cfg)
+    if all(layer.name for layer in layers):
+        found = _by_name(layers, by_class, keras_layers(cfg), path)
+    else:  # by the place among those of its class
+        found = _in_order(((layer.kind or '', layer.number, layer) for layer in layers), by_class, path)
+    known = {layer.label for layer in found.values()}
+    extra = [layer.label for layer in layers if layer.label not in known]
+    missing = [ours for names in by_class.values() for ours in names if ours not in found]
+    if missing == [CLASSIFIER]:
+        missing = []  # include_top=False
+    if missing or extra:
+        faults = [
+            f'it lacks the layer {_some(map(shown, missing))}' if missing else '',
+            f'there is no rule for its {_some(extra)}' if extra else '',
+        ]
+        raise CheckpointError(f'{path} does not fit the network: {"; ".join(filter(None, faults))}')
+    if not _classifies(cfg):
+        found.pop(CLASSIFIER, None)
+    for keras_class, names in by_class.items():
+        for ours in names:
+            if ours in found:
+                yield ours, keras_class, found[ours]
+
+
+def _by_name(layers: Sequence[Layer], by_class: Places, counted: Places, path: PathLike) -> Dict[str, Layer]:
+    """Return the file's layer of each of ours by its name; those that Keras numbered, by the order of the numbers."""
+    own = {KERAS_NAMES.get(ours, ours): ours for names in by_class.values() for ours in names}
+    for ours in (ours for names in counted.values() for ours in names):
+        own.pop(KERAS_NAMES.get(ours, ours))
+    found: Dict[str, Layer] = {}
+    others: List[Layer] = []
+    for layer in layers:
+        name = layer.name or ''
+        ours = own.get(OLDER_NAMES.get(name, name), '')
+        if not ours:
+            others.append(layer)
+        elif ours in found:
+            raise CheckpointError(f'{path} has two layers for {ours}: {found[ours].label} and {layer.label}')
+        else:
+            found[ours] = layer
+    places = {**counted, **({} if CLASSIFIER in found else {'Dense': [CLASSIFIER]})}
+    numbered = ((*split_number(layer.name or ''), layer) for layer in others)
+    return {**found, **_in_order(numbered, places, path)}
+
+
+def _in_order(counted: Iterable[Tuple[str, int, Layer]], places: Places, path: PathLike) -> Dict[str, Layer]:
+    """Return the file's layer of each of ours: the n-th of a class by (kind, number, layer) is the n-th of `places`."""
+    ordered: Dict[str, List[Layer]] = {}
+    for kind, _, layer in sorted(counted, key=lambda row: row[:2]):
+        ordered.setdefault(KINDS.get(kind, ''), []).append(layer)
+    found: Dict[str, Layer] = {}
+    for keras_class, names in places.items():
+        layers = ordered.get(keras_class, [])
+        if len(layers) != len(names) and (layers or keras_class != 'Dense'):
+            raise CheckpointError(
+                f'{path} does not fit the network: it has {len(layers)} numbered layers {keras_class} '
+                f'where the network has {len(names)}'
+            )
+        found.update(zip(names, layers))
+    return found
+
+
+def _parameters(
+    ours: str, keras_class: str, layer: Layer, wanted: Mapping[str, Shape], path: PathLike
+) -> Iterator[Tuple[str, Variable, Shape]]:
+    """Yield (parameter, weight, order of axes) of a layer; CheckpointError where its weights are not those of ours."""
+    where = f'{path}: {layer.label}'
+    if layer.kind and KINDS.get(layer.kind) != keras_class:
+        raise CheckpointError(f'{where} is a {layer.kind} where a {keras_class} is wanted')
+    rules = {role: rule for role, rule in RULES[keras_class].items() if f'{ours}{rule.ending}' in wanted}
+    held = layer.variables
+    if list(held) == [str(index) for index in range(len(rules))]:
+        held = dict(zip(rules, held.values()))
+    if set(held) != set(rules):
+        raise CheckpointError(
+            f'{where} holds {", ".join(map(shown, held))} where a {keras_class} with {", ".join(rules)} is wanted'
+        )
+    for role, (ending, axes) in rules.items():
+        name, variable = f'{ours}{ending}', held[role]
+        theirs = tuple(wanted[name][axes.index(axis)] for axis in range(len(axes)))
+        if variable.shape != theirs:
+            raise CheckpointError(
+                f'{where}: its {role} is {variable.shape} instead of {theirs}{_hint(name, variable)}'
+            )
+        yield name, variable, axes
+
+
+def _hint(name: str, variable: Variable) -> str:
+    """Return what may help where the classifier has another number of classes."""
+    if name != f'{CLASSIFIER}_weight' or len(variable.shape) != 2:
+        return ''
+    return f' (num_classes={variable.shape[1]} builds the classifier of these weights)'
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return f'{", ".join(names[:NAMED])}{more}'
