@@ -54,12 +54,13 @@ RULES: Dict[str, Dict[str, Rule]] = {
     },
     'Dense': {'kernel': Rule('_weight', (1, 0)), 'bias': Rule('_bias')},
 }
-# How names of layers that Keras named itself begin, in Keras 1 and since.
+# Keras's classes, and how names of layers that Keras named itself begin, in Keras 1 and since.
 KINDS = {
     'conv2d': 'Conv2D',
     'convolution2d': 'Conv2D',
     'separable_conv2d': 'SeparableConv2D',
     'separableconvolution2d': 'SeparableConv2D',
+    'separable_convolution2d': 'SeparableConv2D',
     'batch_normalization': 'BatchNormalization',
     'batchnormalization': 'BatchNormalization',
     'dense': 'Dense',

@@ -31,6 +31,7 @@ LAYOUTS = (
     'article_xception.keras-3.15.1.model',
     'article_xception.keras-3.15.1.archive',
     'keras_xception.keras-1.2.2.weights',
+    'keras_xception.keras-1.2.2.model',
     'keras_xception.keras-2.12.0.model',
     'keras_xception.keras-2.15.0.numbered',
     'keras_xception.keras-3.15.1.numbered',
