@@ -182,7 +182,13 @@ def right(reference):
     return Right(reference / 'keras')
 
 
-@pytest.mark.parametrize('name', LAYOUTS)
+def layouts():
+    """Return the layouts; slow are those of the networks that alone have one file here."""
+    slow = ('keras_resnet50', 'keras_densenet121')
+    return [pytest.param(name, marks=pytest.mark.slow if name.startswith(slow) else []) for name in LAYOUTS]
+
+
+@pytest.mark.parametrize('name', layouts())
 def test_all_layouts_give_the_numbers_of_keras(name, layout, right, path):
     """The first file of a network by the network's output, the others by the values of the first."""
     made = layout(name)
