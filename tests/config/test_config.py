@@ -437,3 +437,30 @@ def test_lr_steps_are_normalised_to_insightfaces_text(given):
 
 def test_what_is_public():
     assert all(hasattr(config_module, name) for name in config_module.__all__)
+
+
+@pytest.mark.parametrize(
+    ('preset', 'settings', 'words'),
+    [
+        (
+            'd121',
+            {'net_se': True},
+            "net_se=True does not go with net_name='fdensenet', which has no such thing",
+        ),
+        ('y1', {'fp16': True}, "fp16=True does not go with net_name='fmobilefacenet'"),
+        ('r18', {'head_channels': 512}, "head_channels does not go with net_output='E'"),
+        ('r18', {'padding': 'tf_same'}, "padding='tf_same' does not go with net_name='fresnet'"),
+        ('r18', {'bn_eps': 0}, 'bn_eps=0 is not allowed'),
+        ('r18', {'kernel_l2': 1e-4, 'wd': 0}, 'kernel_l2 does not go with wd=0.0'),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(preset, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        resolve(preset, **settings)
+
+
+def test_insightfaces_config_may_hold_what_its_network_does_not_read():
+    """As there: the same object has been through other presets."""
+    left = {'net_se': True, 'fp16': True, 'net_unit': 1, 'head_channels': 512}
+    plain = {'net_name': 'fmobilefacenet', 'net_output': 'E'}
+    assert get_symbol({**plain, **left}).tojson() == get_symbol(plain).tojson()
