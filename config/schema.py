@@ -35,7 +35,6 @@ HEAD_NAMES = {name: name for name in HEADS}
 HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
 
 KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
-GROUPED_HEADS = ('gdc_fc_bn', 'sepconv_fc_bn')  # which read head_channels
 LARGEST_ARRAY = 2**31 - 1  # values; MXNet counts them in 32 bits
 
 NETWORK = _group(
@@ -80,7 +79,7 @@ NETWORK = _group(
     head_channels=(
         None,
         optional(integer(1, 65536)),
-        "groups and filters in GDC and SFC; None: depthwise; 512: InsightFace's",
+        "groups and filters in GDC and SFC, the heads that read it; None: depthwise; 512: InsightFace's",
     ),
     kernel_l2=(
         None,
@@ -246,13 +245,9 @@ def check_together(values: Mapping[str, Any]) -> None:
 
 
 def check_explicit(values: Mapping[str, Any], given: Iterable[str]) -> None:
-    """Raise ConfigError when one of the keys that a user gave asks for what family or head does not have."""
-    name, head = values['net_name'], values['net_output']
+    """Raise ConfigError when one of the keys that a user gave asks for what the family does not have."""
+    name = values['net_name']
     without = FAMILIES[FAMILY_NAMES[name]].without
-    if 'head_channels' in given and values['head_channels'] and HEAD_NAMES[head] not in GROUPED_HEADS:
-        raise ConfigError(
-            f'head_channels does not go with net_output={head!r}: GDC and SFC alone have groups'
-        )
     for key in given:
         if key in without and values[key]:
             raise ConfigError(

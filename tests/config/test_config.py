@@ -448,7 +448,6 @@ def test_what_is_public():
             "net_se=True does not go with net_name='fdensenet', which has no such thing",
         ),
         ('y1', {'fp16': True}, "fp16=True does not go with net_name='fmobilefacenet'"),
-        ('r18', {'head_channels': 512}, "head_channels does not go with net_output='E'"),
         ('r18', {'padding': 'tf_same'}, "padding='tf_same' does not go with net_name='fresnet'"),
         ('r18', {'bn_eps': 0}, 'bn_eps=0 is not allowed'),
         ('r18', {'kernel_l2': 1e-4, 'wd': 0}, 'kernel_l2 does not go with wd=0.0'),
