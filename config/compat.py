@@ -29,7 +29,7 @@ def prepare_mxnet() -> None:
     """Prepare numpy, and switch oneDNN's cache off unless the environment already says how large it is.
 
     mxnet has caches of its own: networks of full width train and embed as fast without it, within measurement; a
-    batch of one image of a very narrow one took up to 1.4 times as long. Raises ImportError as prepare_numpy does.
+    batch of one image of a very narrow one took up to 1.7 times as long. Raises ImportError as prepare_numpy does.
     """
     prepare_numpy()
     os.environ.setdefault(ONEDNN_CACHE, '0')
