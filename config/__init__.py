@@ -19,6 +19,7 @@ from config.presets import DATASETS, LOSSES, NETWORKS, NOT_BUILT
 from config.schema import (
     DEFAULT_KEYS,
     KEYS,
+    as_here,
     check_explicit,
     check_name,
     check_together,
@@ -103,12 +104,15 @@ def _preset(table: Mapping[str, Mapping[str, Any]], kind: str, name: Optional[st
 def complete(settings: Mapping[str, Any]) -> Config:
     """Return `settings` (InsightFace's EasyDict, say, or a plain dict) as a whole, checked config of its own.
 
+    InsightFace's means here what it means there: see `config.schema.as_here`.
+
     Raises ConfigError for a misspelt key, a bad value, or values that do not go together.
     """
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{settings!r} is no config; one is made by resolve('r18'), of a preset's name")
     for name in settings:
         check_name(name)
+    settings = as_here(settings)
     values = {name: settings.get(name, key.default) for name, key in KEYS.items()}
     checked = Config(values)
     check_together(checked)

@@ -14,15 +14,21 @@ class Family:
     """A backbone family: InsightFace's module name for it, the values it takes, and its presets.
 
     `takes` lists the allowed values of keys that not every family takes whole, beside those of TAKEN_BY_ALL;
-    `without` names flags that it has nothing for: setting one is an error, but an InsightFace config that holds one
-    passes, as it does there. `presets` maps a preset's name to what it sets on top of the defaults.
+    `reads` names those of READ_BY_SOME that it reads: setting another one is an error, but an InsightFace config that
+    holds one passes, as it does there. `ignored_there` names keys that it reads and InsightFace's network does not, so
+    that an InsightFace config may hold what an earlier network has left in them.
+    `presets` maps a preset's name to what it sets on top of the defaults.
     """
 
     alias: Optional[str] = None
     takes: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
-    without: Tuple[str, ...] = ()
+    reads: Tuple[str, ...] = ()
+    ignored_there: Tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+
+# Keys of the network that not every family reads.
+READ_BY_SOME = ('num_layers', 'net_unit', 'net_input', 'net_se', 'net_blocks', 'densenet_dropout', 'fp16')
 
 # Residual units in each stage by depth (InsightFace's; some of its depths are not He et al.'s).
 RESNET_UNITS = {
@@ -67,6 +73,8 @@ TAKEN_BY_ALL = {'net_variant': (None,), 'padding': ('symmetric',)}
 FAMILIES = {
     'resnet': Family(
         alias='fresnet',
+        reads=('num_layers', 'net_unit', 'net_input', 'net_se', 'fp16'),
+        ignored_there=('net_multiplier',),
         takes={
             'num_layers': (*RESNET_UNITS, *(RESNET_BOTTLENECK + depth for depth in RESNET_UNITS)),
         },
@@ -82,8 +90,9 @@ FAMILIES = {
     ),
     'densenet': Family(
         alias='fdensenet',
+        reads=('num_layers', 'densenet_dropout'),
+        ignored_there=('net_multiplier',),
         takes={'num_layers': (121, 161, 169, 201)},
-        without=('net_se', 'fp16'),
         presets={
             'd121': {'num_layers': 121, 'per_batch_size': 64},
             'd161': {'num_layers': 161, 'per_batch_size': 64},
@@ -93,12 +102,12 @@ FAMILIES = {
     ),
     'xception': Family(
         alias='fxception',
+        reads=('net_input',),
         takes={
             'net_input': (0, 1),
             'net_variant': (None, 'article'),
             'padding': ('symmetric', 'tf_same'),
         },
-        without=('net_se', 'fp16'),
         presets={
             'xception': {'net_act': 'relu'},
             'keras_xception': {**KERAS, **XCEPTION},
@@ -107,7 +116,8 @@ FAMILIES = {
     ),
     'mobilefacenet': Family(
         alias='fmobilefacenet',
-        without=('net_se', 'fp16'),
+        reads=('net_blocks',),
+        ignored_there=('net_multiplier',),
         presets={
             'y1': {'emb_size': 128, 'net_output': 'GDC'},
             'y2': {'emb_size': 256, 'net_output': 'GDC', 'net_blocks': (2, 8, 16, 4)},
@@ -115,7 +125,7 @@ FAMILIES = {
     ),
     'mobilenet': Family(
         alias='fmobilenet',
-        without=('net_se', 'fp16'),
+        reads=('net_input',),
         presets={
             'm1': {'emb_size': 256, 'net_output': 'GDC'},
             'm05': {'emb_size': 256, 'net_output': 'GDC', 'net_multiplier': 0.5},
@@ -123,7 +133,6 @@ FAMILIES = {
     ),
     'mnasnet': Family(
         alias='fmnasnet',
-        without=('net_se', 'fp16'),
         presets={
             'mnas': {'emb_size': 256, 'net_output': 'GDC'},
             'mnas05': {'emb_size': 256, 'net_output': 'GDC', 'net_multiplier': 0.5},
@@ -131,12 +140,12 @@ FAMILIES = {
         },
     ),
     'vargfacenet': Family(
-        without=('fp16',),
+        reads=('net_se',),
         presets={'vargfacenet': {'net_multiplier': 1.25, 'net_output': 'J'}},
     ),
     'keras_densenet': Family(
+        reads=('num_layers', 'densenet_dropout'),
         takes={'num_layers': (121, 169, 201)},
-        without=('net_se', 'fp16'),
         presets={
             'keras_densenet121': {**KERAS, 'num_layers': 121},
             'keras_densenet169': {**KERAS, 'num_layers': 169},
@@ -144,15 +153,15 @@ FAMILIES = {
         },
     ),
     'keras_resnet': Family(
+        reads=('num_layers',),
         takes={'num_layers': (50, 101, 152), 'net_variant': (None, 'article')},
-        without=('net_se', 'fp16'),
         presets={
             'keras_resnet50': {**KERAS, 'num_layers': 50},
             'keras_resnet50_elu': {**KERAS, 'num_layers': 50, 'net_variant': 'article', 'net_act': 'elu'},
         },
     ),
     'plain_densenet': Family(
-        without=('net_se', 'fp16'),
+        reads=('densenet_dropout',),
         presets={'d2l_densenet': {**KERAS, 'num_classes': 10, 'image_shape': (96, 96, 1)}},
     ),
 }
@@ -180,7 +189,10 @@ HEADS = {
 }
 
 # The activations themselves stand in symbols/activations.py.
-ACTIVATIONS = ('relu', 'prelu', 'prelu_channel', 'elu', 'leaky', 'selu', 'gelu', 'swish')
+ACTIVATIONS = (
+    *('relu', 'prelu', 'prelu_channel', 'elu', 'leaky', 'selu', 'gelu', 'swish'),
+    *('sigmoid', 'tanh', 'softrelu', 'softsign'),  # mxnet's, which InsightFace passes on to it
+)
 
 NETWORKS = {
     name: {'net_name': family.alias or family_name, **settings}

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any, Dict, Iterable, Mapping, Tuple
 
 from config.errors import ConfigError, nearest
-from config.presets import ACTIVATIONS, FAMILIES, HEADS, NOT_BUILT, TAKEN_BY_ALL
+from config.presets import ACTIVATIONS, FAMILIES, HEADS, NOT_BUILT, READ_BY_SOME, TAKEN_BY_ALL
 from config.rules import Rule, choice, flag, integer, optional, real, rising, sequence, text
 
 
@@ -35,6 +35,7 @@ HEAD_NAMES = {name: name for name in HEADS}
 HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
 
 KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
+BLOCKS = 4  # values of net_blocks that are read
 LARGEST_ARRAY = 2**31 - 1  # values; MXNet counts them in 32 bits
 
 NETWORK = _group(
@@ -59,9 +60,9 @@ NETWORK = _group(
         'embedding head, by its long name or by the InsightFace letter',
     ),
     net_se=(False, flag(), 'squeeze-and-excite in each residual unit'),
-    net_blocks=((1, 4, 6, 2), sequence(integer(1)), 'units per stage of MobileFaceNet'),
+    net_blocks=((1, 4, 6, 2), sequence(integer(0, 1000)), 'units per stage of MobileFaceNet'),
     net_multiplier=(1.0, real(0.01, 8.0), 'factor on all widths of the backbone'),
-    emb_size=(512, integer(1, 65536), 'width of the embedding'),
+    emb_size=(512, integer(1, 2**24), 'width of the embedding'),
     bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
     densenet_dropout=(0.0, real(0.0, 0.99), 'dropout rate after each dense layer'),
     bn_eps=(
@@ -177,6 +178,9 @@ ACCEPTED = _group(
     triplet_max_ap=(0.0, real(0.0), 'InsightFace: largest distance of anchor and positive'),
 )
 
+# What no InsightFace config holds.
+OWN_KEYS = ('net_variant', 'bn_eps', 'input_mean', 'input_scale', 'padding', 'kernel_l2')
+
 KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}
 
 # InsightFace keeps these in `default`, the command line's defaults, and the rest in `config`.
@@ -247,9 +251,25 @@ def check_together(values: Mapping[str, Any]) -> None:
 def check_explicit(values: Mapping[str, Any], given: Iterable[str]) -> None:
     """Raise ConfigError when one of the keys that a user gave asks for what the family does not have."""
     name = values['net_name']
-    without = FAMILIES[FAMILY_NAMES[name]].without
+    unread = set(READ_BY_SOME) - set(FAMILIES[FAMILY_NAMES[name]].reads)
     for key in given:
-        if key in without and values[key]:
+        if key in unread and values[key] != KEYS[key].default:
             raise ConfigError(
                 f'{key}={values[key]!r} does not go with net_name={name!r}, which has no such thing'
             )
+
+
+def as_here(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings without what an InsightFace config holds in keys that its network does not read and ours does.
+
+    A config is InsightFace's when it has a key of InsightFace's scripts and none that is known here alone. Its
+    generate_config leaves what earlier networks have set, m05's net_multiplier say, and the next one does not look.
+    """
+    theirs = any(key in settings for key in ACCEPTED) and not any(key in settings for key in OWN_KEYS)
+    name = settings.get('net_name', KEYS['net_name'].default)
+    if not theirs or name not in FAMILY_NAMES:
+        return settings
+    family = FAMILIES[FAMILY_NAMES[name]]
+    blocks = settings.get('net_blocks')
+    longer = {'net_blocks': blocks[:BLOCKS]} if isinstance(blocks, (list, tuple)) else {}
+    return {**{key: value for key, value in settings.items() if key not in family.ignored_there}, **longer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from config.presets import ACTIVATIONS as ACTIVATION_NAMES
@@ -89,9 +90,12 @@ class Act:
 ACTIVATIONS = Registry('net_act', dict.fromkeys(ACTIVATION_NAMES, ()))
 
 
-@ACTIVATIONS.register('relu')
-def _relu(name: str, channels: int, act: Act) -> HybridBlock:
-    return Operator(name, 'Activation', act_type='relu')
+def _operator(kind: str, name: str, channels: int, act: Act) -> HybridBlock:
+    return Operator(name, 'Activation', act_type=kind)
+
+
+for _kind in ('relu', 'sigmoid', 'tanh', 'softrelu', 'softsign'):
+    ACTIVATIONS.register(_kind)(partial(_operator, _kind))
 
 
 @ACTIVATIONS.register('prelu')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import re
 import subprocess
@@ -194,7 +195,7 @@ def test_a_misspelt_key_is_refused_wherever_it_is_set(assign, name, near):
         ('net_act', 'prelo', "net_act='prelo' is not allowed: .*; did you mean 'prelu'\\?"),
         ('net_output', 'gdc', "net_output='gdc' is not allowed: .*sepconv_fc_bn, gnap, .*"),
         ('net_name', 'fresnett', "net_name='fresnett' is not allowed: .*; did you mean 'fresnet'\\?"),
-        ('emb_size', 0, 'emb_size=0 is not allowed: it must be a whole number from 1 to 65536'),
+        ('emb_size', 0, 'emb_size=0 is not allowed: it must be a whole number from 1 to 16777216'),
         ('emb_size', '512', "emb_size='512' is not allowed: it must be a whole number"),
         ('net_multiplier', -1, 'net_multiplier=-1 is not allowed: it must be a number from 0.01 to 8'),
         (
@@ -300,6 +301,27 @@ def test_what_insightface_has_and_is_not_built_here_gets_no_hint(name):
 def test_errors_are_value_errors_too():
     assert issubclass(ConfigError, ValueError)
     assert issubclass(ConfigError, FaceSymbolsError)
+
+
+@pytest.mark.parametrize('network', ['r18', 'd121', 'y1'])
+def test_what_earlier_networks_left_in_insightfaces_config_does_not_count(network):
+    theirs = EasyDict({**insightface_config(), **config_module.network[network], 'net_multiplier': 0.5})
+    assert complete(theirs).net_multiplier == 1.0
+    assert complete({**theirs, 'head_channels': 512}).net_multiplier == 1.0  # added by hand, for its GDC
+    assert complete({**theirs, 'net_blocks': [1, 4, 6, 2, 9]}).net_blocks == (1, 4, 6, 2)
+
+
+@pytest.mark.parametrize('network', ['m05', 'mnas025', 'vargfacenet'])
+def test_the_width_of_networks_that_insightface_scales_does(network):
+    row = config_module.network[network]
+    assert complete(EasyDict({**insightface_config(), **row})).net_multiplier == row['net_multiplier'] != 1.0
+
+
+def test_a_width_that_is_set_here_counts():
+    plain = {'net_name': 'fresnet', 'num_layers': 18, 'net_multiplier': 0.25}
+    own = resolve('r18', net_multiplier=0.25)
+    assert complete(plain).net_multiplier == complete(dict(own)).net_multiplier == 0.25
+    assert complete(json.loads(json.dumps(own))).net_multiplier == complete(own).net_multiplier == 0.25
 
 
 @pytest.mark.parametrize('copied', [copy.copy, copy.deepcopy, lambda cfg: pickle.loads(pickle.dumps(cfg))])

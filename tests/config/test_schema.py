@@ -54,7 +54,7 @@ def test_each_choice_is_taken_and_a_slip_in_it_is_named(name):
 @pytest.mark.parametrize(
     ('name', 'line', 'message'),
     [
-        ('emb_size', 'wide', "emb_size='wide' is not allowed: it must be a whole number from 1 to 65536"),
+        ('emb_size', 'wide', "emb_size='wide' is not allowed: it must be a whole number from 1 to 16777216"),
         ('emb_size', '0', 'emb_size=0 is not allowed'),
         ('net_se', 'maybe', "net_se='maybe' is not allowed: it must be True or False"),
         ('image_shape', '112,112', 'image_shape=\\(112, 112\\) is not allowed'),

@@ -36,6 +36,10 @@ FORMULAS = {
     'selu': selu,
     'gelu': lambda x: x * (1 + np.vectorize(erf)(x / np.sqrt(2))) / 2,
     'swish': lambda x: x / (1 + np.exp(-x)),
+    'sigmoid': lambda x: 1 / (1 + np.exp(-x)),
+    'tanh': np.tanh,
+    'softrelu': lambda x: np.logaddexp(0, x),
+    'softsign': lambda x: x / (1 + np.abs(x)),
 }
 
 
