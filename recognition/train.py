@@ -36,6 +36,7 @@ from recognition.schedule import build_schedule, total_steps
 from recognition.state import TrainingState, state_path
 from recognition.trainer import Trainer
 from recognition.verification import Verification
+from recognition.workers import Workers
 from symbols import get_symbol
 from symbols.context import check_precision, select_context
 
@@ -99,7 +100,7 @@ def train(
         loader = stack.enter_context(
             FaceLoader(
                 dataset,
-                cfg.per_batch_size * len(contexts),
+                cfg.per_batch_size * len(contexts) * cfg.accumulate,
                 Augmentation.from_config(cfg),
                 seed=cfg.seed,
                 workers=cfg.data_workers,
@@ -142,22 +143,33 @@ def _prepare(
     verify: bool,
 ) -> Loop:
     """Build the trainer, put it where it has to start, and give the loop that runs it."""
-    total = total_steps(cfg, len(loader.dataset), devices=len(contexts))
+    workers = Workers(cfg.kvstore, contexts)
+    loader.share(workers.rank, workers.size)
+    total = total_steps(cfg, len(loader.dataset), batch_size=loader.batch_size * workers.size)
     schedule = build_schedule(cfg, total)
     symbol = get_symbol(cfg)
     check_embedding(symbol, cfg)
     check_precision(symbol, contexts)
     pair_sets = _load_pairs(cfg) if verify else {}
-    trainer = Trainer(symbol, cfg, schedule, contexts)
+    trainer = Trainer(symbol, cfg, schedule, contexts, workers)
     if found:
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
     elif cfg.pretrained:
         load_pretrained(trainer.net, trainer.classifier, cfg)
+    trainer.begin()
     replaced = [] if found else checkpoint_files(prefix)
     history = History(
-        Path(f'{prefix}-history.jsonl') if cfg.ckpt else None, steps=trainer.steps, held=bool(replaced)
+        Path(f'{prefix}-history.jsonl') if cfg.ckpt and workers.leads else None,
+        steps=trainer.steps,
+        held=bool(replaced),
     )
-    progress = Progress(total, done=trainer.steps, per_epoch=loader.batches_per_epoch, frequent=cfg.frequent)
+    progress = Progress(
+        total,
+        done=trainer.steps,
+        per_epoch=loader.batches_per_epoch,
+        frequent=cfg.frequent,
+        quiet=not workers.leads,
+    )
     loop = Loop(
         trainer,
         loader,

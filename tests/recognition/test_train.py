@@ -120,14 +120,14 @@ def test_the_history_is_written_beside_the_checkpoint(trained):
     prefix, result = trained
     lines = [json.loads(line) for line in Path(f'{prefix}-history.jsonl').read_text().splitlines()]
     assert lines == json.loads(json.dumps(result.history))
-    assert set(lines[0]) == {'step', 'epoch', 'loss', 'accuracy', 'lr', 'images_per_second'}
+    assert set(lines[0]) == {'step', 'epoch', 'loss', 'accuracy', 'lr', 'norm', 'images_per_second'}
     assert lines[-1]['verification']['val']['pairs'] == 24
     assert [line['epoch'] for line in lines[:9]] == [1] * 8 + [2]
 
 
 def test_the_newest_checkpoints_are_left_and_mxnet_reads_them(trained):
     prefix, result = trained
-    names = ['model-0003.params', 'model-0003.state', 'model-0004.params', 'model-0004.state']
+    names = [f'model-000{epoch}.{kind}' for epoch in (3, 4) for kind in ('params', 'params.sha256', 'state')]
     assert list(files(prefix)) == [*names, 'model-history.jsonl', 'model-symbol.json']
     assert result.epoch == 4
     symbol, args, auxs = mx.model.load_checkpoint(str(prefix), 4)
@@ -301,6 +301,7 @@ def test_force_replaces_the_checkpoints(folder, tmp_path):
     train(config(folder, max_steps=1), prefix=prefix, force=True)
     assert list(files(prefix)) == [
         'model-0001.params',
+        'model-0001.params.sha256',
         'model-0001.state',
         'model-history.jsonl',
         'model-symbol.json',
