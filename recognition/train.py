@@ -23,7 +23,7 @@ from recognition.augment import Augmentation
 from recognition.checkpoint import params_path
 from recognition.checks import check_embedding, check_head, check_prefix, check_settings, settle_classes
 from recognition.data import FaceDataset, FaceLoader
-from recognition.files import PathLike
+from recognition.files import PathLike, remove_leftovers
 from recognition.interrupt import StopRequest, stop_requests
 from recognition.loop import Loop, PairSets
 from recognition.margin import check_labels
@@ -157,6 +157,8 @@ def _prepare(
     elif cfg.pretrained:
         load_pretrained(trainer.net, trainer.classifier, cfg)
     trainer.begin()
+    if workers.leads:
+        remove_leftovers(prefix)
     replaced = [] if found else checkpoint_files(prefix)
     history = History(
         Path(f'{prefix}-history.jsonl') if cfg.ckpt and workers.leads else None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +23,9 @@ def path(tmp_path):
 
 
 def test_sha256sum_agrees(path):
-    assert subprocess.run(['sha256sum', '-c', 'a.params.sha256'], cwd=path.parent, check=False).returncode == 0
+    assert (
+        subprocess.run(['sha256sum', '-c', 'a.params.sha256'], cwd=path.parent, check=False).returncode == 0
+    )
     assert sorted(each.name for each in path.parent.iterdir()) == ['a.params', 'a.params.sha256']
 
 
@@ -31,7 +33,9 @@ def test_sha256sum_agrees(path):
 def test_damage_is_found(path, content):
     check_checksum(path)
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r'a\.params is damaged: its sum is not the one in a\.params\.sha256'):
+    with pytest.raises(
+        CheckpointError, match=r'a\.params is damaged: its sum is not the one in a\.params\.sha256'
+    ):
         check_checksum(path)
 
 
@@ -46,14 +50,14 @@ class CrashError(BaseException):
 
 @pytest.mark.parametrize('at', [1, 2, 3])
 def test_a_crash_at_any_replacement_leaves_a_whole_file(path, monkeypatch, at):
-    replaced, count = Path.replace, 0
+    replaced, count = os.replace, 0
 
     def crash(*paths):
         nonlocal count
         count += 1
         if count == at:
             raise CrashError
-        replaced(*map(Path, paths))
+        replaced(*paths)
 
     monkeypatch.setattr('recognition.files.os.replace', crash)
     with pytest.raises(CrashError):
