@@ -14,6 +14,31 @@ from mxnet import gluon
 SLOT = 'slot'  # slot0, slot1 ...: the arrays that an optimizer keeps for a parameter, in mxnet's own order
 
 
+class NAG(mx.optimizer.Optimizer):
+    """SGD with Nesterov's momentum m: m <- momentum m + g, w <- w - rate (g + momentum m), where g has the decay in it.
+
+    Source: Sutskever et al. 2013, 'On the importance of initialization and momentum in deep learning', equations 3
+    and 4, as PyTorch and mxnet's documentation have it. Not mxnet's own: in 1.9.1 its operator, writing in place, takes
+    the decay of the momentum from the weight that it has just changed.
+    """
+
+    def __init__(self, *, momentum: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.momentum = momentum
+
+    def create_state(self, index: int, weight: mx.nd.NDArray) -> Any:
+        """Return the momentum, zero at first."""
+        return mx.nd.zeros(weight.shape, weight.context, dtype=weight.dtype)
+
+    def update(self, index: int, weight: mx.nd.NDArray, grad: mx.nd.NDArray, state: Any) -> None:
+        """Update one parameter."""
+        self._update_count(index)
+        grad = grad * self.rescale_grad + weight * self._get_wd(index)
+        state *= self.momentum
+        state += grad
+        weight -= (grad + state * self.momentum) * self._get_lr(index)
+
+
 class AdamW(mx.optimizer.Optimizer):
     """Adam whose weight decay is taken off the weights and not added to the gradient.
 
@@ -58,7 +83,7 @@ def _sgd(cfg: Any, **options: Any) -> mx.optimizer.Optimizer:
 
 
 def _nag(cfg: Any, **options: Any) -> mx.optimizer.Optimizer:
-    return mx.optimizer.NAG(momentum=cfg.mom, **options)
+    return NAG(momentum=cfg.mom, **options)
 
 
 def _adamw(cfg: Any, **options: Any) -> mx.optimizer.Optimizer:
