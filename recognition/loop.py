@@ -33,7 +33,7 @@ class Loop:
     once this one has saved.
     The first of several workers alone shows, verifies and saves; the others keep step with it.
     saved: the epoch of the newest checkpoint, counted from 1; an epoch that was broken off counts.
-    verifications: what the last verification said, by name of the set.
+    verifications: what the last verification said, by name of the set. stopped_by: the signal that ended the run.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Loop:
         self.best = Best(cfg.best, list(pair_sets))
         self._workers = trainer.workers
         self.verifications: Dict[str, Verification] = {}
+        self.stopped_by: Optional[str] = None
         self._saved_step = self._verified_step = self._settled_step = -1
         self._epochs_saved: List[int] = []
 
@@ -81,7 +82,7 @@ class Loop:
             epoch, batch = divmod(self.trainer.steps, self.loader.batches_per_epoch)
             for images, labels in self.loader.epoch(epoch, start=batch):
                 self._step(images, labels)
-                stopped = self._workers.total([bool(stop)])[0] > 0
+                stopped = self._stop_everywhere(stop)
                 if stopped or self.trainer.steps >= self.total:
                     break
             if self._epoch_is_over() and self.epoch % self.save_every == 0:
@@ -92,6 +93,13 @@ class Loop:
                 self._verify()
         if self.trainer.steps:
             self._save_unless(NEVER, *([] if stopped or self.saved is None else [BETTER]))
+
+    def _stop_everywhere(self, stop: StopRequest) -> bool:
+        """Return whether any worker was asked to stop: all of them then do, after the same step."""
+        stopped = self._workers.total([bool(stop)])[0] > 0
+        if stopped:
+            self.stopped_by = stop.name or 'another worker'
+        return stopped
 
     def _epoch_is_over(self) -> bool:
         return self.trainer.steps % self.loader.batches_per_epoch == 0

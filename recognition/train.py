@@ -24,7 +24,7 @@ from recognition.checkpoint import params_path
 from recognition.checks import check_embedding, check_head, check_prefix, check_settings, settle_classes
 from recognition.data import FaceDataset, FaceLoader
 from recognition.files import PathLike, remove_leftovers
-from recognition.interrupt import StopRequest, stop_requests
+from recognition.interrupt import stop_requests
 from recognition.loop import Loop, PairSets
 from recognition.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_checkpoint, parse_known
@@ -59,6 +59,7 @@ class TrainResult:
     history: List[Record]  # see recognition.progress.History
     verifications: Dict[str, Verification]  # the last one, by name of the set
     stopped_by: Optional[str] = None  # the signal's name
+    rank: int = 0  # of this worker among those that trained together; the first has saved
 
 
 def train(
@@ -110,7 +111,7 @@ def train(
         stack.callback(loop.progress.close)
         stack.callback(loop.history.close)
         loop.run(stop)
-    return _result(loop, stop, time.monotonic() - begin)
+    return _result(loop, time.monotonic() - begin)
 
 
 def default_prefix(cfg: Any) -> Path:
@@ -190,7 +191,7 @@ def _prepare(
     return loop
 
 
-def _result(loop: Loop, stop: StopRequest, seconds: float) -> TrainResult:
+def _result(loop: Loop, seconds: float) -> TrainResult:
     return TrainResult(
         prefix=loop.prefix,
         epoch=loop.saved,
@@ -201,7 +202,8 @@ def _result(loop: Loop, stop: StopRequest, seconds: float) -> TrainResult:
         seconds=seconds,
         history=loop.history.records,
         verifications=loop.verifications,
-        stopped_by=stop.name,
+        stopped_by=loop.stopped_by,
+        rank=loop.trainer.workers.rank,
     )
 
 
@@ -259,7 +261,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         save_every=args.ckpt_every,
         verify=not args.no_verify,
     )
-    logger.info('%s', _last_words(result, argv))
+    if not result.rank:
+        logger.info('%s', _last_words(result, argv))
     return INTERRUPTED if result.stopped_by else 0
 
 
