@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import numpy as np
 
 from recognition.checkpoint import arrays_of, wrap_symbol
-from recognition.ema import Average
+from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
 from recognition.margin import build_loss
 from recognition.optimizer import Updates
@@ -163,7 +163,10 @@ class Trainer:
     def settle(self) -> None:
         """Give all devices and workers the mean of their moving statistics, before one of them is verified or saved."""
         mx.nd.waitall()
-        self.workers.average(self.statistics)
+        statistics = {name: each.list_data() for name, each in self.statistics.items()}
+        if self.average:
+            statistics.update({KIND + name: [self.average.values[name]] for name in self.statistics})
+        self.workers.average(statistics)
 
     def embedding_network(self) -> gluon.SymbolBlock:
         """Return a block for inference, with any batch size: of the averages if there are any."""

@@ -64,15 +64,14 @@ class Workers:
             if parameter.grad_req != 'null':
                 self._add(name, parameter.list_grad(), -order)  # those of the last layers are there first
 
-    def average(self, parameters: Dict[str, gluon.Parameter]) -> None:
-        """Put in place of each value, a moving statistic say, its mean over all devices of all workers."""
+    def average(self, arrays: Dict[str, List[mx.nd.NDArray]]) -> None:
+        """Put in place of each array, a moving statistic say, its mean over all workers and all its copies here."""
         if self._store is None:
             return
-        for name, parameter in parameters.items():
-            values = parameter.list_data()
-            self._add(name, values, 0)
-            for value in values:
-                value /= self.size * self.devices
+        for name, copies in arrays.items():
+            self._add(name, copies, 0)
+            for copy in copies:
+                copy /= self.size * len(copies)
 
     def total(self, numbers: Sequence[float]) -> np.ndarray:
         """Return the sums of a few numbers over all workers; all have to call this, in the same order."""
