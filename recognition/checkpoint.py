@@ -1,7 +1,8 @@
 """Checkpoints of an embedding network in MXNet's layout, which InsightFace's tools read.
 
 `prefix-symbol.json` and `prefix-0007.params` are what `mx.model.save_checkpoint` writes, each put in place
-only when it is whole. What training needs to go on is in `recognition.state`.
+only when it is whole, and `prefix-0007.params.sha256` is the sum of the latter. What training needs to go on is
+in `recognition.state`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from config.errors import CheckpointError
+from recognition.checksums import check_checksum, checksum_path, replacing_with_checksum
 from recognition.files import PathLike, replacing
 from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
@@ -36,6 +38,11 @@ def params_path(prefix: PathLike, epoch: int) -> Path:
     return Path(f'{os.fspath(prefix)}-{epoch:04d}.params')
 
 
+def best_prefix(prefix: PathLike) -> Path:
+    """Return `prefix-best`, under which a run keeps the best network that it had, as epoch 0."""
+    return Path(f'{os.fspath(prefix)}-best')
+
+
 def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
     """Return the epochs that have a `prefix-%04d.suffix`, in ascending order."""
     prefix = Path(prefix)
@@ -47,16 +54,23 @@ def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
 
 
 def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arrays, auxs: Arrays) -> None:
-    """Write `prefix-symbol.json` and `prefix-%04d.params` as `mx.model.save_checkpoint` would: both or none."""
+    """Write `prefix-symbol.json` and `prefix-%04d.params`, with its sum, as `mx.model.save_checkpoint` would."""
     mx.nd.waitall()  # batch norm's moving statistics are written behind backward's back
     arrays = {f'arg:{name}': value.as_in_context(mx.cpu()) for name, value in args.items()}
     arrays.update({f'aux:{name}': value.as_in_context(mx.cpu()) for name, value in auxs.items()})
     with (
         replacing(symbol_path(prefix), CheckpointError) as graph,
-        replacing(params_path(prefix, epoch), CheckpointError) as values,
+        replacing_with_checksum(params_path(prefix, epoch)) as values,
     ):
         symbol.save(str(graph))
         mx.nd.save(str(values), arrays)
+
+
+def remove_params(prefix: PathLike, epoch: int) -> None:
+    """Remove `prefix-%04d.params` and its sum, where they are there."""
+    path = params_path(prefix, epoch)
+    for each in (path, checksum_path(path)):
+        each.unlink(missing_ok=True)
 
 
 def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
@@ -66,6 +80,7 @@ def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
         there = epochs_of(prefix)
         hint = f'; the epochs there are {", ".join(map(str, there[-8:]))}' if there else ''
         raise CheckpointError(f'{path} does not exist{hint}')
+    check_checksum(path)
     try:
         arrays = mx.nd.load(str(path))
     except (mx.MXNetError, UnicodeDecodeError, MemoryError) as error:

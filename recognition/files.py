@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Iterator, Type, Union
 
 from config.errors import DataError, FaceSymbolsError
 
 PathLike = Union[str, 'os.PathLike[str]']
+
+
+def remove_leftovers(prefix: PathLike) -> None:
+    """Remove the temporary files that a killed program left of files whose names begin with `prefix`."""
+    prefix = Path(prefix)
+    for path in prefix.parent.glob(f'.{escape(prefix.name)}*.tmp'):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class FaceLoader:
         load_cv2()  # where it is missing, say so here and not in a worker
         self.dataset = dataset
         self.batch_size = batch_size
-        self.batches_per_epoch = len(dataset) // batch_size
+        self.share(0, 1)
         self._filler = Filler(dataset, augment, seed)
         self._pending: Deque[Tuple[int, Future]] = deque()  # (batch, its work), oldest first
         self._turn: Optional[object] = None  # the epoch that may read
@@ -133,6 +133,20 @@ class FaceLoader:
         trace: Optional[TracebackType],
     ) -> None:
         self.close()
+
+    def share(self, rank: int, ranks: int) -> None:
+        """Read the share of worker `rank` of `ranks` that train together: its part of each of their common batches.
+
+        Two with batches of N then train on what one with batches of 2 N does, in the same order. ConfigError where
+        the images do not suffice for a common batch.
+        """
+        self._rank, self._ranks = rank, ranks
+        self.batches_per_epoch = len(self.dataset) // (self.batch_size * ranks)
+        if not self.batches_per_epoch:
+            raise ConfigError(
+                f'{ranks} batches of {self.batch_size} images are more than the {len(self.dataset)} images of '
+                f'{self.dataset.folder}; take smaller batches or fewer workers'
+            )
 
     def close(self) -> None:
         """End the workers and wait until they are gone; a second call does nothing."""
@@ -174,12 +188,17 @@ class FaceLoader:
                 self._abandon_pending()
 
     def _chosen(self, order: np.ndarray, batch: int) -> np.ndarray:
-        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        start = self._position(batch)
+        return order[start : start + self.batch_size]
+
+    def _position(self, batch: int) -> int:
+        """Return where this worker's part of a batch begins in the epoch."""
+        return (batch * self._ranks + self._rank) * self.batch_size
 
     def _decode(self, epoch: int, batch: int, order: np.ndarray) -> np.ndarray:
         height, width, _ = self.dataset.image_shape
         images = np.empty((self.batch_size, 3, height, width), np.uint8)
-        self._filler.fill(images, epoch, batch * self.batch_size, self._chosen(order, batch))
+        self._filler.fill(images, epoch, self._position(batch), self._chosen(order, batch))
         return images
 
     def _submit(self, pool: ProcessPoolExecutor, ahead: Iterator[int], epoch: int, order: np.ndarray) -> None:
@@ -188,7 +207,7 @@ class FaceLoader:
             batch = next(ahead, None)
             if batch is None:
                 return
-            slot, position = batch % len(self._slots), batch * self.batch_size
+            slot, position = batch % len(self._slots), self._position(batch)
             with self._named_faults():
                 work = pool.submit(_work, slot, epoch, position, self._chosen(order, batch))
             self._pending.append((batch, work))

@@ -9,12 +9,13 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.checkpoint import epochs_of, params_path, save_network, symbol_path
+from recognition.best import Best
+from recognition.checkpoint import best_prefix, epochs_of, params_path, remove_params, save_network
 from recognition.interrupt import StopRequest
 from recognition.loader import FaceLoader
-from recognition.progress import History, Progress
-from recognition.state import TrainingState, saving_state, state_path
-from recognition.trainer import Trainer
+from recognition.progress import History, Progress, Record
+from recognition.state import TrainingState, files_of, saving_state, state_path
+from recognition.trainer import StepResult, Trainer
 from recognition.verification import Verification, embed, verify
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,9 @@ class Loop:
     pair_sets: name -> (images, issame) as from `load_bin`, verified every cfg.verbose steps and at the end.
     prefix: of the checkpoints; save_every: epochs between two of them. replaced: files of an older run, which go
     once this one has saved.
+    The first of several workers alone shows, verifies and saves; the others keep step with it.
     saved: the epoch of the newest checkpoint, counted from 1; an epoch that was broken off counts.
-    verifications: what the last verification said, by name of the set.
+    verifications: what the last verification said, by name of the set. stopped_by: the signal that ended the run.
     """
 
     def __init__(
@@ -50,17 +52,19 @@ class Loop:
     ) -> None:
         self.trainer, self.loader, self.cfg, self.prefix = trainer, loader, cfg, prefix
         self.total, self.history, self.progress, self.pair_sets = total, history, progress, pair_sets
-        self.save_every, self.replaced = save_every, replaced
+        self.save_every, self.replaced = save_every, list(replaced)
         self.saved: Optional[int] = None
-        self.best = 0.0
+        self.best = Best(cfg.best, list(pair_sets))
+        self._workers = trainer.workers
         self.verifications: Dict[str, Verification] = {}
-        self._saved_step = self._verified_step = -1
+        self.stopped_by: Optional[str] = None
+        self._saved_step = self._verified_step = self._settled_step = -1
         self._epochs_saved: List[int] = []
 
     def go_on_from(self, epoch: int, state: TrainingState) -> None:
         """Take over what the run before did; the trainer stands there already."""
         self.saved, self._saved_step = epoch, self.trainer.steps
-        self.best = float(state.progress['best'])
+        self.best.score = float(state.progress['best'])
         self._epochs_saved = epochs_of(self.prefix, 'state')
 
     @property
@@ -69,44 +73,71 @@ class Loop:
         return -(-self.trainer.steps // self.loader.batches_per_epoch)
 
     def run(self, stop: StopRequest) -> None:
-        """Train until the last step is done or `stop` is true; save in both cases what is not saved yet."""
-        while self.trainer.steps < self.total and not stop:
+        """Train until the last step is done or `stop` is true for a worker; save in both cases what is not saved yet.
+
+        Raises FaceSymbolsError when the run ends in steps whose loss or gradient is not finite.
+        """
+        stopped = False
+        while self.trainer.steps < self.total and not stopped:
             epoch, batch = divmod(self.trainer.steps, self.loader.batches_per_epoch)
             for images, labels in self.loader.epoch(epoch, start=batch):
                 self._step(images, labels)
-                if stop or self.trainer.steps >= self.total:
+                stopped = self._stop_everywhere(stop)
+                if stopped or self.trainer.steps >= self.total:
                     break
             if self._epoch_is_over() and self.epoch % self.save_every == 0:
                 self._save_unless(NEVER, BETTER)
-        if not stop and self.trainer.steps != self._verified_step:
-            self._verify()
+        if not stopped:
+            self.trainer.guard.end()
+            if self.trainer.steps != self._verified_step:
+                self._verify()
         if self.trainer.steps:
-            self._save_unless(NEVER, *([] if stop or self.saved is None else [BETTER]))
+            self._save_unless(NEVER, *([] if stopped or self.saved is None else [BETTER]))
+
+    def _stop_everywhere(self, stop: StopRequest) -> bool:
+        """Return whether any worker was asked to stop: all of them then do, after the same step."""
+        stopped = self._workers.total([bool(stop)])[0] > 0
+        if stopped:
+            self.stopped_by = stop.name or 'another worker'
+        return stopped
 
     def _epoch_is_over(self) -> bool:
         return self.trainer.steps % self.loader.batches_per_epoch == 0
 
     def _step(self, images: np.ndarray, labels: np.ndarray) -> None:
         rate = self.trainer.schedule(self.trainer.steps)
-        losses, predictions = self.trainer.step(images, labels)
-        self.progress.update(losses, predictions, labels, rate)
+        result = self.trainer.step(images, labels)
+        if result.skipped:
+            logger.warning('step %d is left out: %s', self.trainer.steps, result.skipped)
+        self.progress.update(result, labels, rate)
         self.history.append(
-            {
-                'step': self.trainer.steps,
-                'epoch': self.epoch,
-                'loss': float(losses.mean()),
-                'accuracy': float((predictions == labels).mean()),
-                'lr': rate,
-                'images_per_second': round(self.progress.throughput.images_per_second, 1),
-            }
+            {'step': self.trainer.steps, 'epoch': self.epoch, **self._figures(result, labels, rate)}
         )
         if self.cfg.verbose and self.trainer.steps % self.cfg.verbose == 0:
             self._verify()
 
+    def _figures(self, result: StepResult, labels: np.ndarray, rate: float) -> Record:
+        if result.skipped:
+            return {'skipped': result.skipped}
+        return {
+            'loss': float(result.losses.mean()),
+            'accuracy': float((result.predictions == labels).mean()),
+            'lr': rate,
+            'norm': result.norm,
+            'images_per_second': round(self.progress.throughput.images_per_second, 1),
+        }
+
+    def _settle(self) -> None:
+        """Bring the workers' moving statistics together; all of them come here at the same steps."""
+        if self._settled_step != self.trainer.steps:
+            self._settled_step = self.trainer.steps
+            self.trainer.settle()
+
     def _verify(self) -> None:
-        """Verify on every set of pairs; with ckpt=1, save where the mean accuracy is the best so far."""
+        """Verify on every set of pairs, and save the network where it is the best so far and that is asked for."""
         self._verified_step = self.trainer.steps
-        if not self.pair_sets:
+        self._settle()
+        if not self.pair_sets or not self._workers.leads:
             return
         with self.progress.throughput.paused():
             net, ctx = self.trainer.embedding_network(), self.trainer.contexts[0]
@@ -118,45 +149,56 @@ class Loop:
                 )
         figures = {name: result.as_dict() for name, result in self.verifications.items()}
         self.history.append({'step': self.trainer.steps, 'epoch': self.epoch, 'verification': figures})
-        accuracy = float(np.mean([result.accuracy for result in self.verifications.values()]))
-        if accuracy > self.best:
-            self.best = accuracy
+        if self.best.improved(self.verifications):
+            self._save_best()
             self._save_unless(NEVER, ALWAYS, NEWEST)
 
+    def _save_best(self) -> None:
+        if self.cfg.best and not self.trainer.guard.in_a_row:
+            prefix = best_prefix(self.prefix)
+            save_network(prefix, 0, self.trainer.symbol, *self.trainer.network_arrays())
+            self._own(prefix, 0)
+
     def _save_unless(self, *modes: int) -> None:
-        """Write checkpoint and state, once a step, unless ckpt is one of `modes`."""
-        if self.cfg.ckpt in modes or self._saved_step == self.trainer.steps:
+        """Write checkpoint and state, once a step, unless ckpt is one of `modes`.
+
+        After a step that was left out nothing is written: the weights that it found may be the fault, and what was
+        saved before would give way to them.
+        """
+        self._settle()
+        done = self.cfg.ckpt in modes or self._saved_step == self.trainer.steps
+        if done or self.trainer.guard.in_a_row or not self._workers.leads:
             return
         with self.progress.throughput.paused(), saving_state(self.prefix, self.epoch, self._state()):
             save_network(self.prefix, self.epoch, self.trainer.symbol, *self.trainer.network_arrays())
         self._saved_step, self.saved = self.trainer.steps, self.epoch
+        self._own(self.prefix, self.epoch)
         self._remove_replaced()
         logger.debug('saved %s', params_path(self.prefix, self.epoch))
         self._drop_old()
 
     def _state(self) -> TrainingState:
         progress = {
-            'step': self.trainer.steps,
+            **self.trainer.counts(),
             'epoch': self.epoch,
             'batch': self.trainer.steps % self.loader.batches_per_epoch,
             'batch_size': self.loader.batch_size,
             'images': len(self.loader.dataset),
-            'best': self.best,
+            'best': self.best.score,
         }
         return TrainingState(progress, json.loads(json.dumps(self.cfg)), self.trainer.arrays())
 
     def _remove_replaced(self) -> None:
         """Remove what an older run left, now that this one has something to put in its place."""
-        own = (
-            symbol_path(self.prefix),
-            params_path(self.prefix, self.epoch),
-            state_path(self.prefix, self.epoch),
-        )
         for path in self.replaced:
-            if path not in own:
-                path.unlink(missing_ok=True)
-        self.replaced = ()
+            path.unlink(missing_ok=True)
+        self.replaced = []
         self.history.release()
+
+    def _own(self, prefix: Path, epoch: int) -> None:
+        """Take the files of a checkpoint from the older run's: they are this run's now."""
+        own = files_of(prefix, epoch)
+        self.replaced = [path for path in self.replaced if path not in own]
 
     def _drop_old(self) -> None:
         """Remove the older states that this run wrote, and with ckpt=3 the parameters that go with them."""
@@ -166,4 +208,4 @@ class Loop:
             epoch = self._epochs_saved.pop(0)
             state_path(self.prefix, epoch).unlink(missing_ok=True)
             if self.cfg.ckpt == NEWEST:
-                params_path(self.prefix, epoch).unlink(missing_ok=True)
+                remove_params(self.prefix, epoch)

@@ -14,6 +14,7 @@ import numpy as np
 from config.errors import CheckpointError
 from recognition.files import replacing
 from recognition.metrics import Throughput, TrainingMetrics
+from recognition.trainer import StepResult
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ Record = Dict[str, Any]
 class History:
     """The records of a run, in memory and as lines of JSON in a file.
 
-    A record has `step` and `epoch` (from 1), `loss`, `accuracy` (0..1), `lr` and `images_per_second`; that of a
+    A record has `step` and `epoch` (from 1), `loss`, `accuracy` (0..1), `lr`, `norm` (of the gradient) and
+    `images_per_second`; that of a step which was left out has `step`, `epoch` and `skipped` (why); that of a
     verification has `step`, `epoch` and `verification` (by name of the set).
 
     path: the file, which the first record begins anew; None for memory alone. steps: where the run goes on; older
@@ -81,14 +83,15 @@ class Progress:
     """Shows loss, accuracy, images per second and time left: a bar if stderr is a terminal, else log lines.
 
     total: steps of the whole run; done: how many are done already; per_epoch: steps of an epoch; frequent: steps
-    between two lines of the log.
+    between two lines of the log. quiet: show nothing, as every worker but the first.
     """
 
-    def __init__(self, total: int, *, done: int, per_epoch: int, frequent: int) -> None:
+    def __init__(self, total: int, *, done: int, per_epoch: int, frequent: int, quiet: bool = False) -> None:
         self.total, self.done, self.per_epoch, self.frequent = total, done, per_epoch, frequent
         self.metrics, self.throughput = TrainingMetrics(frequent), Throughput()
         self._stack = ExitStack()
-        self._bar = self._open_bar() if sys.stderr.isatty() else None
+        self._quiet = quiet
+        self._bar = self._open_bar() if sys.stderr.isatty() and not quiet else None
 
     def _open_bar(self) -> Any:
         try:
@@ -101,11 +104,12 @@ class Progress:
         self._stack.enter_context(logging_redirect_tqdm())
         return bar
 
-    def update(self, losses: np.ndarray, predictions: np.ndarray, labels: np.ndarray, rate: float) -> None:
+    def update(self, result: StepResult, labels: np.ndarray, rate: float) -> None:
         """Count a step whose learning rate was `rate`, and show it."""
         self.done += 1
-        self.metrics.update(losses, predictions, labels)
-        self.throughput.update(len(losses))
+        if not result.skipped:
+            self.metrics.update(result.losses, result.predictions, labels)
+        self.throughput.update(len(labels))
         if self._bar is not None:
             self._bar.set_postfix_str(
                 f'epoch {self._epoch()}, loss {self.metrics.loss:.3f}, accuracy {self.metrics.accuracy:.1%}, '
@@ -113,8 +117,8 @@ class Progress:
                 refresh=False,
             )
             self._bar.update()
-        elif self.done % self.frequent == 0 or self.done == self.total:
-            left = self.throughput.seconds_left((self.total - self.done) * len(losses))
+        elif not self._quiet and (self.done % self.frequent == 0 or self.done == self.total):
+            left = self.throughput.seconds_left((self.total - self.done) * len(labels))
             logger.info(
                 'step %d/%d  epoch %s  loss %.3f  accuracy %.1f %%  lr %.3g  %.0f images/s  %s left',
                 self.done,

@@ -8,16 +8,18 @@ from typing import Any, List, Optional, Tuple
 
 from config.errors import CheckpointError
 from config.schema import FAMILY_NAMES, HEAD_NAMES, KEYS
-from recognition.checkpoint import epochs_of, params_path, symbol_path
+from recognition.checkpoint import best_prefix, epochs_of
 from recognition.loader import FaceLoader
-from recognition.state import TrainingState, newest_state, state_path
-from recognition.trainer import OPTIMIZER_PARTS, Trainer
+from recognition.state import TrainingState, files_of, newest_state
+from recognition.trainer import Trainer
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.
 KEPT_KEYS = (
     *(name for name, key in KEYS.items() if key.group in ('network', 'loss') and name != 'loss'),
     'num_classes',
     'per_batch_size',
+    'accumulate',
+    'optimizer',
     'seed',
 )
 SYNONYMS = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}
@@ -36,11 +38,11 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
 
 
 def checkpoint_files(prefix: Path) -> List[Path]:
-    """Return the parameters, the states and the symbol that are there."""
-    params = [params_path(prefix, epoch) for epoch in epochs_of(prefix)]
-    states = [state_path(prefix, epoch) for epoch in epochs_of(prefix, 'state')]
-    symbol = symbol_path(prefix)
-    return [*params, *states, *([symbol] if symbol.exists() else [])]
+    """Return the files of the checkpoints and training states that are there, and of the best network."""
+    epochs = sorted({*epochs_of(prefix), *epochs_of(prefix, 'state')})
+    checkpoints = [(prefix, epoch) for epoch in (*epochs, 0)] + [(best_prefix(prefix), 0)]
+    files = dict.fromkeys(path for each in checkpoints for path in files_of(*each))
+    return [path for path in files if path.exists()]
 
 
 def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state: TrainingState) -> None:
@@ -56,11 +58,7 @@ def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state:
             raise CheckpointError(
                 f'{source} was trained with {words} {state.progress.get(key)}, and this run has {now}'
             )
-    trainer.restore(
-        int(state.progress['step']),
-        {kind: state.group(kind) for kind in ('param', *OPTIMIZER_PARTS)},
-        source=source,
-    )
+    trainer.restore(state.progress, state.arrays, source=source)
 
 
 def _same_name(key: str, value: Any) -> Any:

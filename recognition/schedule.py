@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 from config.errors import ConfigError, nearest
 
@@ -18,22 +18,23 @@ Schedule = Callable[[int], float]
 def build_schedule(cfg: Any, total_steps: int) -> Schedule:
     """Build the function from a step (the updates made before it, 0 for the first) to its learning rate.
 
-    Reads lr, lr_schedule ('step' or 'cosine'), lr_steps, lr_factor and warmup_steps, lengths in steps.
+    Reads lr, lr_schedule ('step', 'poly' or 'cosine'), lr_steps, lr_factor, lr_power and warmup_steps, lengths in
+    steps.
     Warm-up is linear: lr / warmup_steps at step 0, lr at step warmup_steps - 1.
     'step' multiplies by lr_factor once `s` updates are made, for each `s` of lr_steps: step s, the update
     after those, is the first with the lower rate (InsightFace changes it at the end of batch number s).
-    'cosine' falls from lr at step warmup_steps to 0 at total_steps and stays there.
+    'cosine' and 'poly' fall from lr at step warmup_steps to 0 at total_steps and stay there; 'poly' as the remaining
+    share of the steps to the power of lr_power (arcface_torch's schedule has 2).
     Raises ConfigError for an unknown schedule, bad lr_steps or a warm-up longer than the run.
     """
-    schedules = {'step': _step_decay, 'cosine': _cosine_decay}
     name = cfg['lr_schedule']
-    if name not in schedules:
-        known = ', '.join(schedules)
-        raise ConfigError(f'lr_schedule={name!r} is not one of {known}{nearest(name, schedules)}')
+    if name not in DECAYS:
+        known = ', '.join(DECAYS)
+        raise ConfigError(f'lr_schedule={name!r} is not one of {known}{nearest(name, DECAYS)}')
     lr, warmup = float(cfg['lr']), int(cfg['warmup_steps'])
     if not 0 <= warmup <= total_steps:
         raise ConfigError(f'warmup_steps={warmup} must be from 0 to the {total_steps} steps of the whole run')
-    decay = schedules[name](cfg, warmup, total_steps)
+    decay = DECAYS[name](cfg, warmup, total_steps)
 
     def rate(step: int) -> float:
         if step < 0:
@@ -48,9 +49,9 @@ def check_schedule(cfg: Any) -> None:
     build_schedule(cfg, int(cfg['warmup_steps']))
 
 
-def total_steps(cfg: Any, images: int, *, devices: int = 1) -> int:
+def total_steps(cfg: Any, images: int, *, batch_size: int) -> int:
     """Return the steps of a whole run over `images` images: end_epoch epochs of full batches, at most max_steps."""
-    steps = images // (cfg['per_batch_size'] * devices) * cfg['end_epoch']
+    steps = images // batch_size * cfg['end_epoch']
     return min(steps, cfg['max_steps']) if cfg['max_steps'] else steps
 
 
@@ -79,9 +80,23 @@ def _step_decay(cfg: Any, warmup: int, total_steps: int) -> Schedule:
 
 
 def _cosine_decay(cfg: Any, warmup: int, total_steps: int) -> Schedule:
-    def decay(step: int) -> float:
-        if step >= total_steps:
-            return 0.0
-        return 0.5 * (1.0 + math.cos(math.pi * max(0, step - warmup) / max(1, total_steps - warmup)))
+    return lambda step: 0.5 * (1.0 - math.cos(math.pi * _left(step, warmup, total_steps)))
 
-    return decay
+
+def _poly_decay(cfg: Any, warmup: int, total_steps: int) -> Schedule:
+    power = float(cfg['lr_power'])
+    return lambda step: _left(step, warmup, total_steps) ** power
+
+
+def _left(step: int, warmup: int, total_steps: int) -> float:
+    """Return the share, 1 to 0, of the steps after the warm-up that are still to be made."""
+    if step >= total_steps:
+        return 0.0
+    return 1.0 - max(0, step - warmup) / max(1, total_steps - warmup)
+
+
+DECAYS: Dict[str, Callable[[Any, int, int], Schedule]] = {
+    'step': _step_decay,
+    'poly': _poly_decay,
+    'cosine': _cosine_decay,
+}

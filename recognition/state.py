@@ -13,23 +13,30 @@ import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.checkpoint import epochs_of
+from recognition.checkpoint import epochs_of, params_path, symbol_path
+from recognition.checksums import checksum_path
 from recognition.files import PathLike, replacing
 from symbols.shapes import reason_of
 
 logger = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 def state_path(prefix: PathLike, epoch: int) -> Path:
     """Return `prefix-%04d.state`."""
     return Path(f'{os.fspath(prefix)}-{epoch:04d}.state')
+
+
+def files_of(prefix: PathLike, epoch: int) -> List[Path]:
+    """Return the files that a checkpoint with its training state may have."""
+    params = params_path(prefix, epoch)
+    return [symbol_path(prefix), params, checksum_path(params), state_path(prefix, epoch)]
 
 
 @dataclass

@@ -23,8 +23,8 @@ from recognition.augment import Augmentation
 from recognition.checkpoint import params_path
 from recognition.checks import check_embedding, check_head, check_prefix, check_settings, settle_classes
 from recognition.data import FaceDataset, FaceLoader
-from recognition.files import PathLike
-from recognition.interrupt import StopRequest, stop_requests
+from recognition.files import PathLike, remove_leftovers
+from recognition.interrupt import stop_requests
 from recognition.loop import Loop, PairSets
 from recognition.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_checkpoint, parse_known
@@ -36,6 +36,7 @@ from recognition.schedule import build_schedule, total_steps
 from recognition.state import TrainingState, state_path
 from recognition.trainer import Trainer
 from recognition.verification import Verification
+from recognition.workers import Workers
 from symbols import get_symbol
 from symbols.context import check_precision, select_context
 
@@ -58,6 +59,7 @@ class TrainResult:
     history: List[Record]  # see recognition.progress.History
     verifications: Dict[str, Verification]  # the last one, by name of the set
     stopped_by: Optional[str] = None  # the signal's name
+    rank: int = 0  # of this worker among those that trained together; the first has saved
 
 
 def train(
@@ -99,7 +101,7 @@ def train(
         loader = stack.enter_context(
             FaceLoader(
                 dataset,
-                cfg.per_batch_size * len(contexts),
+                cfg.per_batch_size * len(contexts) * cfg.accumulate,
                 Augmentation.from_config(cfg),
                 seed=cfg.seed,
                 workers=cfg.data_workers,
@@ -109,7 +111,7 @@ def train(
         stack.callback(loop.progress.close)
         stack.callback(loop.history.close)
         loop.run(stop)
-    return _result(loop, stop, time.monotonic() - begin)
+    return _result(loop, time.monotonic() - begin)
 
 
 def default_prefix(cfg: Any) -> Path:
@@ -142,22 +144,35 @@ def _prepare(
     verify: bool,
 ) -> Loop:
     """Build the trainer, put it where it has to start, and give the loop that runs it."""
-    total = total_steps(cfg, len(loader.dataset), devices=len(contexts))
+    workers = Workers(cfg.kvstore, contexts)
+    loader.share(workers.rank, workers.size)
+    total = total_steps(cfg, len(loader.dataset), batch_size=loader.batch_size * workers.size)
     schedule = build_schedule(cfg, total)
     symbol = get_symbol(cfg)
     check_embedding(symbol, cfg)
     check_precision(symbol, contexts)
     pair_sets = _load_pairs(cfg) if verify else {}
-    trainer = Trainer(symbol, cfg, schedule, contexts)
+    trainer = Trainer(symbol, cfg, schedule, contexts, workers)
     if found:
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
     elif cfg.pretrained:
         load_pretrained(trainer.net, trainer.classifier, cfg)
+    trainer.begin()
+    if workers.leads:
+        remove_leftovers(prefix)
     replaced = [] if found else checkpoint_files(prefix)
     history = History(
-        Path(f'{prefix}-history.jsonl') if cfg.ckpt else None, steps=trainer.steps, held=bool(replaced)
+        Path(f'{prefix}-history.jsonl') if cfg.ckpt and workers.leads else None,
+        steps=trainer.steps,
+        held=bool(replaced),
     )
-    progress = Progress(total, done=trainer.steps, per_epoch=loader.batches_per_epoch, frequent=cfg.frequent)
+    progress = Progress(
+        total,
+        done=trainer.steps,
+        per_epoch=loader.batches_per_epoch,
+        frequent=cfg.frequent,
+        quiet=not workers.leads,
+    )
     loop = Loop(
         trainer,
         loader,
@@ -176,7 +191,7 @@ def _prepare(
     return loop
 
 
-def _result(loop: Loop, stop: StopRequest, seconds: float) -> TrainResult:
+def _result(loop: Loop, seconds: float) -> TrainResult:
     return TrainResult(
         prefix=loop.prefix,
         epoch=loop.saved,
@@ -187,7 +202,8 @@ def _result(loop: Loop, stop: StopRequest, seconds: float) -> TrainResult:
         seconds=seconds,
         history=loop.history.records,
         verifications=loop.verifications,
-        stopped_by=stop.name,
+        stopped_by=loop.stopped_by,
+        rank=loop.trainer.workers.rank,
     )
 
 
@@ -245,7 +261,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         save_every=args.ckpt_every,
         verify=not args.no_verify,
     )
-    logger.info('%s', _last_words(result, argv))
+    if not result.rank:
+        logger.info('%s', _last_words(result, argv))
     return INTERRUPTED if result.stopped_by else 0
 
 

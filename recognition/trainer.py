@@ -1,41 +1,68 @@
-"""One training step after another: a network, its classifier and SGD, and what is kept to go on later."""
+"""One training step after another: a network, its classifier and an optimizer, and what is kept to go on later."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import FaceSymbolsError
 from recognition.checkpoint import arrays_of, wrap_symbol
+from recognition.ema import KIND, Average
+from recognition.guard import Guard, LossScale
 from recognition.margin import build_loss
+from recognition.optimizer import Updates
 from recognition.parameters import prepare
 from recognition.schedule import Schedule
-from recognition.weights import compare, require
+from recognition.weights import compare, require, set_parameters
+from recognition.workers import Workers
 
 import mxnet as mx
 from mxnet import autograd, gluon
 
 SEEDS = 2**31 - 1  # mx.random.seed takes an int32
-OPTIMIZER_PARTS = ('momentum', 'master')  # master: the float32 copy of a float16 parameter
+PARAMETERS = 'param:'
+# Gradients are added over the parts of a step where there are several, and written where there is one.
+ADD, WRITE = 'add', 'write'
+
+
+class StepResult(NamedTuple):
+    """What a step came to.
+
+    losses: (N,) of this worker's samples. predictions: (N,), the identity with the greatest logit, after the margin.
+    norm: of the mean gradient over all parameters. skipped: why no weight was changed, 'the loss became nan' say;
+    None after a good step.
+    """
+
+    losses: np.ndarray
+    predictions: np.ndarray
+    norm: float
+    skipped: Optional[str] = None
 
 
 class Trainer:
-    """Trains an embedding network under the classifier that `cfg` names, on one or several devices.
+    """Trains an embedding network under the classifier that `cfg` names, on one or several devices and workers.
 
     symbol: input `data` (N, 3, H, W), output the embedding (N, emb_size). cfg: with num_classes settled.
-    schedule: step -> learning rate. contexts: every batch is split evenly over them.
+    schedule: step -> learning rate. workers: who trains together; by default this process alone. Every batch is cut
+    into cfg.accumulate parts, one after the other, and each part evenly over the devices.
 
-    Everything random (first values, dropout) follows from cfg.seed and the step, so a run that is broken off
-    and goes on equals one that is not.
+    `steps` steps were tried, `guard.skipped` of them left out because a loss or gradient was not finite. Everything
+    random (first values, dropout) follows from cfg.seed and the step, so a run that is broken off and goes on equals
+    one that is not.
     """
 
     def __init__(
-        self, symbol: mx.sym.Symbol, cfg: Any, schedule: Schedule, contexts: Sequence[mx.Context]
+        self,
+        symbol: mx.sym.Symbol,
+        cfg: Any,
+        schedule: Schedule,
+        contexts: Sequence[mx.Context],
+        workers: Optional[Workers] = None,
     ) -> None:
         self.symbol, self.schedule, self.contexts = symbol, schedule, list(contexts)
+        self.workers = workers or Workers('device', self.contexts)
         self.image_shape = tuple(cfg.image_shape)
-        self.seed = int(cfg.seed)
+        self.seed, self.clip_norm, self.parts = int(cfg.seed), float(cfg.clip_norm), int(cfg.accumulate)
         self.steps = 0
         mx.random.seed(self.seed)
         self.net = wrap_symbol(symbol)
@@ -45,88 +72,156 @@ class Trainer:
         for block in (self.net, self.classifier):
             block.hybridize(static_alloc=True, static_shape=True)
         self.parameters = {**self.net.collect_params(), **self.classifier.collect_params()}
-        self.sgd = gluon.Trainer(
-            list(self.parameters.values()),
-            'sgd',
-            {'momentum': cfg.mom, 'wd': cfg.wd, 'multi_precision': bool(cfg.fp16)},
-            kvstore=cfg.kvstore,
-            update_on_kvstore=False,  # so that the momenta are here and can be saved by name
-        )
+        self._set_gradients(ADD if self.parts > 1 else WRITE)
+        self.statistics = {
+            name: self.parameters[name] for name in symbol.list_auxiliary_states() if name in self.parameters
+        }
+        self.updates = Updates(cfg, self.parameters, self.contexts)
+        self.guard, self.scale = Guard(cfg.max_skipped), LossScale(cfg.fp16_scale, on=cfg.fp16)
+        self.average = Average(self.net.collect_params(), cfg.ema, self.contexts[0]) if cfg.ema else None
 
-    def step(self, images: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Train on uint8 images (N, 3, H, W) and labels (N,); return the losses (N,) and predictions (N,).
+    def begin(self) -> None:
+        """Start all workers from the values of the first; called once, when weights have been loaded."""
+        self.workers.broadcast(self.parameters)
 
-        N is a multiple of the number of devices. A prediction is the identity with the greatest logit, after
-        the margin. Raises FaceSymbolsError, before any weight changes, when a loss is not finite.
+    def step(self, images: np.ndarray, labels: np.ndarray) -> StepResult:
+        """Train on this worker's uint8 images (N, 3, H, W) and labels (N,).
+
+        N is a multiple of the number of devices times cfg.accumulate. A step whose loss or gradient is not finite, on
+        any worker, leaves everything as it was and is counted; FaceSymbolsError when too many come in a row.
         """
         rate = self.schedule(self.steps)
-        mx.random.seed((self.seed * 1000003 + self.steps) % SEEDS)
+        mx.random.seed((self.seed * 1000003 + self.steps + 7919 * self.workers.rank) % SEEDS)
+        before = self._copy_statistics()
+        losses, predictions = self._gradients(images, labels)
+        self.steps += 1
+        self.workers.add_gradients(self.parameters)
+        samples, faulty = self.workers.total([len(labels), not np.isfinite(losses).all()])
+        scale = 1.0 / (samples * self.scale.value)
+        norm = self._norm() * scale
+        skipped = self._fault(faulty > 0, losses, norm)
+        if skipped:
+            self._restore_statistics(before)
+            if faulty or not self.scale.overflow():
+                self.guard.bad(skipped, self.steps, rate)
+            return StepResult(losses, predictions, norm, skipped)
+        clipped = min(1.0, self.clip_norm / norm) if self.clip_norm and norm else 1.0
+        self.updates.apply(rate, scale * clipped)
+        self.scale.good()
+        self.guard.good()
+        if self.average:
+            self.average.update(self.updates.count)
+        return StepResult(losses, predictions, norm)
+
+    def _gradients(self, images: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Run the parts of a batch forward and backward; return the losses and predictions of them all."""
+        if self.parts > 1:
+            for parameter in self.parameters.values():
+                parameter.zero_grad()
+        results = []
+        for faces, targets in zip(np.split(images, self.parts), np.split(labels, self.parts)):
+            results += self._backward(faces, targets)
+        losses = np.concatenate([loss.asnumpy() for loss, _ in results])
+        return losses, np.concatenate([logits.argmax(axis=1).asnumpy() for _, logits in results])
+
+    def _backward(self, images: np.ndarray, labels: np.ndarray) -> List[Tuple[mx.nd.NDArray, mx.nd.NDArray]]:
         faces = gluon.utils.split_and_load(mx.nd.array(images, dtype=np.uint8), self.contexts)
         targets = gluon.utils.split_and_load(mx.nd.array(labels), self.contexts)
         with autograd.record():
-            parts = [self.classifier(self.net(x.astype(np.float32)), y) for x, y in zip(faces, targets)]
-        autograd.backward([loss for loss, _ in parts])
-        losses = np.concatenate([loss.asnumpy() for loss, _ in parts])
-        if not np.isfinite(losses).all():
-            raise FaceSymbolsError(
-                f'the loss became {losses.mean()} at step {self.steps + 1} with learning rate {rate:g}; '
-                'train with a lower lr, a longer warm-up (warmup_steps) or a smaller margin'
-            )
-        self.sgd.set_learning_rate(rate)
-        self.sgd.step(len(images))
-        self.steps += 1
-        return losses, np.concatenate([logits.argmax(axis=1).asnumpy() for _, logits in parts])
+            results = [self.classifier(self.net(x.astype(np.float32)), y) for x, y in zip(faces, targets)]
+            scaled = [loss * self.scale.value if self.scale.on else loss for loss, _ in results]
+        autograd.backward(scaled)
+        return results
+
+    def _norm(self) -> float:
+        """Return the length of the gradient over all parameters, as it stands on the first device."""
+        gradients = [each.list_grad()[0] for each in self.parameters.values() if each.grad_req != 'null']
+        squares = mx.nd.multi_sum_sq(*gradients, num_arrays=len(gradients)).asnumpy()
+        return float(np.sqrt(squares.sum(dtype=np.float64)))
+
+    def _fault(self, faulty: bool, losses: np.ndarray, norm: float) -> Optional[str]:
+        if faulty:
+            own = losses[~np.isfinite(losses)]
+            return f'the loss became {own[0]}' if len(own) else 'the loss of another worker became not finite'
+        return None if np.isfinite(norm) else f'the gradient became {norm}'
+
+    def _copy_statistics(self) -> Dict[str, List[mx.nd.NDArray]]:
+        mx.nd.waitall()  # batch norm's moving statistics are written behind backward's back
+        return {name: [value.copy() for value in each.list_data()] for name, each in self.statistics.items()}
+
+    def _restore_statistics(self, values: Mapping[str, List[mx.nd.NDArray]]) -> None:
+        mx.nd.waitall()
+        for name, each in self.statistics.items():
+            for value, before in zip(each.list_data(), values[name]):
+                value[:] = before
+
+    def _set_gradients(self, how: str) -> None:
+        for parameter in self.parameters.values():
+            if parameter.grad_req != 'null':
+                parameter.grad_req = how
+
+    def settle(self) -> None:
+        """Give all devices and workers the mean of their moving statistics, before one of them is verified or saved."""
+        mx.nd.waitall()
+        statistics = {name: each.list_data() for name, each in self.statistics.items()}
+        if self.average:
+            statistics.update({KIND + name: [self.average.values[name]] for name in self.statistics})
+        self.workers.average(statistics)
 
     def embedding_network(self) -> gluon.SymbolBlock:
-        """Return a block for inference, with any batch size, that shares this network's parameters."""
-        block = gluon.SymbolBlock(self.symbol, mx.sym.var('data', dtype='float32'), params=self.net.params)
+        """Return a block for inference, with any batch size: of the averages if there are any."""
+        data = mx.sym.var('data', dtype='float32')
+        if self.average:
+            block = wrap_symbol(self.symbol)
+            set_parameters(block, self.average.values, self.contexts[0])
+        else:
+            block = gluon.SymbolBlock(self.symbol, data, params=self.net.params)
         block.hybridize(static_alloc=True)
         return block
 
     def network_arrays(self) -> Tuple[Dict[str, mx.nd.NDArray], Dict[str, mx.nd.NDArray]]:
-        """Return the embedding network's (arguments, auxiliary states) by name."""
-        return arrays_of(self.net, self.symbol, self.contexts[0])
+        """Return (arguments, auxiliary states) by name of what `embedding_network` computes with."""
+        args, auxs = arrays_of(self.net, self.symbol, self.contexts[0])
+        held = self.average.values if self.average else {}
+        return tuple({n: held.get(n, value) for n, value in each.items()} for each in (args, auxs))  # type: ignore
 
     def arrays(self) -> Dict[str, np.ndarray]:
-        """Return weights, moving statistics and the optimizer's arrays by 'kind:name'."""
-        mx.nd.waitall()  # batch norm's moving statistics are written behind backward's back
-        arrays = {f'param:{n}': p.data(self.contexts[0]).asnumpy() for n, p in self.parameters.items()}
-        for index, name in enumerate(self.parameters):
-            state = self.sgd._updaters[0].states.get(index)
-            arrays.update((f'{kind}:{name}', part.asnumpy()) for kind, part in _parts(state))
-        return arrays
+        """Return weights, moving statistics, averages and the optimizer's arrays by 'kind:name'."""
+        mx.nd.waitall()
+        arrays = {
+            PARAMETERS + n: each.data(self.contexts[0]).asnumpy() for n, each in self.parameters.items()
+        }
+        return {**arrays, **self.updates.arrays(), **(self.average.arrays() if self.average else {})}
 
-    def restore(self, steps: int, arrays: Mapping[str, Dict[str, np.ndarray]], *, source: object) -> None:
-        """Go on after `steps` steps with the arrays by kind and name; CheckpointError if they do not fit."""
-        wanted = {name: parameter.shape for name, parameter in self.parameters.items()}
-        target = 'the network and classifier of this run'
-        require(compare(wanted, arrays['param']), source=source, target=target)
-        for kind in OPTIMIZER_PARTS:
-            held = arrays[kind]
-            those = {name: wanted[name] for name in held if name in wanted}
-            require(compare(those, held), source=source, target=target)
+    def counts(self) -> Dict[str, Any]:
+        """Return where training stands, apart from its arrays, as values that JSON can hold."""
+        return {
+            'step': self.steps,
+            'updates': self.updates.count,
+            'guard': self.guard.state(),
+            'scale': self.scale.state(),
+        }
+
+    def restore(self, counts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, source: object) -> None:
+        """Go on from what `counts` and `arrays` returned; CheckpointError where the arrays do not fit."""
+        kinds = dict(_by_kind(arrays))
+        wanted = {PARAMETERS + name: parameter.shape for name, parameter in self.parameters.items()}
+        held = kinds.pop('param', {})
+        require(compare(wanted, held), source=source, target='the network and classifier of this run')
+        averages = kinds.pop('ema', {})
+        if self.average:
+            self.average.restore(averages, source=source)
+        optimizer = {key: value for kind in kinds.values() for key, value in kind.items()}
+        self.updates.restore(int(counts['updates']), optimizer, source=source)
         for name, parameter in self.parameters.items():
-            parameter.set_data(mx.nd.array(arrays['param'][name], dtype=parameter.dtype))
-        for index, (name, parameter) in enumerate(self.parameters.items()):
-            if parameter.grad_req != 'null':
-                self._restore_optimizer(
-                    index, parameter, {kind: arrays[kind].get(name) for kind in OPTIMIZER_PARTS}
-                )
-        self.steps = steps
-
-    def _restore_optimizer(self, index: int, parameter: gluon.Parameter, saved: Dict[str, Any]) -> None:
-        for updater, weight in zip(self.sgd._updaters, parameter.list_data()):
-            state = self.sgd.optimizer.create_state_multi_precision(index, weight)
-            for kind, part in _parts(state):
-                if saved[kind] is not None:
-                    part[:] = saved[kind]
-            updater.states[index] = state
-            updater.states_synced[index] = True
+            parameter.set_data(mx.nd.array(held[PARAMETERS + name], dtype=parameter.dtype))
+        self.guard.restore(counts['guard'])
+        self.scale.restore(counts['scale'])
+        self.steps = int(counts['step'])
 
 
-def _parts(state: Any) -> Iterator[Tuple[str, mx.nd.NDArray]]:
-    """Give the arrays of SGD's state of one parameter: None, a momentum, or (momentum, float32 copy)."""
-    parts: List[Any] = list(state) if isinstance(state, (tuple, list)) else [state]
-    for kind, part in zip(OPTIMIZER_PARTS, parts):
-        if part is not None:
-            yield kind, part
+def _by_kind(arrays: Mapping[str, np.ndarray]) -> Iterator[Tuple[str, Dict[str, np.ndarray]]]:
+    kinds: Dict[str, Dict[str, np.ndarray]] = {}
+    for key, value in arrays.items():
+        kinds.setdefault(key.partition(':')[0], {})[key] = value
+    yield from kinds.items()

@@ -18,6 +18,7 @@ from recognition.checkpoint import (
     save_network,
     symbol_path,
 )
+from recognition.checksums import checksum_path
 from recognition.files import replacing
 from recognition.state import TrainingState, load_state, newest_state, save_state, saving_state, state_path
 
@@ -88,7 +89,11 @@ def test_load_network_gives_the_same_numbers(saved):
 
 
 def test_only_the_files_of_the_checkpoint_are_left(saved):
-    assert sorted(os.listdir(saved[0].parent)) == ['model-0003.params', 'model-symbol.json']
+    assert sorted(os.listdir(saved[0].parent)) == [
+        'model-0003.params',
+        'model-0003.params.sha256',
+        'model-symbol.json',
+    ]
     assert epochs_of(saved[0]) == [3]
 
 
@@ -143,6 +148,8 @@ def test_a_symbol_that_is_none_is_named(saved, graph):
 def test_files_of_nameless_and_oddly_named_arrays_are_refused(saved):
     path = str(params_path(saved[0], 3))
     mx.nd.save(path, [mx.nd.ones((2,))])
+    refused(saved[0], 'its sum is not the one in', 'remove that file')
+    checksum_path(params_path(saved[0], 3)).unlink()
     refused(saved[0], 'no named parameters')
     mx.nd.save(path, {'conv0_weight': mx.nd.ones((2,))})
     refused(saved[0], "'conv0_weight'", 'arg:')

@@ -9,6 +9,7 @@ import pytest
 
 from config.errors import CheckpointError
 from recognition.progress import History, Progress, duration
+from recognition.trainer import StepResult
 
 
 def test_records_are_lines_of_json(tmp_path):
@@ -74,7 +75,8 @@ def test_the_log_has_a_line_every_so_many_steps(caplog):
     progress = Progress(10, done=3, per_epoch=4, frequent=2)
     with caplog.at_level(logging.INFO):
         for _ in range(7):
-            progress.update(np.full(5, 1.5), np.array([0, 1, 2, 3, 4]), np.array([0, 1, 2, 3, 0]), 0.1)
+            result = StepResult(np.full(5, 1.5), np.array([0, 1, 2, 3, 4]), norm=1.0)
+            progress.update(result, np.array([0, 1, 2, 3, 0]), 0.1)
     progress.close()
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split('  ')[:2] for line in lines] == [

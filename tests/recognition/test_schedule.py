@@ -124,8 +124,8 @@ def test_a_schedule_is_checked_without_the_length_of_the_run():
 
 
 @pytest.mark.parametrize(
-    ('most', 'devices', 'steps'), [(0, 1, 9 * 4), (5, 1, 5), (100, 1, 36), (0, 2, 4 * 4)]
+    ('most', 'batch', 'steps'), [(0, 32, 9 * 4), (5, 32, 5), (100, 32, 36), (0, 64, 4 * 4)]
 )
-def test_a_run_has_full_batches_alone(most, devices, steps):
-    cfg = {'per_batch_size': 32, 'end_epoch': 4, 'max_steps': most}
-    assert total_steps(cfg, 300, devices=devices) == steps
+def test_a_run_has_full_batches_alone(most, batch, steps):
+    cfg = {'end_epoch': 4, 'max_steps': most}
+    assert total_steps(cfg, 300, batch_size=batch) == steps

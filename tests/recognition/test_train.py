@@ -7,96 +7,24 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from config import resolve
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError
 from recognition.checkpoint import load_network
-from recognition.pack import write_pairs, write_records
 from recognition.train import main, train
+from tests.recognition.training import SIDE, command, config, files, launch, write_faces
 
 import mxnet as mx
-
-ROOT = Path(__file__).resolve().parents[2]
-PEOPLE, PHOTOS, SIDE = 6, 8, 32
-SMALL = {  # 8 steps an epoch; a step takes milliseconds
-    'net_multiplier': 0.0625,
-    'emb_size': 16,
-    'image_shape': (SIDE, SIDE, 3),
-    'num_classes': 0,
-    'per_batch_size': 6,
-    'loss_s': 8.0,
-    'lr': 0.05,
-    'lr_steps': '',
-    'end_epoch': 2,
-    'data_shift': 1.0,
-    'frequent': 4,
-}
-
-
-def photographs(seed=0):
-    """Six people, each a pattern of their own with noise, as (PNG, label)."""
-    random = np.random.RandomState(seed)
-    for person in range(PEOPLE):
-        face = np.random.RandomState(person).randint(0, 256, (4, 4, 3)).astype(np.uint8)
-        face = cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-        for _ in range(PHOTOS):
-            noisy = np.clip(face + random.normal(0, 12, face.shape), 0, 255).astype(np.uint8)
-            yield cv2.imencode('.png', noisy)[1].tobytes(), person
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """A data set with one set of pairs, `val.bin`."""
-    folder = tmp_path_factory.mktemp('faces')
-    write_records(folder, photographs(), None, (SIDE, SIDE, 3))
-    faces = [image for image, _ in photographs(seed=1)]
-    same = [(faces[8 * p + 2 * k], faces[8 * p + 2 * k + 1]) for p in range(PEOPLE) for k in range(2)]
-    other = [(faces[8 * p + k], faces[8 * ((p + 1) % PEOPLE) + k]) for p in range(PEOPLE) for k in range(2)]
-    pairs = [image for two in zip(same, other) for pair in two for image in pair]
-    write_pairs(folder / 'val.bin', pairs, [True, False] * len(same))
-    return folder
-
-
-def config(folder, **settings):
-    return resolve('r18', 'folder', 'cosface', dataset_path=str(folder), **{**SMALL, **settings})
-
-
-def files(prefix):
-    return {path.name: path.read_bytes() for path in sorted(prefix.parent.glob('*'))}
-
-
-def command(folder, prefix, **settings):
-    """The command line that stands for `config(folder, **settings)`."""
-    words = [
-        sys.executable,
-        '-W',
-        'ignore',
-        '-m',
-        'recognition.train',
-        '--network',
-        'r18',
-        '--loss',
-        'cosface',
-    ]
-    words += ['--dataset-path', str(folder), '--prefix', str(prefix)]
-    for key, value in {**SMALL, **settings}.items():
-        shown = ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += ['--' + key.replace('_', '-'), shown]
-    return words
-
-
-def launch(words):
-    return subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return write_faces(tmp_path_factory.mktemp('faces'))
 
 
 @pytest.fixture(scope='module')
@@ -120,14 +48,14 @@ def test_the_history_is_written_beside_the_checkpoint(trained):
     prefix, result = trained
     lines = [json.loads(line) for line in Path(f'{prefix}-history.jsonl').read_text().splitlines()]
     assert lines == json.loads(json.dumps(result.history))
-    assert set(lines[0]) == {'step', 'epoch', 'loss', 'accuracy', 'lr', 'images_per_second'}
+    assert set(lines[0]) == {'step', 'epoch', 'loss', 'accuracy', 'lr', 'norm', 'images_per_second'}
     assert lines[-1]['verification']['val']['pairs'] == 24
     assert [line['epoch'] for line in lines[:9]] == [1] * 8 + [2]
 
 
 def test_the_newest_checkpoints_are_left_and_mxnet_reads_them(trained):
     prefix, result = trained
-    names = ['model-0003.params', 'model-0003.state', 'model-0004.params', 'model-0004.state']
+    names = [f'model-000{epoch}.{kind}' for epoch in (3, 4) for kind in ('params', 'params.sha256', 'state')]
     assert list(files(prefix)) == [*names, 'model-history.jsonl', 'model-symbol.json']
     assert result.epoch == 4
     symbol, args, auxs = mx.model.load_checkpoint(str(prefix), 4)
@@ -301,6 +229,7 @@ def test_force_replaces_the_checkpoints(folder, tmp_path):
     train(config(folder, max_steps=1), prefix=prefix, force=True)
     assert list(files(prefix)) == [
         'model-0001.params',
+        'model-0001.params.sha256',
         'model-0001.state',
         'model-history.jsonl',
         'model-symbol.json',

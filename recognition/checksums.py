@@ -1,0 +1,61 @@
+"""SHA-256 sums beside files whose format has none, as `sha256sum` writes and checks them: FILE.sha256."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List
+
+from config.errors import CheckpointError
+from recognition.files import replacing
+
+SUFFIX = '.sha256'
+PIECE = 1 << 20  # bytes read at a time
+
+
+def checksum_path(path: Path) -> Path:
+    """Return the path of the sum of a file."""
+    return path.with_name(path.name + SUFFIX)
+
+
+@contextmanager
+def replacing_with_checksum(path: Path) -> Iterator[Path]:
+    """Give a temporary path, as `replacing` does, and put its content and its sum in the place of the old ones.
+
+    While the file gives way, the sum of either content stands beside it, so that whenever a crash comes the one that
+    is there is found whole. Raises CheckpointError where one of them cannot be written.
+    """
+    with replacing(path, CheckpointError) as temporary:
+        yield temporary
+        line = _line(temporary, path.name)
+        _write(path, [*_lines(path), line])
+    _write(path, [line])
+
+
+def check_checksum(path: Path) -> None:
+    """Raise CheckpointError where a sum stands beside a file and is not the file's."""
+    lines = _lines(path)
+    if lines and _line(path, path.name) not in lines:
+        raise CheckpointError(
+            f'{path} is damaged: its sum is not the one in {checksum_path(path).name}; '
+            'where another program has written it since, remove that file'
+        )
+
+
+def _line(path: Path, name: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return f'{digest.hexdigest()}  {name}'
+
+
+def _lines(path: Path) -> List[str]:
+    sums = checksum_path(path)
+    return sums.read_text('ascii', errors='replace').splitlines() if sums.exists() else []
+
+
+def _write(path: Path, lines: List[str]) -> None:
+    with replacing(checksum_path(path), CheckpointError) as temporary:
+        temporary.write_text('\n'.join(lines) + '\n', encoding='ascii')

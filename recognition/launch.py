@@ -1,0 +1,287 @@
+"""A training job of several processes: MXNet's scheduler, its servers, and workers that run one command, watched.
+
+When one of them dies the others would wait for it for ever; here the whole job ends within seconds, with the last lines
+of the one that died. Source of the roles and of the DMLC_* variables: MXNet's parameter server (ps-lite).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Deque, Dict, List, Mapping, Optional, Sequence
+
+from config.errors import ConfigError, FaceSymbolsError
+from recognition.interrupt import StopRequest
+
+logger = logging.getLogger(__name__)
+
+SCHEDULER, SERVER, WORKER = 'scheduler', 'server', 'worker'
+SERVE = (
+    sys.executable,
+    '-c',
+    'import symbols',
+)  # mxnet's import serves, and does not return before the job is done
+HERE = '127.0.0.1'
+TOLD = 20  # lines of the log of a process that died
+POLL = 0.1  # seconds
+PATIENCE = 5.0  # seconds that a process has to end when it is asked to
+SIGNAL_OF_PARENTS_DEATH = 1  # prctl's PR_SET_PDEATHSIG
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job is made of.
+
+    command: of a worker. workers, servers: how many. hosts: where they run, dealt in turn; () is this machine, where
+    the scheduler always runs. address: under which they reach this machine; port: where the scheduler listens.
+    ssh: the words that start a command on a host. logs: folder of a file for each process.
+    """
+
+    command: Sequence[str]
+    workers: int
+    servers: int
+    logs: Path
+    hosts: Sequence[str] = ()
+    address: str = HERE
+    port: int = 0
+    ssh: Sequence[str] = ('ssh', '-tt', '-o', 'BatchMode=yes')
+
+
+@dataclass
+class Member:
+    """One process of a job, and the last lines that it wrote."""
+
+    role: str
+    number: int
+    host: str  # '' is this machine
+    process: subprocess.Popen
+    log: Path
+    tail: Deque[str] = field(default_factory=lambda: deque(maxlen=TOLD))
+    reader: Optional[threading.Thread] = None
+    ended: float = 0.0  # when that was seen, by the monotonic clock
+
+    def __str__(self) -> str:
+        name = self.role if self.role == SCHEDULER else f'{self.role} {self.number}'
+        return f'{name} on {self.host}' if self.host else f'{name} (process {self.process.pid})'
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise ConfigError for a plan that cannot be carried out, before anything is started."""
+    for what, count in (('workers', plan.workers), ('servers', plan.servers)):
+        if count < 1:
+            raise ConfigError(f'{count} {what}: a job has at least one')
+    if not plan.command:
+        raise ConfigError('the command of the workers is missing; it stands behind --')
+    if not plan.hosts and not shutil.which(plan.command[0]):
+        raise ConfigError(f'the command {plan.command[0]!r} is not to be found')
+    if plan.hosts and plan.address == HERE:
+        raise ConfigError(
+            f'the hosts {", ".join(plan.hosts)} cannot reach this machine under {HERE}; give its --address'
+        )
+    try:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((plan.address, plan.port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise ConfigError(f'the scheduler cannot listen on {plan.address}:{plan.port}: {reason}') from None
+
+
+def free_port(address: str) -> int:
+    """Return a port on which nothing listens now."""
+    with socket.socket() as trial:
+        trial.bind((address, 0))
+        return int(trial.getsockname()[1])
+
+
+def address_towards(host: str) -> str:
+    """Return the address of this machine that a host sees; ConfigError where the host has none."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:  # nothing is sent
+            trial.connect((host.rpartition('@')[2], 9))
+            return str(trial.getsockname()[0])
+    except OSError as error:
+        raise ConfigError(f'the host {host!r} cannot be reached: {error.strerror or error}') from None
+
+
+def read_hosts(path: Path) -> List[str]:
+    """Return the hosts of a file: one on a line, [user@]name; empty lines and those with # are not read."""
+    try:
+        lines = [line.partition('#')[0].strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'cannot read the hosts in {path}: {getattr(error, "strerror", error)}') from None
+    hosts = [line for line in lines if line]
+    if not hosts:
+        raise ConfigError(f'{path} names no host; one stands on each line')
+    odd = next((host for host in hosts if len(host.split()) > 1 or host.startswith('-')), None)
+    if odd:
+        raise ConfigError(f'{path}: {odd!r} is no host; one stands on each line, as user@name or name')
+    return hosts
+
+
+class Job:
+    """The processes of a plan. `run` starts them and returns when they are done."""
+
+    def __init__(self, plan: Plan) -> None:
+        check_plan(plan)
+        self.plan = plan
+        self.port = plan.port or free_port(plan.address)
+        self.members: List[Member] = []
+
+    def run(self, stop: StopRequest) -> None:
+        """Start all processes and watch them until the workers are done.
+
+        `stop` is passed on to the workers, which save and end. Raises FaceSymbolsError when a process dies, or ends
+        with a status, after all the others have been ended.
+        """
+        self.plan.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start(SCHEDULER, 0, '')
+            for role, count in ((SERVER, self.plan.servers), (WORKER, self.plan.workers)):
+                for number in range(count):
+                    hosts = self.plan.hosts
+                    self._start(role, number, hosts[number % len(hosts)] if hosts else '')
+            self._watch(stop)
+        finally:
+            self._end()
+
+    def _start(self, role: str, number: int, host: str) -> None:
+        command = list(self.plan.command if role == WORKER else SERVE)
+        variables = self._variables(role, host)
+        if host:
+            command = [*self.plan.ssh, host, remote_words(command, variables)]
+        log = self.plan.logs / f'{role}-{number}.log'
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors='replace',
+            start_new_session=True,  # Ctrl-C comes from here alone, once
+            preexec_fn=_die_with_parent,
+        )
+        member = Member(role, number, host, process, log)
+        member.reader = threading.Thread(target=_copy_lines, args=(member,), daemon=True)
+        member.reader.start()
+        self.members.append(member)
+
+    def _variables(self, role: str, host: str) -> Dict[str, str]:
+        variables = {
+            'DMLC_ROLE': role,
+            'DMLC_PS_ROOT_URI': self.plan.address,
+            'DMLC_PS_ROOT_PORT': str(self.port),
+            'DMLC_NUM_WORKER': str(self.plan.workers),
+            'DMLC_NUM_SERVER': str(self.plan.servers),
+            # where it listens; by itself it would choose the first network that it finds
+            'DMLC_NODE_HOST': host.rpartition('@')[2] or self.plan.address,
+        }
+        if role == WORKER and not self.plan.hosts and 'OMP_NUM_THREADS' not in os.environ:
+            cores = len(os.sched_getaffinity(0))
+            variables['OMP_NUM_THREADS'] = str(max(1, cores // self.plan.workers))
+        return variables
+
+    def _watch(self, stop: StopRequest) -> None:
+        passed_on = False
+        while True:
+            running = [member for member in self.members if member.process.poll() is None]
+            workers = [member for member in running if member.role == WORKER]
+            self._check(busy=bool(workers), stopping=bool(stop))
+            if not workers:
+                return
+            if stop and not passed_on:
+                passed_on = True
+                for member in workers:
+                    _signal(member, signal.SIGTERM)
+            time.sleep(POLL)
+
+    def _check(self, *, busy: bool, stopping: bool) -> None:
+        """Raise FaceSymbolsError where a process has ended that should not have, or not so."""
+        for member in self.members:
+            status = member.process.poll()
+            if status is None:
+                continue
+            member.ended = member.ended or time.monotonic()
+            asked = stopping and member.role == WORKER
+            # at the end of a job the scheduler and the servers are done a moment before the workers
+            early = busy and member.role != WORKER and time.monotonic() - member.ended > PATIENCE
+            if early or (status and not asked):
+                raise FaceSymbolsError(
+                    f'{member} {_ended(status)}, so the job was ended{self._last_lines(member)}'
+                )
+
+    def _last_lines(self, member: Member) -> str:
+        if member.reader:
+            member.reader.join(1.0)
+        if not member.tail:
+            return f'; its log, {member.log}, is empty'
+        return f'; the end of its log, {member.log}:' + ''.join(f'\n    {line}' for line in member.tail)
+
+    def _end(self) -> None:
+        """End what still runs, first with a word and then without."""
+        grace = time.monotonic() + (
+            PATIENCE if self._workers_done() else 0.0
+        )  # servers end by themselves then
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            for member in self.members:
+                if number is not None and member.process.poll() is None:
+                    _signal(member, number)
+            while time.monotonic() < grace and any(each.process.poll() is None for each in self.members):
+                time.sleep(POLL / 2)
+            grace = time.monotonic() + PATIENCE / 2
+        for member in self.members:
+            member.process.wait()
+
+    def _workers_done(self) -> bool:
+        workers = [member for member in self.members if member.role == WORKER]
+        return len(workers) == self.plan.workers and all(each.process.poll() == 0 for each in workers)
+
+
+def remote_words(command: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Return a shell's command line that runs `command` in the folder that is the current one here."""
+    settings = [f'{name}={value}' for name, value in variables.items()]
+    return f'cd {shlex.quote(os.getcwd())} && exec env {shlex.join([*settings, *command])}'
+
+
+def _die_with_parent() -> None:
+    """Have the system kill this process when the launcher is killed; a word would not do, for it may be waiting."""
+    ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+
+
+def _copy_lines(member: Member) -> None:
+    """Write what a process prints to its log, and what a worker prints to stderr too, with the worker's number."""
+    assert member.process.stdout is not None
+    with open(member.log, 'w') as log:
+        for line in member.process.stdout:
+            log.write(line)
+            log.flush()
+            member.tail.append(line.rstrip())
+            if member.role == WORKER:
+                sys.stderr.write(f'[{WORKER} {member.number}] {line.rstrip()}\n')
+                sys.stderr.flush()
+
+
+def _signal(member: Member, number: int) -> None:
+    try:
+        os.killpg(member.process.pid, number)
+    except ProcessLookupError:  # it has just ended
+        return
+
+
+def _ended(status: int) -> str:
+    if status < 0:
+        return f'was killed by {signal.Signals(-status).name}'
+    return f'ended with status {status}'

@@ -1,0 +1,69 @@
+"""Sums beside files: damage is found, and no crash between a file and its sum makes a whole file look damaged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from config.errors import CheckpointError
+from recognition.checksums import check_checksum, checksum_path, replacing_with_checksum
+
+
+def write(path, content):
+    with replacing_with_checksum(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@pytest.fixture
+def path(tmp_path):
+    write(tmp_path / 'a.params', b'one')
+    return tmp_path / 'a.params'
+
+
+def test_sha256sum_agrees(path):
+    assert (
+        subprocess.run(['sha256sum', '-c', 'a.params.sha256'], cwd=path.parent, check=False).returncode == 0
+    )
+    assert sorted(each.name for each in path.parent.iterdir()) == ['a.params', 'a.params.sha256']
+
+
+@pytest.mark.parametrize('content', [b'onf', b'on', b''])
+def test_damage_is_found(path, content):
+    check_checksum(path)
+    path.write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r'a\.params is damaged: its sum is not the one in a\.params\.sha256'
+    ):
+        check_checksum(path)
+
+
+def test_a_file_without_a_sum_is_taken(path):
+    checksum_path(path).unlink()
+    check_checksum(path)
+
+
+class CrashError(BaseException):
+    """Ends a write where a killed process would."""
+
+
+@pytest.mark.parametrize('at', [1, 2, 3])
+def test_a_crash_at_any_replacement_leaves_a_whole_file(path, monkeypatch, at):
+    replaced, count = os.replace, 0
+
+    def crash(*paths):
+        nonlocal count
+        count += 1
+        if count == at:
+            raise CrashError
+        replaced(*paths)
+
+    monkeypatch.setattr('recognition.files.os.replace', crash)
+    with pytest.raises(CrashError):
+        write(path, b'two')
+    monkeypatch.undo()
+    check_checksum(path)
+    assert path.read_bytes() == (b'one' if at < 3 else b'two')
+    write(path, b'three')
+    assert len(checksum_path(path).read_text().splitlines()) == 1

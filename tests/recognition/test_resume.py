@@ -1,0 +1,152 @@
+"""A run that is killed, at any moment, and goes on ends where the run that was not killed ends, to the last bit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config.errors import CheckpointError
+from recognition.state import load_state, state_path
+from recognition.train import train
+from tests.recognition.training import command, config, files, launch, write_faces
+
+STEPS = 40  # five epochs
+# every part that has something to remember: momenta, counts, averages, added gradients, a clipped length
+SETTINGS = {
+    'sgd': {},
+    'adamw': {
+        'optimizer': 'adamw',
+        'lr': 0.002,
+        'ema': 0.9,
+        'accumulate': 2,
+        'clip_norm': 1.0,
+        'per_batch_size': 3,
+    },
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A data set with one set of pairs."""
+    return write_faces(tmp_path_factory.mktemp('faces'))
+
+
+@pytest.fixture(scope='module')
+def unbroken(folder, tmp_path_factory):
+    """Return a function: name of settings -> the last state of the run that was not broken off."""
+    states = {}
+
+    def run(name):
+        if name not in states:
+            prefix = tmp_path_factory.mktemp(name) / 'model'
+            result = train(config(folder, max_steps=STEPS, end_epoch=9, **SETTINGS[name]), prefix=prefix)
+            states[name] = load_state(prefix, result.epoch)
+        return states[name]
+
+    return run
+
+
+def same(one, other):
+    assert sorted(one.arrays) == sorted(other.arrays)
+    different = [key for key, value in one.arrays.items() if not np.array_equal(value, other.arrays[key])]
+    assert different == []
+    assert one.progress == other.progress
+
+
+@pytest.mark.parametrize('name', sorted(SETTINGS))
+def test_a_run_in_pieces_equals_one_in_one(folder, tmp_path, unbroken, name):
+    prefix = tmp_path / 'model'
+    for number, steps in enumerate((5, 8, 9, STEPS)):
+        cfg = config(folder, max_steps=steps, end_epoch=9, **SETTINGS[name])
+        result = train(cfg, prefix=prefix, resume=number > 0, verify=False)
+    same(load_state(prefix, result.epoch), unbroken(name))
+
+
+def kill_at(words, moment, delay):
+    """Launch a training and kill it, workers and all, `delay` seconds after `moment()`; False if it ends before."""
+    process = launch(words)
+    while not moment():
+        if process.poll() is not None:
+            assert process.returncode == 0, process.stderr.read()
+            return False
+        time.sleep(0.0005)
+    time.sleep(delay)
+    if process.poll() is not None:
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def steps_written(prefix):
+    """Return how many lines the history of a run has."""
+    history = Path(f'{prefix}-history.jsonl')
+    return len(history.read_bytes().splitlines()) if history.exists() else 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('during', ['a step', 'a write'])
+@pytest.mark.parametrize('name', sorted(SETTINGS))
+def test_a_killed_run_ends_as_the_one_that_was_not(folder, tmp_path, unbroken, name, during, seed):
+    draw = random.Random(f'{name} {during} {seed}')
+    prefix = tmp_path / 'model'
+    words = [*command(folder, prefix, max_steps=STEPS, end_epoch=9, **SETTINGS[name]), '--no-verify']
+
+    def go_on():
+        return [*words, '--resume' if list(tmp_path.glob('*.state')) else '--force']
+
+    killed = 0
+    for _ in range(3):
+        target = steps_written(prefix) % STEPS + draw.randrange(1, 12)
+        if during == 'a step':
+            killed += kill_at(
+                go_on(), lambda target=target: steps_written(prefix) >= target, draw.uniform(0, 0.01)
+            )
+        else:
+            killed += kill_at(go_on(), lambda: list(tmp_path.glob('.model-*.tmp')), draw.uniform(0, 0.004))
+    assert killed
+    process = launch(go_on())
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert not list(tmp_path.glob('.*.tmp'))
+    epoch = max(int(path.name[6:10]) for path in tmp_path.glob('*.state'))
+    same(load_state(prefix, epoch), unbroken(name))
+
+
+def test_a_damaged_last_state_falls_back_to_the_one_before(folder, tmp_path, unbroken, caplog):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=24, end_epoch=9), prefix=prefix, verify=False)
+    newest = state_path(prefix, 3)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(bytes(content))
+    with caplog.at_level(logging.WARNING):
+        result = train(config(folder, max_steps=STEPS, end_epoch=9), prefix=prefix, resume=True, verify=False)
+    assert 'model-0003.state is damaged' in caplog.text
+    assert 'going back to the state of epoch 2' in caplog.text
+    same(load_state(prefix, result.epoch), unbroken('sgd'))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'optimizer': 'nag'}, "optimizer='sgd', and this run has 'nag'"),
+        ({'accumulate': 2}, 'accumulate=1, and this run has 2'),
+        ({'ema': 0.9}, r"does not fit this run's moving average \(ema\): it lacks ema:"),
+    ],
+)
+def test_a_run_with_other_settings_does_not_go_on(folder, tmp_path, settings, words):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=2), prefix=prefix, verify=False)
+    before = files(prefix)
+    with pytest.raises(CheckpointError, match=words):
+        train(config(folder, max_steps=4, **settings), prefix=prefix, resume=True, verify=False)
+    assert files(prefix) == before
