@@ -18,7 +18,7 @@ from config.schema import FAMILY_NAMES, HEAD_NAMES
 from recognition.files import PathLike
 from recognition.torch_files import read_state_dict
 from recognition.torch_pickle import shown
-from recognition.weights import check_fit
+from recognition.weights import BODY, FITTING, WHOLE, check_fit
 from symbols import get_symbol
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ TAKES: Dict[str, Tuple[Any, ...]] = {
     'fp16': (False,),
     **{key: (value,) for key, value in SETTINGS.items()},
 }
+# What the network may have otherwise, by the part of the weights that it takes.
+FREE = {WHOLE: (), BODY: ('net_output',), FITTING: ('net_output', 'net_act')}
 LONG_NAMES = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}
 
 # What torch's layers hold, and what ours call it; None is not read.
@@ -95,18 +97,19 @@ def settings_for(num_layers: int) -> Dict[str, Any]:
     return {**SETTINGS, **({'num_layers': DEPTHS[num_layers]} if num_layers in DEPTHS else {})}
 
 
-def read_arcface_torch(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
-    """Read an iresnet of arcface_torch as float32 arrays by our names, all that the network of `cfg` has.
+def read_arcface_torch(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE) -> Arrays:
+    """Read an iresnet of arcface_torch as float32 arrays by our names, all that it has.
 
-    `cfg` is a config with SETTINGS: resolve('r50', **settings_for(50)). Where the last batch norm has a gamma other
-    than 1, which our network would ignore, the fully connected layer before it is scaled instead: the embeddings are
-    the same.
+    `cfg` is a config with SETTINGS: resolve('r50', **settings_for(50)). Its network must have those parameters and
+    shapes; with part 'body' its head may be another one, with 'fitting' its activation too. Where the last batch norm
+    has a gamma other than 1, which our network would ignore, the fully connected layer before it is scaled instead:
+    the embeddings are the same.
 
     Raises CheckpointError for a config of no such network or of one with other units, for a file that `read_state_dict`
     refuses, and for one that lacks a parameter, has one without a rule, of another shape, or with values not finite.
     """
     cfg = complete(cfg)
-    _check_config(cfg)
+    _check_config(cfg, FREE[part])
     state = read_state_dict(path)
     units = _units(state)
     rules = dict(_rules(units))
@@ -124,17 +127,18 @@ def read_arcface_torch(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
         )
     theirs = {ours: name for name, ours in rules.items() if ours}
     arrays = {ours: state[name] for ours, name in theirs.items()}
-    symbol, target = get_symbol(cfg), 'the network of the config'
-    check_fit(symbol, arrays, image_shape=cfg['image_shape'], source=path, target=target)
+    if part == WHOLE:
+        target = 'the network of the config'
+        check_fit(get_symbol(cfg), arrays, image_shape=cfg['image_shape'], source=path, target=target)
     values = {ours: _float32(array, f'{path}: {theirs[ours]}') for ours, array in arrays.items()}
     return _with_fixed_gamma(values, path)
 
 
-def _check_config(cfg: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless arcface_torch has a network of this kind, whatever its depth."""
+def _check_config(cfg: Mapping[str, Any], free: Sequence[str]) -> None:
+    """Raise CheckpointError unless arcface_torch has a network of this kind, whatever its depth and the free keys."""
     for key, taken in TAKES.items():
         value = LONG_NAMES.get(key, {}).get(cfg[key], cfg[key])
-        if value not in taken:
+        if key not in free and value not in taken:
             wanted = ' or '.join(map(repr, taken))
             raise CheckpointError(
                 f'{key}={cfg[key]!r} does not go with weights of arcface_torch, whose networks have {wanted}'

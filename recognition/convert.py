@@ -9,10 +9,11 @@ from typing import Any, Dict, List, Mapping
 import numpy as np
 
 from config import resolve
-from config.errors import CheckpointError
+from config.errors import CheckpointError, ConfigError
 from config.schema import HEAD_NAMES, KEYS
 from recognition.checkpoint import Arrays, Saved, arrays_of, params_path, symbol_path, wrap_symbol
 from recognition.files import PathLike
+from recognition.hints import hint
 from recognition.parameters import prepare
 from recognition.weights import (
     BODY,
@@ -35,6 +36,7 @@ TOLERANCE = (
     1e-3  # of the largest value; other constants or strides move an embedding by more, rounding by less
 )
 CLASSIFIER_HEAD = 'classifier'
+LAST_EPOCH = 999_999
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,19 @@ def choose_part(
 ) -> str:
     """Return 'network' where all of it has its value, and 'body' where another head was asked for.
 
-    Raises CheckpointError where the head alone has not and no other was asked for, which may be an oversight.
+    Raises CheckpointError where the head alone has not and no other was asked for, which may be an oversight, and where
+    more has not.
     """
     own = parts_of(cfg)
     whole = compare({**own.backbone, **own.head}, without_classifier(values))
     if whole.ok:
         return WHOLE
-    if other_head:
-        return BODY
-    if only_head_differs(whole, own):
-        raise CheckpointError(
-            f'{source} does not fit {target}: {whole.faults}; --fresh-head leaves its head out and draws one'
-        )
-    return WHOLE
+    there = f'{source} does not fit {target}: {whole.faults}'
+    if not only_head_differs(whole, own):
+        raise CheckpointError(f'{there}{hint(values, cfg)}')
+    if not other_head:
+        raise CheckpointError(f'{there}; --fresh-head leaves its head out and draws one')
+    return BODY
 
 
 def embedding_difference(saved: Saved, converted: Converted, image_shape: Any) -> float:
@@ -117,22 +119,33 @@ def embedding_difference(saved: Saved, converted: Converted, image_shape: Any) -
 def can_compare(saved: Saved, converted: Converted) -> bool:
     """Whether `embedding_difference` can say something: all values are the checkpoint's, and a CPU can compute."""
     halves = computes_in_half(saved.symbol) or computes_in_half(converted.symbol)
-    return converted.report.ok and not halves
+    wanted = {name for name in saved.symbol.list_inputs() if name != 'data'}
+    return converted.report.ok and wanted <= set(saved.values) and not halves
 
 
 def check_vacant(prefix: PathLike, epoch: int) -> None:
     """Raise CheckpointError where a file of the checkpoint `prefix,epoch` is there already."""
-    there = [path for path in (symbol_path(prefix), params_path(prefix, epoch)) if path.exists()]
-    if there:
-        raise CheckpointError(
-            f'{there[0]} is there already; choose another --output or --epoch, or --overwrite it'
-        )
+    ways = {symbol_path(prefix): '--output', params_path(prefix, epoch): '--output or --epoch'}
+    for path, way in ways.items():
+        if path.exists():
+            raise CheckpointError(f'{path} is there already; choose another {way}, or --overwrite it')
+
+
+def check_epoch(epoch: int) -> None:
+    """Raise ConfigError for a number that no checkpoint's name has."""
+    if not 0 <= epoch <= LAST_EPOCH:
+        raise ConfigError(f'--epoch {epoch} must be from 0 to {LAST_EPOCH}')
 
 
 def own_settings(cfg: Mapping[str, Any], network: str) -> Dict[str, Any]:
     """Return what a config sets otherwise than its network preset."""
     preset = resolve(network)
     return {key: cfg[key] for key in KEYS if cfg[key] != preset[key]}
+
+
+def as_option(value: Any) -> str:
+    """Return a value of the config as the text that a command line takes for it."""
+    return ','.join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 def training_command(cfg: Mapping[str, Any], network: str, prefix: PathLike, epoch: int) -> str:
@@ -142,10 +155,6 @@ def training_command(cfg: Mapping[str, Any], network: str, prefix: PathLike, epo
     classifier = HEAD_NAMES[cfg['net_output']] == CLASSIFIER_HEAD
     if classifier:
         settings['net_output'] = 'E'
-    words = [f'--{key.replace("_", "-")} {_as_option(value)}' for key, value in settings.items()]
+    words = [f'--{key.replace("_", "-")} {as_option(value)}' for key, value in settings.items()]
     words += [f'--pretrained {Path(prefix)},{epoch}', *(['--pretrained-part body'] if classifier else [])]
     return ' '.join(['python -m recognition.train --network', network, *words])
-
-
-def _as_option(value: Any) -> str:
-    return ','.join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

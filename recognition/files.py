@@ -10,6 +10,7 @@ from typing import Iterator, Type, Union
 
 from config.errors import DataError, FaceSymbolsError
 
+PAGE = 1 << 16  # bytes of a trial, more than what is left on a disk that is called full
 PathLike = Union[str, 'os.PathLike[str]']
 
 
@@ -36,7 +37,7 @@ def replacing(path: PathLike, raises: Type[FaceSymbolsError] = DataError) -> Ite
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # mxnet's writers raise a RuntimeError
-        reason = getattr(error, 'strerror', None) or str(error).strip().partition('\n')[0]
+        reason = getattr(error, 'strerror', None) or _reason(error, path)
         raise raises(f'{path} cannot be written: {reason}') from error
     finally:
         with suppress(OSError):  # gone already, or never there
@@ -48,3 +49,20 @@ def write_whole(path: PathLike, content: bytes) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    """Return what an error of mxnet's writers comes from: what the system says when the folder is tried, if it does."""
+    try:
+        with open(path.with_name(f'.{path.name}.{os.getpid()}.trial'), 'wb') as trial:
+            trial.write(bytes(PAGE))
+            trial.flush()
+            os.fsync(trial.fileno())
+    except OSError as denied:
+        return denied.strerror or str(denied)
+    finally:
+        with suppress(OSError):
+            path.with_name(f'.{path.name}.{os.getpid()}.trial').unlink()
+    from symbols.shapes import reason_of  # mxnet is loaded where this is reached, and only there
+
+    return reason_of(error)

@@ -65,6 +65,11 @@ KINDS = {
     'batchnormalization': 'BatchNormalization',
     'dense': 'Dense',
 }
+# Settings that change numbers and neither a name nor a shape; a file that holds the model tells some of them.
+UNSEEN = ('net_act', 'bn_eps', 'padding', 'input_mean', 'input_scale')
+TOLD_BY_MODELS = ('net_act', 'bn_eps')
+# (input_mean, input_scale) that put Keras's preprocess_input for RGB in 0..255 inside; others do not do it by pixel.
+INSIDE = {'xception': (127.5, 1 / 127.5)}
 # What keras_applications called the classifier before 2020.
 OLDER_NAMES = {'fc1000': 'predictions', 'probs': 'predictions'}
 
@@ -75,13 +80,15 @@ def read_keras(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
     The classifier is read where the network has one (net_output='classifier'): left out for another head, and absent
     where the file has none (include_top=False). Its softmax is no part of the network here, which gives logits.
 
-    Raises CheckpointError for a config of a network that Keras does not have, a file that `open_keras` refuses, and
-    one with a layer missing, without a rule, of another shape, or, where the file holds the model, connected otherwise;
-    MissingExtra without h5py.
+    Raises CheckpointError for a config of a network that Keras does not have, or with settings that would make other
+    numbers of such weights than Keras does (a file that holds the model may have another eps), a file that
+    `open_keras` refuses, and one with a layer missing, without a rule, of another shape, or, where the file holds the
+    model, connected otherwise; MissingExtra without h5py.
     """
     cfg = complete(cfg)
     wanted = _wanted(cfg)
     with open_keras(path) as file:
+        _check_settings(cfg, path, whole_model=bool(file.config))
         matched = list(_matched(file.layers, cfg, path))
         found = {
             name: (variable, axes)
@@ -110,6 +117,21 @@ def _wanted(cfg: Mapping[str, Any]) -> Dict[str, Shape]:
         )
     parts = parts_of(cfg)
     return {**parts.backbone, **(parts.head if _classifies(cfg) else {})}
+
+
+def _check_settings(cfg: Mapping[str, Any], path: PathLike, *, whole_model: bool) -> None:
+    """Raise CheckpointError for settings that are not the weights' own and that no name or shape would contradict."""
+    family = FAMILY_NAMES[cfg['net_name']]
+    rows = [complete({'net_name': family, **row}) for row in NETWORKS_OF[family].presets.values()]
+    own = next(row for row in rows if _classifies(row) and row['net_variant'] == cfg['net_variant'])
+    pixels = (cfg['input_mean'], cfg['input_scale'])
+    for key in UNSEEN:
+        told = whole_model and key in TOLD_BY_MODELS
+        normalises = key in ('input_mean', 'input_scale') and pixels == INSIDE.get(family)
+        if cfg[key] != own[key] and not told and not normalises:
+            raise CheckpointError(
+                f'{key}={cfg[key]!r} does not go with {path}: its weights were trained with {key}={own[key]!r}'
+            )
 
 
 def _classifies(cfg: Mapping[str, Any]) -> bool:

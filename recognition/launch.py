@@ -263,9 +263,8 @@ def _die_with_parent() -> None:
 
 def _copy_lines(member: Member) -> None:
     """Write what a process prints to its log, and what a worker prints to stderr too, with the worker's number."""
-    assert member.process.stdout is not None
     with open(member.log, 'w') as log:
-        for line in member.process.stdout:
+        for line in member.process.stdout or ():
             log.write(line)
             log.flush()
             member.tail.append(line.rstrip())

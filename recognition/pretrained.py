@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import load_embedding, params_path
+from recognition.checkpoint import Saved, load_embedding, params_path, symbol_path
 from recognition.differences import describe, differences
 from recognition.files import PathLike
 from recognition.state import load_state, state_path
@@ -22,6 +22,8 @@ from recognition.weights import (
     WHOLE,
     Report,
     Values,
+    as_numpy,
+    check_fit,
     compare,
     load_part,
     only_head_differs,
@@ -60,6 +62,7 @@ def load_pretrained(net: gluon.Block, classifier: gluon.Block, cfg: Mapping[str,
     prefix, epoch, part = cfg['pretrained'], cfg['pretrained_epoch'], cfg['pretrained_part']
     source = params_path(prefix, epoch)
     saved = load_embedding(prefix, epoch)
+    check_pair(saved, prefix, epoch, cfg['image_shape'], part)
     own = get_symbol(cfg) if part != 'body' else parts_of(cfg).body
     check_layers(saved.symbol, own, part, source=source, target=TARGET)
     held = saved.classifier or _classifier_of_a_run(prefix, epoch)
@@ -95,6 +98,15 @@ def _check_not_body(values: Values, cfg: Mapping[str, Any], source: object) -> N
         )
 
 
+def check_pair(
+    saved: Saved, prefix: PathLike, epoch: int, image_shape: Sequence[int], part: str = WHOLE
+) -> None:
+    """Raise CheckpointError where the parameters of a checkpoint are not those of its own symbol; not for 'fitting'."""
+    if part != FITTING:
+        source, target = params_path(prefix, epoch), symbol_path(prefix)
+        check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
+
+
 def check_layers(
     saved: mx.sym.Symbol, own: mx.sym.Symbol, part: str, *, source: object, target: object
 ) -> None:
@@ -121,12 +133,6 @@ def _values(classifier: gluon.Block) -> Dict[str, np.ndarray]:
     }
 
 
-def _as_numpy(values: Mapping[str, Any]) -> Dict[str, np.ndarray]:
-    return {
-        name: value if isinstance(value, np.ndarray) else value.asnumpy() for name, value in values.items()
-    }
-
-
 def _keep(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:
     """Take the classifier as it is; CheckpointError where it does not fit."""
     wanted = {name: value.shape for name, value in fresh.items()}
@@ -149,7 +155,7 @@ def _resize(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: ob
     """Take the rows of the identities that stay, those with the same label."""
     wanted = {name: (len(held.get(name, value)), *value.shape[1:]) for name, value in fresh.items()}
     require(compare(wanted, held), source=f'the classifier of {source}', target="this run's")
-    return resize_classifier(fresh, _as_numpy(held))
+    return resize_classifier(fresh, {name: as_numpy(value) for name, value in held.items()})
 
 
 CLASSIFIERS: Dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], object], Rows]] = {

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
+import numpy as np
+
 from config.errors import CheckpointError, ConfigError
 from symbols import get_block
 from symbols.activations import Act
@@ -121,6 +123,18 @@ def wanted_shapes(
     return wanted
 
 
+def check_finite(values: Values, names: Iterable[str], source: object) -> None:
+    """Raise CheckpointError where one of the named values holds a number that is not finite."""
+    damaged = [name for name in names if not np.isfinite(as_numpy(values[name])).all()]
+    if damaged:
+        raise CheckpointError(f'{source} has values that are not finite in {_some(damaged)}')
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """Return an NDArray or a numpy array as the latter."""
+    return value if isinstance(value, np.ndarray) else np.asarray(value.asnumpy())
+
+
 def check_fit(
     symbol: mx.sym.Symbol,
     values: Values,
@@ -175,6 +189,7 @@ def load_weights(
         require(report, source=source, target=target)
     elif not report.loaded:
         raise CheckpointError(f'{source} has nothing that fits {target}: {report.faults}')
+    check_finite(values, report.loaded, source)
     set_parameters(net, {name: values[name] for name in report.loaded}, ctx)
     return report
 
@@ -264,6 +279,7 @@ def load_part(
     body = {name: value for name, value in values.items() if name not in left_out}
     report = compare(own.backbone, body)
     require(report, source=source, target=f'the backbone of {target}')
+    check_finite(body, report.loaded, source)
     set_parameters(net, body)
     return Report(loaded=report.loaded, missing=tuple(own.head), extra=tuple(left_out))
 

@@ -12,11 +12,13 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from recognition.cli import run
 from config import resolve
 from config.errors import CheckpointError
-from config.schema import FAMILY_NAMES
+from config.schema import FAMILY_NAMES, HEAD_NAMES
 from recognition.checkpoint import Saved, load_embedding, params_path, save_network, symbol_path
 from recognition.checks import check_prefix
 from recognition.convert import (
+    as_option,
     can_compare,
+    check_epoch,
     check_vacant,
     choose_part,
     convert,
@@ -26,7 +28,7 @@ from recognition.convert import (
 )
 from recognition.network_argument import add_setting_arguments, settings_from
 from recognition.options import parse_checkpoint
-from recognition.pretrained import check_layers
+from recognition.pretrained import check_layers, check_pair
 from recognition.weights import BODY, FITTING, WHOLE
 from symbols import get_symbol
 
@@ -42,7 +44,8 @@ RAW = 'pixels as they are, which means'
 INPUTS = {  # what keras.applications.<module>.preprocess_input makes of RGB images in 0..255
     'keras_densenet': f'{RAW} RGB / 255, less 0.485 0.456 0.406, divided by 0.229 0.224 0.225 (densenet)',
     'keras_resnet': f'{RAW} BGR less 103.939 116.779 123.68 (resnet50)',
-    'xception': f'{RAW} RGB / 127.5 - 1 (xception; input_mean=127.5 and input_scale={1 / 127.5!r} take RGB in 0..255)',
+    'xception': f'{RAW} RGB / 127.5 - 1 (xception); imported with --set input_mean=127.5 '
+    f'--set input_scale={1 / 127.5!r} it takes RGB in 0..255',
 }
 
 
@@ -53,16 +56,16 @@ class Source(NamedTuple):
     saved: Optional[Saved] = None
 
 
-def _keras(file: str, cfg: Any) -> Source:
+def _keras(file: str, cfg: Any, part: str) -> Source:
     from recognition.keras_weights import read_keras
 
     return Source(read_keras(file, cfg))
 
 
-def _arcface_torch(file: str, cfg: Any) -> Source:
+def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
     from recognition.arcface_torch import read_arcface_torch
 
-    return Source(read_arcface_torch(file, cfg))
+    return Source(read_arcface_torch(file, cfg, part))
 
 
 def _arcface_torch_settings(preset: Any) -> Dict[str, Any]:
@@ -75,8 +78,10 @@ def _no_settings(preset: Any) -> Dict[str, Any]:
     return {}
 
 
-def _insightface(file: str, cfg: Any) -> Source:
-    saved = load_embedding(*parse_checkpoint('insightface', file))
+def _insightface(file: str, cfg: Any, part: str) -> Source:
+    prefix, epoch = parse_checkpoint('insightface', file)
+    saved = load_embedding(prefix, epoch)
+    check_pair(saved, prefix, epoch, cfg.image_shape, part)
     return Source(saved.values, saved)
 
 
@@ -85,7 +90,7 @@ class Format(NamedTuple):
 
     metavar: str
     help: str
-    read: Callable[[str, Any], Source]
+    read: Callable[[str, Any, str], Source]
     settings: Callable[[Any], Dict[str, Any]] = _no_settings
 
 
@@ -94,7 +99,7 @@ FORMATS = {
     'arcface_torch': Format(
         'FILE', "PyTorch's backbone.pth of an iresnet", _arcface_torch, _arcface_torch_settings
     ),
-    'insightface': Format('PREFIX,EPOCH', 'PREFIX-symbol.json and PREFIX-%%04d.params', _insightface),
+    'insightface': Format('PREFIX,EPOCH', 'PREFIX-symbol.json and the .params of that epoch', _insightface),
 }
 
 
@@ -102,13 +107,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Read, check, save and tell what the network takes and how to train it on."""
     args = _parser().parse_args(argv)
     check_prefix(args.output)
+    check_epoch(args.epoch)
     if not args.overwrite:
         check_vacant(args.output, args.epoch)
     form = FORMATS[args.format]
     given = settings_from(args)
     cfg, *others = _candidates(args.network, {**form.settings(resolve(args.network)), **given})
-    source = _read(form, args.file, cfg, others)
     part = BODY if args.fresh_head else FITTING if args.partial else WHOLE
+    source = _read(form, args.file, cfg, others, part)
     if part == WHOLE:
         part = choose_part(source.values, cfg, other_head=bool(others), source=args.file, target=args.network)
     names = {'source': args.file, 'target': args.network}
@@ -120,6 +126,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         apart = embedding_difference(source.saved, converted, cfg.image_shape)
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
     print(converted.report)
+    for name, value in source.saved.classifier.items() if source.saved else ():
+        print(
+            f'left out  {name} {tuple(value.shape)}: the classifier over identities; fine-tuning can take it'
+        )
     if converted.report.missing or converted.report.misshaped:
         print('what is missing or misshaped was drawn fresh, and needs training before use')
     if apart is not None:
@@ -131,38 +141,46 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 
 def _candidates(network: str, settings: Dict[str, Any]) -> List[Any]:
-    """Return the config of the settings, and those with more and more of the preset's own head."""
-    kept = [settings]
+    """Return the config of the settings, and others with more and more of the preset's own head."""
+    kept = [resolve(network, **settings)]
     for without in (HEAD_KEYS[:1], HEAD_KEYS):
-        fewer = {key: value for key, value in settings.items() if key not in without}
-        if fewer != kept[-1]:
+        fewer = resolve(network, **{key: value for key, value in settings.items() if key not in without})
+        if not _same_head(fewer, kept[-1]):
             kept.append(fewer)
-    return [resolve(network, **each) for each in kept]
+    return kept
 
 
-def _read(form: Format, file: str, cfg: Any, others: Sequence[Any]) -> Source:
+def _same_head(one: Any, other: Any) -> bool:
+    heads = [HEAD_NAMES[cfg.net_output] for cfg in (one, other)]
+    return heads[0] == heads[1] and all(one[key] == other[key] for key in HEAD_KEYS[1:])
+
+
+def _read(form: Format, file: str, cfg: Any, others: Sequence[Any], part: str) -> Source:
     """Read a file of the network of `cfg`, or else of the first of `others` that it is of."""
     for each in (cfg, *others[:-1]):
         try:
-            return form.read(file, each)
+            return form.read(file, each, part)
         except CheckpointError:
             if not others:
                 raise
-    return form.read(file, others[-1])
+    return form.read(file, others[-1], part)
 
 
 def _print_use(args: argparse.Namespace, cfg: Any) -> None:
     """Print which files there are now, what the network takes, and how it is trained on."""
     print(f'written   {symbol_path(args.output)}, {params_path(args.output, args.epoch)}')
-    if cfg.input_mean == 0 and cfg.input_scale == 1:
-        print('input    ', INPUTS.get(FAMILY_NAMES[cfg.net_name], f'{RAW} no normalisation'))
-        print('          (recognition.train feeds RGB in 0..255)')
-    else:
-        print(f'input     RGB in 0..255; (x - {cfg.input_mean:g}) * {cfg.input_scale!r} is inside')
+    raw = cfg.input_mean == 0 and cfg.input_scale == 1
     settings = own_settings(cfg, args.network)
     if settings:
-        print('settings ', ' '.join(f'--set {key}={value}' for key, value in settings.items()))
-    print('train    ', training_command(cfg, args.network, args.output, args.epoch))
+        print('settings ', ' '.join(f'--set {key}={as_option(value)}' for key, value in settings.items()))
+    if raw:
+        print('input    ', INPUTS.get(FAMILY_NAMES[cfg.net_name], f'{RAW} no normalisation'))
+        print(
+            'train     not as it is: recognition.train feeds RGB in 0..255, which is not what this network takes'
+        )
+    else:
+        print(f'input     RGB in 0..255; (x - {cfg.input_mean:g}) * {cfg.input_scale!r} is inside')
+        print('train    ', training_command(cfg, args.network, args.output, args.epoch))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +29,7 @@ from recognition.state import TrainingState, load_state, newest_state, save_stat
 import mxnet as mx
 from mxnet import gluon
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (16, 16, 3)
 
 
@@ -301,3 +306,36 @@ def test_params_are_split_into_arguments_and_auxiliary_states(saved):
     prefix, _, args, auxs = saved
     loaded_args, loaded_auxs = load_params(prefix, 3)
     assert (set(loaded_args), set(loaded_auxs)) == (set(args), set(auxs))
+
+
+SAVE = """
+import resource, sys
+from symbols import get_symbol
+import mxnet as mx
+from config.errors import CheckpointError
+from recognition.checkpoint import save_network
+x = mx.sym.FullyConnected(mx.sym.var('data'), num_hidden=64, name='fc1')
+resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))
+values = {'fc1_weight': mx.nd.zeros((64, int(sys.argv[2]))), 'fc1_bias': mx.nd.zeros((64,))}
+try:
+    save_network(sys.argv[1], 1, x, values, {})
+except CheckpointError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'width', 'reason'),
+    [('model', 1000, 'File too large'), ('/proc/model', 10, 'No such file or directory')],
+)
+def test_why_mxnet_could_not_write_is_said(tmp_path, prefix, width, reason):
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', SAVE, prefix, str(width)],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(rf'{prefix}-\S+ cannot be written: {reason}\n', done.stdout)
+    assert list(tmp_path.iterdir()) == []

@@ -383,9 +383,17 @@ def test_another_head_gets_the_backbone(name, layout, path):
     assert not [parameter for parameter in values if parameter.startswith('fc1')]
 
 
+def test_normalisation_can_be_put_inside_where_it_is_one_of_pixels(layout, path):
+    made = layout(WEIGHTS)
+    made.write(path)
+    assert read_keras(path, config_of(made.network, input_mean=127.5, input_scale=1 / 127.5))
+    refused(path, config_of(made.network, input_mean=127.5), 'input_mean=127.5 does not go with')
+    refused(path, config_of(made.network, padding='symmetric'), "trained with padding='tf_same'")
+
+
 def test_parameters_that_keras_does_not_have(layout, path):
     made = layout(WEIGHTS)
-    refused(made.write(path), config_of(made.network, net_act='prelu'), 'nothing for block1_conv1_act')
+    refused(made.write(path), config_of(made.network, net_act='prelu'), "net_act='prelu' does not go with")
 
 
 def test_class_of_a_named_layer(layout, path):

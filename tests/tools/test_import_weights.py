@@ -79,7 +79,7 @@ def test_a_checkpoint_of_insightface_becomes_one_here(tmp_path, capsys):
     cfg = resolve('r18', **SMALL)
     save_as_insightface(tmp_path / 'old', cfg)
     assert import_insightface(tmp_path, '--epoch', '2') is None
-    assert written(tmp_path) == ['new-0002.params', 'new-symbol.json']
+    assert written(tmp_path) == ['new-0002.params', 'new-0002.params.sha256', 'new-symbol.json']
     old, new = (
         load_network(tmp_path / name, epoch, image_shape=(32, 32, 3))
         for name, epoch in (('old', 0), ('new', 2))
@@ -143,7 +143,10 @@ def test_what_does_not_fit_is_refused_and_nothing_written(tmp_path):
     save_as_insightface(
         tmp_path / 'old', resolve('r18', **SMALL), without=['relu0_gamma'], old_bias=np.ones(2)
     )
-    refused(tmp_path, 'old,0 does not fit .*r18: it lacks relu0_gamma; it has also old_bias')
+    refused(
+        tmp_path,
+        r'old-0000\.params does not fit .*old-symbol\.json: it lacks relu0_gamma; it has also old_bias',
+    )
     import_insightface(tmp_path, '--partial')
     assert load_network(tmp_path / 'new', 0, image_shape=(32, 32, 3))
 
@@ -321,10 +324,7 @@ def test_weights_of_keras_are_imported_with_their_classifier(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'missing' not in shown
     assert 'input     pixels as they are, which means BGR less 103.939 116.779 123.68' in shown
-    assert '--net-output E' in shown
-    assert '--pretrained-part body' in shown
-    assert '--num-classes' not in shown
-    assert 'recognition.train feeds RGB in 0..255' in shown
+    assert 'train     not as it is: recognition.train feeds RGB in 0..255' in shown
     saved = load_embedding(tmp_path / 'new', 0).values
     assert saved.keys() == values.keys()
     assert [name for name in values if not np.array_equal(saved[name].asnumpy(), values[name])] == []
@@ -347,6 +347,99 @@ def test_a_file_of_keras_without_its_classifier_is_refused(tmp_path):
     write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS), classifier=False)
     with pytest.raises(CheckpointError, match='it lacks fc1_weight, fc1_bias; --fresh-head'):
         import_keras(tmp_path)
+    assert written(tmp_path) == []
+
+
+def test_the_symbol_of_one_network_with_the_parameters_of_another_is_refused(tmp_path):
+    save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL), symbol=get_symbol(resolve('r34', **SMALL)))
+    for words in ([], ['--head', 'GAP'], ['--fresh-head']):
+        refused(
+            tmp_path,
+            r'old-0000\.params does not fit .*old-symbol\.json: it lacks stage1_unit3_bn1_gamma',
+            *words,
+        )
+    import_insightface(tmp_path, '--partial')  # whatever fits, which all does; the symbol cannot be compared
+
+
+def test_the_weights_own_head_is_not_another_one(tmp_path):
+    row = {**SMALL, 'net_output': 'GDC', 'net_multiplier': 0.25, 'emb_size': 256}
+    save_as_insightface(tmp_path / 'old', resolve('m1', **row, head_channels=64))
+    words = ['--set', 'net_multiplier=0.25', '--set', 'image_shape=32,32,3']
+    command = [
+        'insightface',
+        f'{tmp_path / "old"},0',
+        '--network',
+        'm1',
+        '--output',
+        str(tmp_path / 'new'),
+        *words,
+    ]
+    for head in ([], ['--head', 'GDC'], ['--head', 'gdc_fc_bn'], ['--emb-size', '256']):
+        with pytest.raises(CheckpointError, match='--fresh-head leaves its head out'):
+            main([*command, *head])
+    assert main([*command, '--set', 'head_channels=64']) is None
+
+
+def test_what_is_left_out_is_told(tmp_path, capsys):
+    save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
+    import_insightface(tmp_path)
+    assert 'left out  fc7_weight (5, 16): the classifier over identities' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('own', 'words'),
+    [
+        ({'net_se': True}, 'net_se=True'),
+        ({'net_act': 'relu'}, "net_act='relu'"),
+        ({'net_unit': 1}, 'net_unit=1'),
+        ({'num_layers': 34}, 'the preset r34'),
+    ],
+)
+def test_the_network_that_weights_are_of_is_named(tmp_path, own, words):
+    save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL, **own))
+    refused(tmp_path, f'does not fit r18: .*; it is of a network with {words}$')
+
+
+@pytest.mark.parametrize('words', [[], ['--fresh-head'], ['--partial']])
+def test_values_that_are_not_finite_are_refused(tmp_path, words):
+    damaged = {'conv0_weight': np.full((4, 3, 3, 3), np.nan)}
+    save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL), **damaged)
+    refused(tmp_path, 'old,0 has values that are not finite in conv0_weight', *words)
+
+
+@pytest.mark.parametrize('epoch', ['-1', str(10**20)])
+def test_an_epoch_that_no_file_has_is_refused(tmp_path, epoch):
+    save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
+    refused(tmp_path, f'--epoch {epoch} must be from 0 to', '--epoch', epoch, error=ConfigError)
+
+
+def test_the_settings_that_are_printed_are_taken(tmp_path, capsys):
+    save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
+    import_insightface(tmp_path)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('settings'))
+    assert '--set image_shape=32,32,3' in line
+    import_insightface(tmp_path, '--overwrite', settings=line.split()[1:])
+
+
+def test_what_of_arcface_torch_is_taken_with_another_head_or_activation(tmp_path, capsys):
+    write_torch(tmp_path / 'backbone.pth', iresnet18(8))
+    command = ['arcface_torch', str(tmp_path / 'backbone.pth'), '--network', 'r18', '--output']
+    main([*command, str(tmp_path / 'a'), '--fresh-head'])  # of 512 values
+    main([*command, str(tmp_path / 'b'), '--partial', '--emb-size', '16', '--activation', 'relu'])
+    assert capsys.readouterr().out.count('was drawn fresh') == 2
+    with pytest.raises(CheckpointError, match="net_act='relu' does not go with weights of arcface_torch"):
+        main([*command, str(tmp_path / 'c'), '--fresh-head', '--activation', 'relu'])
+    with pytest.raises(CheckpointError, match='bn_eps=2e-05 does not go with weights of arcface_torch'):
+        main([*command, str(tmp_path / 'c'), '--emb-size', '8', '--set', 'bn_eps=2e-5'])
+
+
+@pytest.mark.parametrize('setting', ['bn_eps=0.01', 'net_act=elu', 'input_mean=127.5', 'input_scale=0.5'])
+def test_settings_that_would_falsify_weights_of_keras_are_refused(tmp_path, setting):
+    write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS))
+    with pytest.raises(
+        CheckpointError, match=f'{setting.partition("=")[0]}=.* its weights were trained with'
+    ):
+        import_keras(tmp_path, '--set', 'num_classes=10', '--set', setting)
     assert written(tmp_path) == []
 
 
