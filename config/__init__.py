@@ -15,17 +15,9 @@ from typing import Any, Dict, Mapping, NoReturn, Optional
 from easydict import EasyDict
 
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra, nearest
-from config.presets import DATASETS, LOSSES, NETWORKS, NOT_BUILT
-from config.schema import (
-    DEFAULT_KEYS,
-    KEYS,
-    as_here,
-    check_explicit,
-    check_name,
-    check_together,
-    check_value,
-    parse_value,
-)
+from config.keys import DEFAULT_KEYS, KEYS
+from config.presets import DATASETS, LOSSES, NETWORKS, NOT_BUILT, SYNONYMS
+from config.schema import as_here, check_explicit, check_name, check_together, check_value, parse_value
 
 __all__ = [
     'CheckpointError',
@@ -94,7 +86,9 @@ def _preset(table: Mapping[str, Mapping[str, Any]], kind: str, name: Optional[st
         known = f'(known: {", ".join(sorted(table))})'
         if name in NOT_BUILT.get(kind, ()):
             raise ConfigError(f"the {kind} preset {name!r} is InsightFace's, and not built here {known}")
-        raise ConfigError(f'{name!r} is not a {kind} preset {known}{nearest(name, table)}')
+        synonym = SYNONYMS.get(name) if isinstance(name, str) else None
+        near = f'; did you mean {synonym!r}?' if synonym else nearest(name, table)
+        raise ConfigError(f'{name!r} is not a {kind} preset {known}{near}')
     row = table[name]
     if not isinstance(row, Mapping):
         raise ConfigError(f'the {kind} preset {name!r} is {row!r} where a dict of config keys is wanted')

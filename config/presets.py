@@ -172,6 +172,14 @@ NOT_BUILT = {
     'loss': ('atriplet', 'triplet'),
 }
 
+# What other projects call networks, and our presets for them; each is a hint in an error.
+SYNONYMS = {
+    **{f'iresnet{depth}': f'r{depth}' for depth in (18, 34, 50, 100, 200)},
+    **{f'densenet{depth}': f'd{depth}' for depth in (121, 161, 169, 201)},
+    'resnet50': 'r50',
+    'mobilefacenet': 'y1',
+}
+
 # Long name -> InsightFace's letters. The heads themselves stand in symbols/heads.py.
 HEADS = {
     'bn_dropout_fc_bn': ('E',),

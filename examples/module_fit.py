@@ -13,7 +13,12 @@ from typing import Optional, Sequence
 
 from recognition.cli import run
 from config import config, default, generate_config
+from config.errors import CheckpointError
+from config.schema import parse_value
+from recognition.checkpoint import save_network
+from recognition.checks import check_prefix
 from recognition.data import FaceDataset, FaceLoader
+from recognition.resume import checkpoint_files
 from symbols import get_symbol
 
 import mxnet as mx
@@ -44,8 +49,8 @@ class Batches(mx.io.DataIter):
 
 
 def with_classifier(embedding: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Return the softmax over the identities, with cos(theta + m2) - m3 at the own one (Deng et al. 2019, ArcFace)."""
-    label, scale, m2 = mx.sym.var('softmax_label'), config.loss_s, config.loss_m2
+    """Return the softmax over the identities that the loss preset names."""
+    label = mx.sym.var('softmax_label')
     weight = mx.sym.var(
         'fc7_weight',
         shape=(config.num_classes, config.emb_size),
@@ -53,6 +58,18 @@ def with_classifier(embedding: mx.sym.Symbol) -> mx.sym.Symbol:
         wd_mult=config.fc7_wd_mult,
         init=mx.init.Normal(0.01),
     )
+    if config.loss_name == 'softmax':
+        logits = mx.sym.FullyConnected(
+            embedding, weight, num_hidden=config.num_classes, no_bias=config.fc7_no_bias, name='fc7'
+        )
+    else:
+        logits = margin_logits(embedding, weight, label)
+    return mx.sym.SoftmaxOutput(logits, label, name='softmax')
+
+
+def margin_logits(embedding: mx.sym.Symbol, weight: mx.sym.Symbol, label: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return scaled cosines, with cos(theta + m2) - m3 at the own identity (Deng et al. 2019, ArcFace)."""
+    m2 = config.loss_m2
     unit = mx.sym.L2Normalization(embedding, mode='instance', name='fc1n')
     identities = mx.sym.L2Normalization(weight, mode='instance')
     cosines = mx.sym.FullyConnected(unit, identities, num_hidden=config.num_classes, no_bias=True, name='fc7')
@@ -61,8 +78,7 @@ def with_classifier(embedding: mx.sym.Symbol) -> mx.sym.Symbol:
     falling = cos + (math.cos(m2) - 1)  # past theta + m2 = pi, where the cosine would rise again
     target = mx.sym.where(cos > -math.cos(m2), shifted, falling) - config.loss_m3
     own = mx.sym.one_hot(label, depth=config.num_classes)
-    logits = cosines + mx.sym.broadcast_mul(own, target - cos)
-    return mx.sym.SoftmaxOutput(logits * scale, label, name='softmax')
+    return (cosines + mx.sym.broadcast_mul(own, target - cos)) * config.loss_s
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -71,30 +87,41 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('folder', help='with train.rec, train.idx and property')
     parser.add_argument('--network', default='r50', help='network preset (default: %(default)s)')
     parser.add_argument(
-        '--loss', default='arcface', help='arcface, cosface, combined, nsoftmax (default: %(default)s)'
+        '--loss',
+        default='arcface',
+        help='arcface, cosface, combined, nsoftmax, softmax (default: %(default)s)',
     )
-    parser.add_argument('--batch-size', type=int, default=64, help='images in a step (default: %(default)s)')
-    parser.add_argument('--lr', type=float, default=0.1, help='learning rate (default: %(default)s)')
-    parser.add_argument('--steps', type=int, help='in an epoch (default: one pass over the images)')
-    parser.add_argument('--epochs', type=int, default=1, help='default: %(default)s')
+    parser.add_argument('--batch-size', default='64', help='images in a step (default: %(default)s)')
+    parser.add_argument('--lr', default='0.1', help='learning rate (default: %(default)s)')
+    parser.add_argument('--steps', default='0', help='in an epoch (default: one pass over the images)')
+    parser.add_argument('--epochs', default='1', help='passes over the images (default: %(default)s)')
     parser.add_argument('--prefix', default='module', help='of the checkpoints (default: %(default)s)')
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
 
     generate_config(args.network, 'folder', args.loss)
+    check_prefix(args.prefix)
+    for path in checkpoint_files(Path(args.prefix)):
+        raise CheckpointError(f'{path} is there already; choose another --prefix')
+    options = {
+        'per_batch_size': args.batch_size,
+        'lr': args.lr,
+        'max_steps': args.steps,
+        'end_epoch': args.epochs,
+    }
+    batch, rate, steps, epochs = (parse_value(key, text) for key, text in options.items())
     dataset = FaceDataset(args.folder)
-    Path(args.prefix).parent.mkdir(parents=True, exist_ok=True)
     config.num_classes, config.image_shape = dataset.num_classes, dataset.image_shape
-    with FaceLoader(dataset, args.batch_size) as loader:  # its worker is forked before mxnet has threads
+    with FaceLoader(dataset, batch) as loader:  # its worker is forked before mxnet has threads
         module = mx.mod.Module(with_classifier(get_symbol()))
         module.fit(
-            mx.io.ResizeIter(Batches(loader), args.steps or loader.batches_per_epoch),
-            num_epoch=args.epochs,
+            mx.io.ResizeIter(Batches(loader), steps or loader.batches_per_epoch),
+            num_epoch=epochs,
             eval_metric=['acc', 'ce'],
             initializer=mx.init.Xavier(rnd_type='gaussian', factor_type='out', magnitude=2),
-            optimizer_params={'learning_rate': args.lr, 'momentum': default.mom, 'wd': default.wd},
-            batch_end_callback=mx.callback.Speedometer(args.batch_size, default.frequent),
-            epoch_end_callback=mx.callback.do_checkpoint(args.prefix),
+            optimizer_params={'learning_rate': rate, 'momentum': default.mom, 'wd': default.wd},
+            batch_end_callback=mx.callback.Speedometer(batch, default.frequent),
+            epoch_end_callback=lambda epoch, *network: save_network(args.prefix, epoch + 1, *network),
         )
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from config import complete
 from config.errors import CheckpointError
+from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import NETWORKS, RESNET_UNITS
-from config.schema import FAMILY_NAMES, HEAD_NAMES
 from recognition.files import PathLike
 from recognition.torch_files import read_state_dict
 from recognition.torch_pickle import shown

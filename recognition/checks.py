@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from config import complete
 from config.errors import ConfigError
-from config.schema import HEAD_NAMES
+from config.keys import HEAD_NAMES
 from recognition.data import FaceDataset
 from recognition.files import PathLike
 from recognition.schedule import check_schedule

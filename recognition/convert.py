@@ -10,7 +10,7 @@ import numpy as np
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
-from config.schema import HEAD_NAMES, KEYS
+from config.keys import HEAD_NAMES, KEYS
 from recognition.checkpoint import Arrays, Saved, arrays_of, params_path, symbol_path, wrap_symbol
 from recognition.files import PathLike
 from recognition.hints import hint

@@ -6,8 +6,8 @@ from typing import Any, Dict, Iterator, Mapping, Tuple
 
 from config import resolve
 from config.errors import ConfigError
+from config.keys import FAMILY_NAMES
 from config.presets import FAMILIES
-from config.schema import FAMILY_NAMES
 from recognition.weights import Values, compare, head_names, without_classifier
 from symbols import get_block
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from config import complete
 from config.errors import CheckpointError
+from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import FAMILIES as NETWORKS_OF
-from config.schema import FAMILY_NAMES, HEAD_NAMES
 from recognition.files import PathLike
 from recognition.keras_files import Layer, Variable, open_keras, shown, split_number
 from recognition.keras_graph import check_graph

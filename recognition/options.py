@@ -8,7 +8,8 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError, nearest
-from config.schema import KEYS, parse_value
+from config.keys import KEYS
+from config.schema import parse_value
 
 PRESETS = ('network', 'dataset', 'loss')  # options of their own: each names a row of a table
 TITLES = {

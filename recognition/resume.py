@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
 from config.errors import CheckpointError
-from config.schema import FAMILY_NAMES, HEAD_NAMES, KEYS
+from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from recognition.checkpoint import best_prefix, epochs_of
 from recognition.loader import FaceLoader
 from recognition.state import TrainingState, files_of, newest_state

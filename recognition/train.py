@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import re
 import shlex
 import sys
 import time
@@ -155,6 +156,10 @@ def _prepare(
     trainer = Trainer(symbol, cfg, schedule, contexts, workers)
     if found:
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
+        if cfg.pretrained:
+            logger.info(
+                'the weights are those of the training state; pretrained=%r is not read', cfg.pretrained
+            )
     elif cfg.pretrained:
         load_pretrained(trainer.net, trainer.classifier, cfg)
     trainer.begin()
@@ -237,9 +242,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _split_pretrained(args: argparse.Namespace) -> None:
     """Take `--pretrained prefix,epoch` apart, the form that the other programs have."""
-    text = args.pretrained or ''
-    if text.endswith('.params') or (',' in text and args.pretrained_epoch is None):
+    text, given = args.pretrained or '', args.pretrained_epoch
+    if text.endswith('.params') or re.search(r',\s*\d+$', text) or (',' in text and given is None):
         args.pretrained, epoch = parse_checkpoint('--pretrained', text)
+        if given is not None and given.strip() != str(epoch):
+            raise ConfigError(f'--pretrained {text} and --pretrained-epoch {given} are two epochs; give one')
         args.pretrained_epoch = str(epoch)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Tuple
 
 from config.errors import ConfigError
-from config.schema import FAMILY_NAMES
+from config.keys import FAMILY_NAMES
 from symbols.backbones import BACKBONES
 
 FAMILIES = ('keras_densenet', 'keras_resnet', 'xception')

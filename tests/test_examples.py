@@ -67,6 +67,37 @@ def test_module_fit_trains_and_its_checkpoints_are_read(folder, tmp_path, loss):
     assert np.isfinite(embedding).all()
 
 
+def test_softmax_is_one_of_products_with_a_bias(folder, tmp_path):
+    words = ['--network', 'y1', '--loss', 'softmax', '--batch-size', 8, '--lr', 0.05, '--steps', 1]
+    done = run_example('module_fit.py', folder, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    symbol, args, _ = mx.model.load_checkpoint(str(tmp_path / 'module'), 1)
+    assert args['fc7_bias'].shape == (PEOPLE,)
+    assert 'L2Normalization' not in symbol.tojson()
+    again = run_example('module_fit.py', folder, *words, cwd=tmp_path)
+    assert again.stderr == 'error: module-symbol.json is there already; choose another --prefix\n'
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--steps', '-1'], 'max_steps=-1 is not allowed'),
+        (['--epochs', '0'], 'end_epoch=0 is not allowed'),
+        (['--lr', 'nan'], 'lr=nan is not allowed'),
+        (['--batch-size', 'x'], "per_batch_size='x' is not allowed"),
+        (
+            ['--network', 'y1', '--batch-size', '8', '--steps', '1', '--prefix', '/proc/x'],
+            '/proc/x-0001.params cannot be written',
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(folder, tmp_path, words, message):
+    done = run_example('module_fit.py', folder, *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert 'Traceback' not in done.stderr
+
+
 def test_a_folder_without_faces_is_named_in_one_sentence(tmp_path):
     done = run_example('module_fit.py', 'nowhere', cwd=tmp_path)
     assert done.returncode == 1

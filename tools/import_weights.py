@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from recognition.cli import run
 from config import resolve
 from config.errors import CheckpointError
-from config.schema import FAMILY_NAMES, HEAD_NAMES
+from config.keys import FAMILY_NAMES, HEAD_NAMES
 from recognition.checkpoint import Saved, load_embedding, params_path, save_network, symbol_path
 from recognition.checks import check_prefix
 from recognition.convert import (

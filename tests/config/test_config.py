@@ -29,8 +29,8 @@ from config import (
     network,
     resolve,
 )
+from config.keys import DEFAULT_KEYS, KEYS
 from config.presets import NOT_BUILT
-from config.schema import DEFAULT_KEYS, KEYS
 from symbols import get_block, get_symbol
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def central():
 
 def test_after_import_the_central_config_holds_every_default():
     program = (
-        'from config import config, default; from config.schema import KEYS; '
+        'from config import config, default; from config.keys import KEYS; '
         'print({**config, **default} == {name: key.default for name, key in KEYS.items()})'
     )
     done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)

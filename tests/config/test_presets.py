@@ -8,8 +8,8 @@ import pytest
 
 import symbols
 from config import dataset, loss, network, resolve
+from config.keys import FAMILY_NAMES, KEYS
 from config.presets import ACTIVATIONS, DATASETS, FAMILIES, HEADS, LOSSES, NETWORKS, NOT_BUILT
-from config.schema import FAMILY_NAMES, KEYS
 from symbols import list_activations, list_backbones, list_heads
 
 

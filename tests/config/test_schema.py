@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from config import ConfigError
-from config.schema import DEFAULT_KEYS, FAMILY_NAMES, HEAD_NAMES, KEYS, check_value, parse_value
+from config.keys import DEFAULT_KEYS, FAMILY_NAMES, HEAD_NAMES, KEYS
+from config.schema import check_value, parse_value
 
 GROUPS = {'network', 'data', 'loss', 'train', 'accepted'}
 

@@ -8,7 +8,7 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
-from config.schema import KEYS
+from config.keys import KEYS
 from recognition.options import PRESETS, add_config_options, config_from, parse_checkpoint, parse_known
 
 R18 = ['--network', 'r18']

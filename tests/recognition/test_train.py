@@ -353,6 +353,8 @@ def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
         (['--netact', 'relu'], "'--netact' is not an option; did you mean '--net-act'?"),
         (['--net-output', 'classifier'], 'training needs a head that gives an embedding'),
         (['--prefix', ''], "prefix='' must end with"),
+        (['--network', 'iresnet18'], "did you mean 'r18'?"),
+        (['--pretrained', 'x,1', '--pretrained-epoch', '7'], 'are two epochs; give one'),
         (['--pretrained', 'nope,x'], "--pretrained 'nope,x' is not PREFIX,EPOCH"),
         (['--pretrained', 'run/model-0001.params'], 'that file is run/model,1'),
         (['--network', 'r19'], "'r19' is not a network preset"),

@@ -1,0 +1,212 @@
+"""Every key of the config, once: its default, what it may be, and one line of help.
+
+InsightFace's whole key set is here. Keys under `accepted` steer InsightFace's own scripts and mean nothing to the
+networks; they are taken so that an InsightFace config passes as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Tuple
+
+from config.presets import ACTIVATIONS, FAMILIES, HEADS
+from config.rules import Rule, choice, flag, integer, optional, real, rising, sequence, text
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the config; `group` says what it belongs to (network, data, loss, train or accepted)."""
+
+    default: Any
+    rule: Rule
+    help: str
+    group: str
+
+
+def _group(group: str, **rows: Tuple[Any, Rule, str]) -> Dict[str, Key]:
+    return {name: Key(default, rule, help_, group) for name, (default, rule, help_) in rows.items()}
+
+
+FAMILY_NAMES = {name: name for name in FAMILIES}
+FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items() if family.alias})
+HEAD_NAMES = {name: name for name in HEADS}
+HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
+
+KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
+
+NETWORK = _group(
+    'network',
+    net_name=('fresnet', choice(tuple(FAMILY_NAMES)), 'backbone family'),
+    num_layers=(None, optional(integer(1)), 'depth, as the family counts it'),
+    net_unit=(3, integer(1, 4), 'residual unit of the ResNets'),
+    net_input=(
+        1,
+        integer(0, 2),
+        'stem: 0 7x7 stride 2, 1 3x3 stride 1, 2 3x3 with a batch norm on the input',
+    ),
+    net_variant=(
+        None,
+        optional(choice(('article',))),
+        "None: the family's own network; article: Keras's as built layer by layer in articles",
+    ),
+    net_act=('prelu', choice(ACTIVATIONS), 'activation'),
+    net_output=(
+        'E',
+        choice(tuple(HEAD_NAMES)),
+        'embedding head, by its long name or by the InsightFace letter',
+    ),
+    net_se=(False, flag(), 'squeeze-and-excite in each residual unit'),
+    net_blocks=((1, 4, 6, 2), sequence(integer(0, 1000)), 'units per stage of MobileFaceNet'),
+    net_multiplier=(1.0, real(0.01, 8.0), 'factor on all widths of the backbone'),
+    emb_size=(512, integer(1, 2**24), 'width of the embedding'),
+    bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
+    densenet_dropout=(0.0, real(0.0, 0.99), 'dropout rate after each dense layer'),
+    bn_eps=(
+        None,
+        optional(real(1e-12, 1.0)),
+        "eps of every batch norm; None: InsightFace's own, which differ by family and head",
+    ),
+    input_mean=(127.5, real(0.0, 255.0), 'taken off every pixel inside the network'),
+    input_scale=(0.0078125, real(0.00001, 1000.0), 'what a pixel is multiplied by after that'),
+    padding=(
+        'symmetric',
+        choice(('symmetric', 'tf_same')),
+        "side of the odd pixel of padding at stride 2; tf_same: TensorFlow's, after",
+    ),
+    head_channels=(
+        None,
+        optional(integer(1, 65536)),
+        "groups and filters in GDC and SFC, the heads that read it; None: depthwise; 512: InsightFace's",
+    ),
+    kernel_l2=(
+        None,
+        optional(real(0.0, 1.0)),
+        "L2 factor of the convolution and dense weights in place of wd, as Keras's kernel_regularizer",
+    ),
+    image_shape=((112, 112, 3), sequence(integer(1, 65535), 3), 'height, width and channels of the input'),
+    fp16=(False, flag(), 'half precision between the stem and the last stage, on a GPU'),
+)
+
+DATA = _group(
+    'data',
+    dataset=('', text(), 'name of the data set preset'),
+    dataset_path=('', text(), 'folder with train.rec, train.idx, property and the .bin verification sets'),
+    num_classes=(
+        1000,
+        integer(0),
+        'identities (or classes of the classifier head); 0 reads it from `property`',
+    ),
+    val_targets=((), sequence(text()), 'verification sets: <name>.bin in the data set folder'),
+    data_rand_mirror=(True, flag(), 'mirror half of the training images'),
+    data_shift=(0.0, real(0.0, 64.0), 'largest random shift of a training image, in pixels'),
+    data_rotate=(0.0, real(0.0, 180.0), 'largest random rotation of a training image, in degrees'),
+    data_brightness=(0.0, real(0.0, 1.0), 'largest random change of brightness, as a share'),
+    data_workers=(1, integer(0, 256), 'processes that decode images; 0 decodes in the training process'),
+)
+
+LOSS = _group(
+    'loss',
+    loss=('', text(), 'name of the loss preset'),
+    loss_name=('softmax', choice(('softmax', 'margin_softmax', 'triplet', 'atriplet')), 'kind of loss'),
+    loss_s=(64.0, real(0.001), 'scale of the cosines'),
+    loss_m1=(1.0, real(1.0, 10.0), 'SphereFace margin: factor on the angle'),
+    loss_m2=(0.0, real(0.0, 3.14159), 'ArcFace margin: added to the angle, in radians'),
+    loss_m3=(0.0, real(0.0, 2.0), 'CosFace margin: taken off the cosine'),
+    fc7_lr_mult=(1.0, real(0.0), "factor on the classifier weight's learning rate"),
+    fc7_wd_mult=(1.0, real(0.0), "factor on the classifier weight's decay"),
+    fc7_no_bias=(False, flag(), 'softmax classifier without a bias'),
+)
+
+TRAIN = _group(
+    'train',
+    network=('r100', text(), 'name of the network preset'),
+    lr=(0.1, real(0.0), 'learning rate'),
+    lr_schedule=('step', choice(('step', 'poly', 'cosine')), 'how the learning rate falls after the warm-up'),
+    lr_steps=(
+        '100000,160000,220000',
+        rising(),
+        'steps after which the learning rate is multiplied by lr_factor',
+    ),
+    lr_factor=(0.1, real(0.0, 1.0), 'factor on the learning rate at each of lr_steps'),
+    lr_power=(2.0, real(0.01, 100.0), 'power of the poly schedule'),
+    warmup_steps=(0, integer(0), 'steps in which the learning rate rises to lr'),
+    wd=(0.0005, real(0.0), 'weight decay'),
+    mom=(0.9, real(0.0, 1.0), 'momentum of SGD and NAG'),
+    optimizer=('sgd', choice(('sgd', 'nag', 'adamw')), 'how weights follow their gradients'),
+    adam_beta1=(0.9, real(0.0, 0.9999999), "AdamW's decay of the mean gradient"),
+    adam_beta2=(0.999, real(0.0, 0.9999999), "AdamW's decay of the mean squared gradient"),
+    clip_norm=(
+        0.0,
+        real(0.0),
+        'longest gradient over all parameters; a longer one is scaled down to it; 0: no limit',
+    ),
+    accumulate=(1, integer(1, 65536), 'batches whose gradients are added up before a step'),
+    ema=(
+        0.0,
+        real(0.0, 0.9999999),
+        'decay of the moving average of the weights, which is then verified and saved; 0: none',
+    ),
+    max_skipped=(
+        10,
+        integer(0),
+        'steps in a row that are left out where loss or gradient is not finite; one more ends the run',
+    ),
+    best=(
+        '',
+        text(),
+        "what the best network is judged by: a set's name (accuracy), or name:eer, name:auc, name:tar@0.001",
+    ),
+    per_batch_size=(128, integer(1), 'images per device and step'),
+    end_epoch=(10000, integer(1), 'epochs to train'),
+    max_steps=(0, integer(0), 'steps to train; 0 sets no limit'),
+    frequent=(20, integer(1), 'steps between two lines of the log'),
+    verbose=(2000, integer(0), 'steps between two verifications; 0 verifies at the end alone'),
+    ckpt=(3, integer(0, 3), 'InsightFace: 0 saves nothing, 1 when better, 2 always, 3 always over the last'),
+    models_root=('./models', text(), 'folder of the checkpoints'),
+    pretrained=('', text(), 'prefix of a checkpoint to start from'),
+    pretrained_epoch=(1, integer(0), 'its epoch'),
+    pretrained_part=(
+        'network',
+        choice(('network', 'body', 'fitting')),
+        'what of it is loaded: network, all, which must fit; body, all but the head; fitting, whatever fits',
+    ),
+    pretrained_fc7=(
+        'auto',
+        choice(('auto', 'keep', 'drop', 'resize')),
+        'its classifier: auto, taken where it fits; keep, which must fit; drop; resize, the rows of the same labels',
+    ),
+    fp16_scale=(
+        128.0,
+        real(1.0, 2.0**24),
+        'first factor on the loss under fp16; it halves on overflow, and doubles after 2000 good steps',
+    ),
+    kvstore=('device', choice(KVSTORES), 'how gradients of several devices are added'),
+    seed=(1, integer(0, 2**31 - 1), 'seed of everything random'),
+)
+
+ACCEPTED = _group(
+    'accepted',
+    workspace=(256, integer(0), 'scratch memory of a convolution in MB; no effect on a CPU'),
+    ckpt_embedding=(True, flag(), 'InsightFace: save the embedding network without the classifier'),
+    ce_loss=(True, flag(), 'InsightFace: report the cross-entropy'),
+    count_flops=(True, flag(), 'InsightFace: print the FLOPs'),
+    memonger=(False, flag(), 'InsightFace: recompute activations (does not work there either)'),
+    is_shuffled_rec=(False, flag(), 'InsightFace: the records are shuffled and have no index'),
+    data_cutoff=(False, flag(), 'InsightFace: cut-out'),
+    data_color=(0, integer(0), 'InsightFace: colour jitter'),
+    data_images_filter=(0, integer(0), 'InsightFace: fewest images of an identity'),
+    batch_size=(0, integer(0), 'InsightFace: images per step over all devices'),
+    num_workers=(1, integer(1), 'InsightFace: machines that train together'),
+    images_per_identity=(5, integer(1), 'InsightFace: images of one identity in a bag of triplets'),
+    triplet_alpha=(0.3, real(0.0), 'InsightFace: margin of the triplet loss'),
+    triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets'),
+    triplet_max_ap=(0.0, real(0.0), 'InsightFace: largest distance of anchor and positive'),
+)
+
+# What no InsightFace config holds.
+OWN_KEYS = ('net_variant', 'bn_eps', 'input_mean', 'input_scale', 'padding', 'kernel_l2')
+
+KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}
+
+# InsightFace keeps these in `default`, the command line's defaults, and the rest in `config`.
+DEFAULT_KEYS = tuple(name for name, key in KEYS.items() if key.group == 'train' and name != 'max_steps')
