@@ -32,6 +32,7 @@ FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items() if 
 HEAD_NAMES = {name: name for name in HEADS}
 HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
 
+LOSS_NAMES = ('softmax', 'margin_softmax', 'curricularface', 'adaface', 'magface', 'triplet', 'atriplet')
 KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
 
 NETWORK = _group(
@@ -107,11 +108,30 @@ DATA = _group(
 LOSS = _group(
     'loss',
     loss=('', text(), 'name of the loss preset'),
-    loss_name=('softmax', choice(('softmax', 'margin_softmax', 'triplet', 'atriplet')), 'kind of loss'),
+    loss_name=('softmax', choice(LOSS_NAMES), 'kind of loss'),
     loss_s=(64.0, real(0.001), 'scale of the cosines'),
     loss_m1=(1.0, real(1.0, 10.0), 'SphereFace margin: factor on the angle'),
     loss_m2=(0.0, real(0.0, 3.14159), 'ArcFace margin: added to the angle, in radians'),
     loss_m3=(0.0, real(0.0, 2.0), 'CosFace margin: taken off the cosine'),
+    loss_centres=(
+        1,
+        integer(1, 64),
+        'centres of each identity, of which the nearest counts; sub-centre ArcFace has 3',
+    ),
+    adaface_m=(0.4, real(0.0, 1.5), 'AdaFace: margin, in radians and in cosine'),
+    adaface_h=(0.333, real(0.0, 10.0), 'AdaFace: how far the quality of an image moves its margin'),
+    adaface_mom=(0.99, real(0.0, 1.0), 'AdaFace: momentum of the moving mean and deviation of the lengths'),
+    magface_la=(10.0, real(0.001), 'MagFace: least length of an embedding'),
+    magface_ua=(110.0, real(0.001), 'MagFace: greatest length of an embedding'),
+    magface_lm=(0.45, real(0.0, 1.5), 'MagFace: margin at the least length, in radians'),
+    magface_um=(0.8, real(0.0, 1.5), 'MagFace: margin at the greatest length, in radians'),
+    magface_lambda=(35.0, real(0.0), 'MagFace: weight of the pull on the lengths'),
+    triplet_alpha=(
+        0.3,
+        real(0.0),
+        'margin of the triplet loss: squared distance, for atriplet an angle in radians',
+    ),
+    triplet_max_ap=(0.0, real(0.0), 'largest distance of anchor and positive in a triplet; 0: no limit'),
     fc7_lr_mult=(1.0, real(0.0), "factor on the classifier weight's learning rate"),
     fc7_wd_mult=(1.0, real(0.0), "factor on the classifier weight's decay"),
     fc7_no_bias=(False, flag(), 'softmax classifier without a bias'),
@@ -198,9 +218,7 @@ ACCEPTED = _group(
     batch_size=(0, integer(0), 'InsightFace: images per step over all devices'),
     num_workers=(1, integer(1), 'InsightFace: machines that train together'),
     images_per_identity=(5, integer(1), 'InsightFace: images of one identity in a bag of triplets'),
-    triplet_alpha=(0.3, real(0.0), 'InsightFace: margin of the triplet loss'),
-    triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets'),
-    triplet_max_ap=(0.0, real(0.0), 'InsightFace: largest distance of anchor and positive'),
+    triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets; here a batch is the bag'),
 )
 
 # What no InsightFace config holds.

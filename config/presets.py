@@ -169,7 +169,6 @@ FAMILIES = {
 # InsightFace's names that have no row in these tables, by key; a name that gets its row leaves this one.
 NOT_BUILT = {
     'net_name': ('fdpn', 'finception_resnet_v2', 'fmobilenetv2', 'fnasnet', 'spherenet'),
-    'loss': ('atriplet', 'triplet'),
 }
 
 # What other projects call networks, and our presets for them; each is a hint in an error.
@@ -249,4 +248,11 @@ LOSSES = {
     'arcface': _margin(1.0, 0.5, 0.0),
     'cosface': _margin(1.0, 0.0, 0.35),
     'combined': _margin(1.0, 0.3, 0.2),
+    'sphereface': _margin(1.35, 0.0, 0.0),
+    'subcenter_arcface': {**_margin(1.0, 0.5, 0.0), 'loss_centres': 3},
+    'curricularface': {'loss_name': 'curricularface', 'loss_s': 64.0, 'loss_m2': 0.5},
+    'adaface': {'loss_name': 'adaface', 'loss_s': 64.0},
+    'magface': {'loss_name': 'magface', 'loss_s': 64.0},
+    'triplet': {'loss_name': 'triplet'},
+    'atriplet': {'loss_name': 'atriplet', 'triplet_alpha': 0.35},
 }

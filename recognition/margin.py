@@ -3,7 +3,8 @@
 The base class normalises, scales, picks the cosine of each sample's own identity and puts its successor in
 place; a margin is its delta only, `target(F, cos) -> cos'`. Parameters and nodes have fixed names,
 InsightFace's where it has one (`fc7_weight`, `fc7_bias`, `fc1n`, `fc7`), whatever was built before in the
-process.
+process. Margins that depend on the embedding's length or on the batch stand in `recognition.margin_adaptive`, losses
+without a classifier in `recognition.triplet`; `recognition.losses` chooses by the config.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from config.errors import ConfigError, DataError, nearest
+from config.errors import ConfigError, DataError
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
@@ -22,7 +23,8 @@ from mxnet.gluon import HybridBlock
 class Softmax(HybridBlock):
     """Classify embeddings (N, D) over C identities by a fully connected layer.
 
-    `loss, logits = block(embedding, label)`: loss (N,) the cross-entropy of each sample, logits (N, C).
+    `loss, logits, *states = block(embedding, label)`: loss (N,) the cross-entropy of each sample, logits (N, C), and
+    the next values of `self.states`, parameters that no gradient changes; most classifiers have none.
     Labels (N,) are integers in [0, C), of any type. One outside goes unnoticed here, since the operators
     clip it to the nearest identity and leave its margin out: `check_labels` finds it.
     Source: InsightFace's loss_name 'softmax'.
@@ -38,6 +40,7 @@ class Softmax(HybridBlock):
         no_bias: bool = False,
     ) -> None:
         super().__init__(prefix='')
+        self.states: Tuple[Any, ...] = ()
         self.num_classes = num_classes
         self.fc7_weight = self.params.get(
             'fc7_weight',
@@ -51,15 +54,28 @@ class Softmax(HybridBlock):
                 'fc7_bias', shape=(num_classes,), init='zeros', lr_mult=2.0, wd_mult=0.0
             )
 
-    def hybrid_forward(self, F: Any, embedding: Any, label: Any, **params: Any) -> Tuple[Any, Any]:
+    def hybrid_forward(self, F: Any, embedding: Any, label: Any, **params: Any) -> Tuple[Any, ...]:
         """Return (loss (N,), logits (N, C))."""
         logits = self.logits(F, embedding, label, **params)
+        return self.cross_entropy(F, logits, label), logits
+
+    def cross_entropy(self, F: Any, logits: Any, label: Any) -> Any:
+        """Return the cross-entropy (N,) of each sample."""
         log_probability = F.log_softmax(logits, axis=1, name='log_softmax')
         own = F.pick(log_probability, label, axis=1, name='log_probability')
-        return F.negative(own, name='loss'), logits
+        return F.negative(own, name='loss')
+
+    @staticmethod
+    def predictions(logits: mx.nd.NDArray, labels: np.ndarray) -> np.ndarray:
+        """Return the identity (N,) that each sample is taken for, by the greatest logit."""
+        return np.asarray(logits.argmax(axis=1).asnumpy())
 
     def logits(self, F: Any, embedding: Any, label: Any, fc7_weight: Any, fc7_bias: Any = None) -> Any:
-        """Return the logits (N, C) that the cross-entropy sees."""
+        """Return the logits (N, C) that the cross-entropy sees.
+
+        With rows of the weight that belong to some of the identities, the labels are positions among those rows; a
+        sample whose own is not among them has -1.
+        """
         inputs = [embedding, fc7_weight] + ([] if fc7_bias is None else [fc7_bias])
         return F.FullyConnected(*inputs, num_hidden=self.num_classes, no_bias=fc7_bias is None, name='fc7')
 
@@ -67,24 +83,38 @@ class Softmax(HybridBlock):
 class NormalizedSoftmax(Softmax):
     """Classify by cosines alone: logits = scale * cos(embedding, identity), no bias.
 
-    A zero embedding has the cosine 0 to every identity (the normalisation adds 1e-10 to the squared norm).
+    centres: how many each identity has, rows of fc7_weight (C * centres, D) side by side; the nearest counts (Deng et
+    al. 2020, 'Sub-center ArcFace', equation 2). A zero embedding has the cosine 0 to every identity (the normalisation
+    adds 1e-10 to the squared norm).
     Source: NormFace (Wang et al. 2017); InsightFace's loss preset 'nsoftmax'.
     """
 
-    def __init__(self, num_classes: int, emb_size: int, *, scale: float, **options: Any) -> None:
-        super().__init__(num_classes, emb_size, no_bias=True, **options)
-        self.scale = scale
+    def __init__(
+        self, num_classes: int, emb_size: int, *, scale: float, centres: int = 1, **options: Any
+    ) -> None:
+        super().__init__(num_classes * centres, emb_size, no_bias=True, **options)
+        self.num_classes, self.scale, self.centres = num_classes, scale, centres
 
     def logits(self, F: Any, embedding: Any, label: Any, fc7_weight: Any, fc7_bias: Any = None) -> Any:
         """Return scale * cosines (N, C), changed by `adjust`."""
+        scaled = self.cosines(F, embedding, fc7_weight)
+        with mx.name.Prefix('fc7_margin_'):
+            return self.adjust(F, scaled, label)
+
+    def cosines(self, F: Any, embedding: Any, fc7_weight: Any) -> Any:
+        """Return scale * cosines (N, C); of an identity with several centres, that of the nearest."""
         unit = F.L2Normalization(embedding, mode='instance', name='fc1n')
         identities = F.L2Normalization(fc7_weight, mode='instance', name='fc7_weight_norm')
         # A prefix opens a fresh counter of names, so plain arithmetic has the same node names every time.
         with mx.name.Prefix('fc1n_'):
             unit = unit * self.scale  # the scale on (N, D) costs less than on (N, C)
-        scaled = super().logits(F, unit, label, identities)
-        with mx.name.Prefix('fc7_margin_'):
-            return self.adjust(F, scaled, label)
+        scaled = F.FullyConnected(
+            unit, identities, num_hidden=self.num_classes * self.centres, no_bias=True, name='fc7'
+        )
+        if self.centres == 1:
+            return scaled
+        centres = F.reshape(scaled, shape=(0, -4, self.num_classes, self.centres), name='fc7_centres')
+        return F.max(centres, axis=2, name='fc7_nearest')
 
     def adjust(self, F: Any, scaled: Any, label: Any) -> Any:
         """Return the logits (N, C) made of the scaled cosines (N, C)."""
@@ -104,12 +134,17 @@ class Margin(NormalizedSoftmax):
 
     def adjust(self, F: Any, scaled: Any, label: Any) -> Any:
         """Return the scaled cosines with the margin applied at each sample's own identity."""
-        cos = F.clip(F.pick(scaled, label, axis=1, keepdims=True) / self.scale, -1.0, 1.0)
-        own = self.target(F, cos) * self.scale
+        return self.replace(F, scaled, label, self.target(F, self.own(F, scaled, label)))
+
+    def own(self, F: Any, scaled: Any, label: Any) -> Any:
+        """Return the cosines (N, 1) of each sample's own identity, clipped to [-1, 1]."""
+        return F.clip(F.pick(scaled, label, axis=1, keepdims=True) / self.scale, -1.0, 1.0)
+
+    def replace(self, F: Any, scaled: Any, label: Any, cos: Any) -> Any:
+        """Return the scaled cosines (N, C) with `cos` (N, 1) in the places of each sample's own identity."""
+        own = F.broadcast_like(cos * self.scale, scaled)
         # Chosen, not added as a difference: no rounding, and the mask's type need not be the embedding's.
-        return F.where(
-            F.one_hot(label, depth=self.num_classes), F.broadcast_like(own, scaled), scaled, name='logits'
-        )
+        return F.where(F.one_hot(label, depth=self.num_classes), own, scaled, name='logits')
 
 
 class CosFace(Margin):
@@ -156,11 +191,19 @@ class ArcFace(CosFace):
 
 
 class CombinedMargin(ArcFace):
-    """cos(m1 * theta + m2) - m3 at the target. Source: ArcFace (Deng et al. 2019), equation 4."""
+    """cos(m1 * theta + m2) - m3 at the target, SphereFace with m2 = m3 = 0.
 
-    def shifted(self, F: Any, cos: Any) -> Any:
-        """Return cos(m1 * theta + m2)."""
-        return F.cos(angle(F, cos) * self.m1 + self.m2)
+    Past pi it goes on as SphereFace does: (-1)^k cos(phi) - 2k for phi = m1 * theta + m2 in [k pi, (k + 1) pi], which
+    is continuous and falls with theta whatever m1 is.
+    Source: ArcFace (Deng et al. 2019), equation 4; SphereFace (Liu et al. 2017), equation 7.
+    """
+
+    def target(self, F: Any, cos: Any) -> Any:
+        """Return (-1)^k cos(phi) - 2k - m3."""
+        phi = angle(F, cos) * self.m1 + self.m2
+        turns = F.floor(phi / math.pi)
+        odd = turns - 2 * F.floor(turns / 2)
+        return F.cos(phi) * (1 - 2 * odd) - 2 * turns - self.m3
 
 
 def sine(F: Any, cos: Any) -> Any:
@@ -185,41 +228,6 @@ def angle(F: Any, cos: Any) -> Any:
     near_zero = cos >= 0
     half = F.arctan(sine(F, cos) / F.where(near_zero, 1 + cos, 1 - cos))
     return F.where(near_zero, 2 * half, math.pi - 2 * half)
-
-
-def build_loss(cfg: Any) -> Softmax:
-    """Build the classifier that the config names: `loss, logits = block(embedding (N, D), label (N,))`.
-
-    Reads loss_name ('softmax' or 'margin_softmax'), loss_s, loss_m1, loss_m2 (radians), loss_m3,
-    num_classes, emb_size, fc7_lr_mult, fc7_wd_mult and fc7_no_bias. Returns an uninitialised HybridBlock
-    whose loss is (N,) and whose logits are (N, C). Raises ConfigError for another loss_name, or a scale,
-    margin or size out of range.
-    """
-    builders = {'softmax': _build_softmax, 'margin_softmax': _build_margin}
-    name = cfg['loss_name']
-    if name not in builders:
-        raise ConfigError(f'loss_name={name!r} is not one of {", ".join(builders)}{nearest(name, builders)}')
-    sizes = {key: int(cfg[key]) for key in ('num_classes', 'emb_size')}
-    for key, size in sizes.items():
-        if size < 1:
-            raise ConfigError(f'{key}={size} must be at least 1')
-    return builders[name](cfg, **sizes, lr_mult=float(cfg['fc7_lr_mult']), wd_mult=float(cfg['fc7_wd_mult']))
-
-
-def _build_softmax(cfg: Any, **options: Any) -> Softmax:
-    return Softmax(no_bias=bool(cfg['fc7_no_bias']), **options)
-
-
-def _build_margin(cfg: Any, **options: Any) -> Softmax:
-    scale, m1, m2, m3 = (float(cfg[key]) for key in ('loss_s', 'loss_m1', 'loss_m2', 'loss_m3'))
-    if not scale > 0:
-        raise ConfigError(f'loss_s={scale!r} must be above 0')
-    options['scale'] = scale
-    if m1 != 1.0:
-        return CombinedMargin(m1=m1, m2=m2, m3=m3, **options)
-    if m2 != 0.0:
-        return ArcFace(m2=m2, m3=m3, **options)
-    return CosFace(m3=m3, **options) if m3 != 0.0 else NormalizedSoftmax(**options)
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from recognition.checkpoint import arrays_of, wrap_symbol
 from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
-from recognition.margin import build_loss
+from recognition.losses import build_loss
 from recognition.optimizer import Updates
 from recognition.parameters import prepare
 from recognition.schedule import Schedule
@@ -73,9 +73,9 @@ class Trainer:
             block.hybridize(static_alloc=True, static_shape=True)
         self.parameters = {**self.net.collect_params(), **self.classifier.collect_params()}
         self._set_gradients(ADD if self.parts > 1 else WRITE)
-        self.statistics = {
-            name: self.parameters[name] for name in symbol.list_auxiliary_states() if name in self.parameters
-        }
+        self.statistics = {name: self.parameters[name] for name in symbol.list_auxiliary_states()}
+        self.statistics.update({state.name: state for state in self.classifier.states})
+        self._next_states: List[np.ndarray] = []
         self.updates = Updates(cfg, self.parameters, self.contexts)
         self.guard, self.scale = Guard(cfg.max_skipped), LossScale(cfg.fp16_scale, on=cfg.fp16)
         self.average = Average(self.net.collect_params(), cfg.ema, self.contexts[0]) if cfg.ema else None
@@ -107,6 +107,8 @@ class Trainer:
             return StepResult(losses, predictions, norm, skipped)
         clipped = min(1.0, self.clip_norm / norm) if self.clip_norm and norm else 1.0
         self.updates.apply(rate, scale * clipped)
+        for state, value in zip(self.classifier.states, self._next_states):
+            state.set_data(mx.nd.array(value))
         self.scale.good()
         self.guard.good()
         if self.average:
@@ -121,15 +123,23 @@ class Trainer:
         results = []
         for faces, targets in zip(np.split(images, self.parts), np.split(labels, self.parts)):
             results += self._backward(faces, targets)
-        losses = np.concatenate([loss.asnumpy() for loss, _ in results])
-        return losses, np.concatenate([logits.argmax(axis=1).asnumpy() for _, logits in results])
+        losses = np.concatenate([loss.asnumpy() for loss, *_ in results])
+        parts = np.split(labels, len(results))
+        predictions = [
+            self.classifier.predictions(scores, own) for (_, scores, *_), own in zip(results, parts)
+        ]
+        self._next_states = [
+            np.mean([state.asnumpy() for state in states], axis=0)
+            for states in zip(*(states for _, _, *states in results))
+        ]
+        return losses, np.concatenate(predictions)
 
-    def _backward(self, images: np.ndarray, labels: np.ndarray) -> List[Tuple[mx.nd.NDArray, mx.nd.NDArray]]:
+    def _backward(self, images: np.ndarray, labels: np.ndarray) -> List[Sequence[mx.nd.NDArray]]:
         faces = gluon.utils.split_and_load(mx.nd.array(images, dtype=np.uint8), self.contexts)
         targets = gluon.utils.split_and_load(mx.nd.array(labels), self.contexts)
         with autograd.record():
             results = [self.classifier(self.net(x.astype(np.float32)), y) for x, y in zip(faces, targets)]
-            scaled = [loss * self.scale.value if self.scale.on else loss for loss, _ in results]
+            scaled = [loss * self.scale.value if self.scale.on else loss for loss, *_ in results]
         autograd.backward(scaled)
         return results
 
@@ -165,7 +175,8 @@ class Trainer:
         mx.nd.waitall()
         statistics = {name: each.list_data() for name, each in self.statistics.items()}
         if self.average:
-            statistics.update({KIND + name: [self.average.values[name]] for name in self.statistics})
+            averages = self.average.values
+            statistics.update({KIND + name: [averages[name]] for name in self.statistics if name in averages})
         self.workers.average(statistics)
 
     def embedding_network(self) -> gluon.SymbolBlock:

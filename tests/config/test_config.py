@@ -129,7 +129,7 @@ def test_the_number_of_machines_comes_from_mxnets_launcher(monkeypatch):
         (('r18', 'olr', 'arcface'), "'olr' is not a dataset preset .*; did you mean 'orl'\\?"),
         (('r18', 'orl', 'arcfaces'), "'arcfaces' is not a loss preset .*; did you mean 'arcface'\\?"),
         (('r18', 'orl', None), 'generate_config needs three presets'),
-        (('r18', 'orl', 'triplet'), "the loss preset 'triplet' is InsightFace's, and not built here"),
+        (('r18', 'orl', 'tripled'), "did you mean 'triplet'"),
         (('keras_resnet50', 'folder', 'softmax'), "num_classes=0 does not go with net_output='classifier'"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import save_network, wrap_symbol
-from recognition.margin import build_loss
+from recognition.losses import build_loss
 from recognition.parameters import prepare
 from recognition.pretrained import check_pretrained, load_pretrained, resize_classifier
 from recognition.state import TrainingState, save_state
