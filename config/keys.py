@@ -102,6 +102,12 @@ DATA = _group(
     data_shift=(0.0, real(0.0, 64.0), 'largest random shift of a training image, in pixels'),
     data_rotate=(0.0, real(0.0, 180.0), 'largest random rotation of a training image, in degrees'),
     data_brightness=(0.0, real(0.0, 1.0), 'largest random change of brightness, as a share'),
+    data_sampler=(
+        'shuffle',
+        choice(('shuffle', 'balanced')),
+        'order of the images; balanced: in groups of one identity',
+    ),
+    images_per_identity=(5, integer(1), 'images of one identity in a group of the balanced order'),
     data_workers=(1, integer(0, 256), 'processes that decode images; 0 decodes in the training process'),
 )
 
@@ -217,7 +223,6 @@ ACCEPTED = _group(
     data_images_filter=(0, integer(0), 'InsightFace: fewest images of an identity'),
     batch_size=(0, integer(0), 'InsightFace: images per step over all devices'),
     num_workers=(1, integer(1), 'InsightFace: machines that train together'),
-    images_per_identity=(5, integer(1), 'InsightFace: images of one identity in a bag of triplets'),
     triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets; here a batch is the bag'),
 )
 

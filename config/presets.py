@@ -242,6 +242,9 @@ def _margin(m1: float, m2: float, m3: float) -> dict:
     return {'loss_name': 'margin_softmax', 'loss_s': 64.0, 'loss_m1': m1, 'loss_m2': m2, 'loss_m3': m3}
 
 
+# A batch is the bag in which triplets are mined, so it holds several images of an identity.
+TRIPLETS = {'data_sampler': 'balanced', 'images_per_identity': 4}
+
 LOSSES = {
     'softmax': {'loss_name': 'softmax'},
     'nsoftmax': _margin(1.0, 0.0, 0.0),
@@ -253,6 +256,6 @@ LOSSES = {
     'curricularface': {'loss_name': 'curricularface', 'loss_s': 64.0, 'loss_m2': 0.5},
     'adaface': {'loss_name': 'adaface', 'loss_s': 64.0},
     'magface': {'loss_name': 'magface', 'loss_s': 64.0},
-    'triplet': {'loss_name': 'triplet'},
-    'atriplet': {'loss_name': 'atriplet', 'triplet_alpha': 0.35},
+    'triplet': {'loss_name': 'triplet', **TRIPLETS},
+    'atriplet': {'loss_name': 'atriplet', 'triplet_alpha': 0.35, **TRIPLETS},
 }

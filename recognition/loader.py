@@ -19,6 +19,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Deque, Iterator, NamedTuple, Optional, Protocol, Tuple, Type
@@ -27,6 +28,7 @@ import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.images import load_cv2
+from recognition.sampling import SAMPLERS
 
 Batch = Tuple[np.ndarray, np.ndarray]
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -77,6 +79,8 @@ class FaceLoader:
     are.
     workers: processes that decode, started here; 0 decodes in this process.
     prefetch: batches decoded ahead; twice the workers where it is None.
+    sampler: the order of an epoch (recognition.sampling); per_identity: images of one identity side by side in the
+    balanced one.
 
     One epoch at a time. Close it, or use it in a `with` block, to end the workers. ConfigError for a size
     that gives no batch; DataError, from a worker too, for an image that cannot be read, and where a worker
@@ -92,6 +96,8 @@ class FaceLoader:
         workers: int = 1,
         *,
         prefetch: Optional[int] = None,
+        sampler: str = 'shuffle',
+        per_identity: int = 1,
     ) -> None:
         depth = max(2, 2 * workers) if prefetch is None else prefetch
         lowest = {
@@ -99,6 +105,7 @@ class FaceLoader:
             'workers': (workers, 0),
             'seed': (seed, 0),
             'prefetch': (depth, 1),
+            'images_per_identity': (per_identity, 1),
         }
         for name, (value, low) in lowest.items():
             if value < low:
@@ -108,9 +115,18 @@ class FaceLoader:
                 f'a batch of {batch_size} images is more than the {len(dataset)} images of {dataset.folder}; '
                 'choose a smaller batch size'
             )
+        if sampler not in SAMPLERS:
+            raise ConfigError(f'data_sampler={sampler!r} is not one of {", ".join(SAMPLERS)}')
+        if sampler == 'balanced' and batch_size % per_identity:
+            raise ConfigError(
+                f'a batch of {batch_size} images does not consist of groups of images_per_identity={per_identity}'
+            )
         load_cv2()  # where it is missing, say so here and not in a worker
         self.dataset = dataset
         self.batch_size = batch_size
+        self._seed = seed
+        self._sample = partial(SAMPLERS[sampler], dataset.labels, per_identity)
+        self._length = len(self._order(0))  # of every epoch
         self.share(0, 1)
         self._filler = Filler(dataset, augment, seed)
         self._pending: Deque[Tuple[int, Future]] = deque()  # (batch, its work), oldest first
@@ -141,7 +157,7 @@ class FaceLoader:
         the images do not suffice for a common batch.
         """
         self._rank, self._ranks = rank, ranks
-        self.batches_per_epoch = len(self.dataset) // (self.batch_size * ranks)
+        self.batches_per_epoch = self._length // (self.batch_size * ranks)
         if not self.batches_per_epoch:
             raise ConfigError(
                 f'{ranks} batches of {self.batch_size} images are more than the {len(self.dataset)} images of '
@@ -168,7 +184,7 @@ class FaceLoader:
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         turn = self._turn = object()
         self._abandon_pending()
-        order = generator(self._filler.seed, epoch, ORDER).permutation(len(self.dataset))
+        order = self._order(epoch)
         try:
             ahead = iter(range(start, self.batches_per_epoch))
             for batch in range(start, self.batches_per_epoch):
@@ -186,6 +202,9 @@ class FaceLoader:
         finally:
             if self._turn is turn:
                 self._abandon_pending()
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return self._sample(generator(self._seed, epoch, ORDER))
 
     def _chosen(self, order: np.ndarray, batch: int) -> np.ndarray:
         start = self._position(batch)

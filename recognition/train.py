@@ -106,6 +106,8 @@ def train(
                 Augmentation.from_config(cfg),
                 seed=cfg.seed,
                 workers=cfg.data_workers,
+                sampler=cfg.data_sampler,
+                per_identity=cfg.images_per_identity,
             )
         )
         loop = _prepare(cfg, loader, contexts, prefix, found, save_every, verify)

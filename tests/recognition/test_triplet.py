@@ -22,11 +22,8 @@ def distances(x, name):
 def formula(x, labels, name, alpha, limit=0.0):
     d, losses = distances(x, name), []
     for i, label in enumerate(labels):
-        positives = [
-            d[i, j]
-            for j in range(len(x))
-            if j != i and labels[j] == label and (not limit or d[i, j] <= limit)
-        ]
+        others = [j for j in range(len(x)) if j != i and labels[j] == label]
+        positives = [d[i, j] for j in others if not limit or d[i, j] <= limit]
         negatives = [d[i, j] for j in range(len(x)) if labels[j] != label]
         losses.append(max(0.0, max(positives) - min(negatives) + alpha) if positives and negatives else 0.0)
     return np.array(losses)
