@@ -117,9 +117,12 @@ def resolve(
     network_name: Optional[str] = None,
     dataset_name: Optional[str] = None,
     loss_name: Optional[str] = None,
+    /,
     **overrides: Any,
 ) -> Config:
     """Return the config of a network, data set and loss preset, with `overrides` on top; no global is touched.
+
+    The presets are given by position, since `loss_name` is a key, too.
 
     All keys are there; those that no preset sets have their default. Names: `sorted(config.network)` and so on.
     Raises ConfigError for an unknown preset or key (with the nearest name), a bad value, or values from which no

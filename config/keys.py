@@ -105,9 +105,10 @@ DATA = _group(
     data_sampler=(
         'shuffle',
         choice(('shuffle', 'balanced')),
-        'order of the images; balanced: in groups of one identity',
+        'order of images; balanced: in groups of an identity',
     ),
     images_per_identity=(5, integer(1), 'images of one identity in a group of the balanced order'),
+    data_faults=(0, integer(0), 'images that cannot be read and are replaced by others before the run stops'),
     data_workers=(1, integer(0, 256), 'processes that decode images; 0 decodes in the training process'),
 )
 

@@ -10,6 +10,7 @@ the executor's pipes: less to copy, and no half-sent batch can block the caller 
 from __future__ import annotations
 
 import contextlib
+import logging
 import mmap
 import multiprocessing
 import os
@@ -20,54 +21,20 @@ from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from pathlib import Path
 from types import TracebackType
-from typing import Callable, Deque, Iterator, NamedTuple, Optional, Protocol, Tuple, Type
+from typing import Deque, Iterator, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
 from config.errors import ConfigError, DataError
+from recognition.decoding import ORDER, Augment, Faces, Filled, Filler, generator
 from recognition.images import load_cv2
 from recognition.sampling import SAMPLERS
 
+logger = logging.getLogger(__name__)
+
 Batch = Tuple[np.ndarray, np.ndarray]
-Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-ORDER, AUGMENT = range(2)  # streams of random numbers
 _PARENT_CHECK = 1.0  # seconds
-
-
-class Faces(Protocol):
-    """What a loader asks of a data set (`recognition.data.FaceDataset`)."""
-
-    folder: Path
-    image_shape: Tuple[int, int, int]
-    labels: np.ndarray
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> Tuple[np.ndarray, int]:
-        """Return image `index`, uint8 RGB (H, W, 3), and its label."""
-
-
-def generator(seed: int, epoch: int, stream: int, position: int = 0) -> np.random.Generator:
-    """Return the random numbers that belong to one position of one epoch; no two of them overlap."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, position, stream]))
-
-
-class Filler(NamedTuple):
-    """Decodes and augments the images of a batch into an array."""
-
-    dataset: Faces
-    augment: Optional[Augment]
-    seed: int
-
-    def fill(self, out: np.ndarray, epoch: int, position: int, indices: np.ndarray) -> None:
-        """Write images `indices`, at `position` and after in the epoch, to `out` uint8 (n, 3, H, W)."""
-        for row, index in enumerate(indices):
-            image, _ = self.dataset.read(int(index))
-            if self.augment is not None:
-                image = self.augment(image, generator(self.seed, epoch, AUGMENT, position + row))
-            out[row] = image.transpose(2, 0, 1)
 
 
 class FaceLoader:
@@ -79,6 +46,7 @@ class FaceLoader:
     are.
     workers: processes that decode, started here; 0 decodes in this process.
     prefetch: batches decoded ahead; twice the workers where it is None.
+    faults: how many images that cannot be read are replaced by others, and counted in `faults`, before it is an error.
     sampler: the order of an epoch (recognition.sampling); per_identity: images of one identity side by side in the
     balanced one.
 
@@ -96,6 +64,7 @@ class FaceLoader:
         workers: int = 1,
         *,
         prefetch: Optional[int] = None,
+        faults: int = 0,
         sampler: str = 'shuffle',
         per_identity: int = 1,
     ) -> None:
@@ -106,6 +75,7 @@ class FaceLoader:
             'seed': (seed, 0),
             'prefetch': (depth, 1),
             'images_per_identity': (per_identity, 1),
+            'data_faults': (faults, 0),
         }
         for name, (value, low) in lowest.items():
             if value < low:
@@ -128,7 +98,8 @@ class FaceLoader:
         self._sample = partial(SAMPLERS[sampler], dataset.labels, per_identity)
         self._length = len(self._order(0))  # of every epoch
         self.share(0, 1)
-        self._filler = Filler(dataset, augment, seed)
+        self._filler = Filler(dataset, augment, seed, replaces=faults > 0)
+        self.most_faults, self.faults = faults, 0
         self._pending: Deque[Tuple[int, Future]] = deque()  # (batch, its work), oldest first
         self._turn: Optional[object] = None  # the epoch that may read
         self._pool: Optional[ProcessPoolExecutor] = None
@@ -194,11 +165,12 @@ class FaceLoader:
                         f'the loader of {self.dataset.folder} has begun another epoch; read one at a time'
                     )
                 if self._pool is None:
-                    images = self._decode(epoch, batch, order)
+                    images, filled = self._decode(epoch, batch, order)
                 else:
                     self._submit(self._pool, ahead, epoch, order)
-                    images = self._receive()
-                yield images, self.dataset.labels[self._chosen(order, batch)].astype(np.float32)
+                    images, filled = self._receive()
+                self._count(filled.faults)
+                yield images, filled.labels
         finally:
             if self._turn is turn:
                 self._abandon_pending()
@@ -214,11 +186,20 @@ class FaceLoader:
         """Return where this worker's part of a batch begins in the epoch."""
         return (batch * self._ranks + self._rank) * self.batch_size
 
-    def _decode(self, epoch: int, batch: int, order: np.ndarray) -> np.ndarray:
+    def _count(self, faults: Sequence[str]) -> None:
+        """Log images that were replaced; DataError for one more than there may be."""
+        for fault in faults:
+            self.faults += 1
+            if self.faults > self.most_faults:
+                raise DataError(
+                    f'{fault}; it is image number {self.faults} that cannot be read (data_faults)'
+                )
+            logger.warning('%s; another image takes its place', fault)
+
+    def _decode(self, epoch: int, batch: int, order: np.ndarray) -> Tuple[np.ndarray, Filled]:
         height, width, _ = self.dataset.image_shape
         images = np.empty((self.batch_size, 3, height, width), np.uint8)
-        self._filler.fill(images, epoch, self._position(batch), self._chosen(order, batch))
-        return images
+        return images, self._filler.fill(images, epoch, self._position(batch), self._chosen(order, batch))
 
     def _submit(self, pool: ProcessPoolExecutor, ahead: Iterator[int], epoch: int, order: np.ndarray) -> None:
         """Give work to the pool until every slot is taken; batch b uses slot b modulo their number."""
@@ -231,13 +212,13 @@ class FaceLoader:
                 work = pool.submit(_work, slot, epoch, position, self._chosen(order, batch))
             self._pending.append((batch, work))
 
-    def _receive(self) -> np.ndarray:
+    def _receive(self) -> Tuple[np.ndarray, Filled]:
         """Return a copy of the oldest batch, whose slot is then free."""
         batch, work = self._pending[0]
         with self._named_faults():
-            work.result()
+            filled = work.result()
         self._pending.popleft()
-        return self._slots[batch % len(self._slots)].copy()
+        return self._slots[batch % len(self._slots)].copy(), filled
 
     def _abandon_pending(self) -> None:
         """Wait until no worker writes to a slot any more."""
@@ -299,6 +280,6 @@ def _die_with(parent: int) -> None:
     os._exit(1)
 
 
-def _work(slot: int, epoch: int, position: int, indices: np.ndarray) -> None:
+def _work(slot: int, epoch: int, position: int, indices: np.ndarray) -> Filled:
     filler, slots = _worker
-    filler.fill(slots[slot], epoch, position, indices)
+    return filler.fill(slots[slot], epoch, position, indices)

@@ -65,6 +65,7 @@ class Loop:
         """Take over what the run before did; the trainer stands there already."""
         self.saved, self._saved_step = epoch, self.trainer.steps
         self.best.score = float(state.progress['best'])
+        self.loader.faults = int(state.progress['faults'])
         self._epochs_saved = epochs_of(self.prefix, 'state')
 
     @property
@@ -185,6 +186,7 @@ class Loop:
             'batch_size': self.loader.batch_size,
             'images': len(self.loader.dataset),
             'best': self.best.score,
+            'faults': self.loader.faults,
         }
         return TrainingState(progress, json.loads(json.dumps(self.cfg)), self.trainer.arrays())
 

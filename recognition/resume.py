@@ -20,6 +20,8 @@ KEPT_KEYS = (
     'per_batch_size',
     'accumulate',
     'optimizer',
+    'data_sampler',
+    'images_per_identity',
     'seed',
 )
 SYNONYMS = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}

@@ -1,4 +1,4 @@
-"""In which order an epoch goes through the images of a data set; each order is a function of the epoch's random numbers.
+"""In which order an epoch goes through the images of a data set: a function of the epoch's random numbers.
 
 A new kind of order is one function here, one row in SAMPLERS and one name in the config's `data_sampler`.
 """

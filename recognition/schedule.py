@@ -49,9 +49,9 @@ def check_schedule(cfg: Any) -> None:
     build_schedule(cfg, int(cfg['warmup_steps']))
 
 
-def total_steps(cfg: Any, images: int, *, batch_size: int) -> int:
-    """Return the steps of a whole run over `images` images: end_epoch epochs of full batches, at most max_steps."""
-    steps = images // batch_size * cfg['end_epoch']
+def total_steps(cfg: Any, batches_per_epoch: int) -> int:
+    """Return the steps of a whole run: end_epoch epochs of so many batches, at most max_steps."""
+    steps = batches_per_epoch * cfg['end_epoch']
     return min(steps, cfg['max_steps']) if cfg['max_steps'] else steps
 
 

@@ -106,6 +106,7 @@ def train(
                 Augmentation.from_config(cfg),
                 seed=cfg.seed,
                 workers=cfg.data_workers,
+                faults=cfg.data_faults,
                 sampler=cfg.data_sampler,
                 per_identity=cfg.images_per_identity,
             )
@@ -149,7 +150,7 @@ def _prepare(
     """Build the trainer, put it where it has to start, and give the loop that runs it."""
     workers = Workers(cfg.kvstore, contexts)
     loader.share(workers.rank, workers.size)
-    total = total_steps(cfg, len(loader.dataset), batch_size=loader.batch_size * workers.size)
+    total = total_steps(cfg, loader.batches_per_epoch)
     schedule = build_schedule(cfg, total)
     symbol = get_symbol(cfg)
     check_embedding(symbol, cfg)

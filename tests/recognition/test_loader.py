@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from recognition.augment import Augmentation
 from recognition.data import FaceDataset, FaceLoader
 from recognition.images import JPEG, encode_image
 from recognition.pack import write_records
+from recognition.records import Records
 
 import mxnet as mx
 
@@ -252,3 +254,57 @@ def test_no_worker_outlives_an_interrupted_or_killed_program(folder, number):
 def test_a_worker_needs_no_mxnet():
     check = 'import sys, recognition.data, recognition.augment; sys.exit("mxnet" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', check], check=False).returncode == 0
+
+
+def damage(folder, copy, keys):
+    """Copy a data set and spoil the images of some records."""
+    shutil.copytree(folder, copy)
+    records = Records(copy / 'train.rec', copy / 'train.idx')
+    content = bytearray((copy / 'train.rec').read_bytes())
+    for key in keys:
+        start = records.offset(key) + 8 + 24  # after the part's head and the image header
+        content[start : start + 2] = b'no'
+    (copy / 'train.rec').write_bytes(bytes(content))
+    return copy
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_images_that_cannot_be_read_are_replaced_up_to_a_limit(folder, tmp_path, caplog, workers):
+    dataset = FaceDataset(damage(folder, tmp_path / 'copy', [2, 5]))
+    with FaceLoader(dataset, 4, seed=3, workers=workers, faults=2) as loader:
+        batches = list(loader.epoch(0))
+        assert loader.faults == 2
+        assert caplog.text.count('another image takes its place') == 2
+        with pytest.raises(
+            DataError, match=r'train\.rec, record \d .*; it is image number 3 that cannot be read'
+        ):
+            list(loader.epoch(1))
+    with FaceLoader(dataset, 4, seed=3, workers=1, faults=2) as other:
+        for (one, labels), (two, same) in zip(batches, other.epoch(0)):
+            np.testing.assert_array_equal(one, two)
+            np.testing.assert_array_equal(labels, same)
+
+
+@pytest.mark.parametrize('ranks', [2, 3])
+def test_the_shares_of_several_workers_are_the_batches_of_one(folder, ranks):
+    with FaceLoader(FaceDataset(folder), 2 * ranks, mirror, seed=5, workers=0) as whole:
+        expected = list(whole.epoch(1))
+    for rank in range(ranks):
+        with FaceLoader(FaceDataset(folder), 2, mirror, seed=5, workers=1) as part:
+            part.share(rank, ranks)
+            assert part.batches_per_epoch == len(expected)
+            for (images, labels), (all_images, all_labels) in zip(part.epoch(1), expected):
+                np.testing.assert_array_equal(images, all_images[2 * rank : 2 * rank + 2])
+                np.testing.assert_array_equal(labels, all_labels[2 * rank : 2 * rank + 2])
+
+
+def test_a_share_of_nothing_is_refused(folder):
+    with (
+        FaceLoader(FaceDataset(folder), 6, workers=0) as loader,
+        pytest.raises(ConfigError, match='9 batches of 6 images are more than the'),
+    ):
+        loader.share(0, 9)
+
+
+def mirror(image, rng):
+    return image[:, ::-1] if rng.random() < 0.5 else image

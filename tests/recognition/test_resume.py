@@ -32,6 +32,16 @@ SETTINGS = {
 }
 
 
+OTHER_LOSSES = {
+    'adaface': {'loss_name': 'adaface'},
+    'curricularface': {'loss_name': 'curricularface', 'loss_m2': 0.3},
+    'magface': {'loss_name': 'magface', 'magface_la': 1.0},
+    'centres': {'loss_centres': 2},
+    'triplet': {'loss_name': 'triplet', 'data_sampler': 'balanced', 'images_per_identity': 3},
+    'atriplet': {'loss_name': 'atriplet', 'data_sampler': 'balanced', 'images_per_identity': 2},
+}
+
+
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """A data set with one set of pairs."""
@@ -46,7 +56,8 @@ def unbroken(folder, tmp_path_factory):
     def run(name):
         if name not in states:
             prefix = tmp_path_factory.mktemp(name) / 'model'
-            result = train(config(folder, max_steps=STEPS, end_epoch=9, **SETTINGS[name]), prefix=prefix)
+            settings = {**SETTINGS, **OTHER_LOSSES}[name]
+            result = train(config(folder, max_steps=STEPS, end_epoch=9, **settings), prefix=prefix)
             states[name] = load_state(prefix, result.epoch)
         return states[name]
 
@@ -60,13 +71,15 @@ def same(one, other):
     assert one.progress == other.progress
 
 
-@pytest.mark.parametrize('name', sorted(SETTINGS))
+@pytest.mark.parametrize('name', [*SETTINGS, *OTHER_LOSSES])
 def test_a_run_in_pieces_equals_one_in_one(folder, tmp_path, unbroken, name):
-    prefix = tmp_path / 'model'
+    prefix, settings = tmp_path / 'model', {**SETTINGS, **OTHER_LOSSES}[name]
     for number, steps in enumerate((5, 8, 9, STEPS)):
-        cfg = config(folder, max_steps=steps, end_epoch=9, **SETTINGS[name])
+        cfg = config(folder, max_steps=steps, end_epoch=9, **settings)
         result = train(cfg, prefix=prefix, resume=number > 0, verify=False)
     same(load_state(prefix, result.epoch), unbroken(name))
+    losses = [record['loss'] for record in result.history]
+    assert np.mean(losses[-8:]) < np.mean(losses[:8])
 
 
 def kill_at(words, moment, delay):

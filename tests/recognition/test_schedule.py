@@ -124,8 +124,7 @@ def test_a_schedule_is_checked_without_the_length_of_the_run():
 
 
 @pytest.mark.parametrize(
-    ('most', 'batch', 'steps'), [(0, 32, 9 * 4), (5, 32, 5), (100, 32, 36), (0, 64, 4 * 4)]
+    ('most', 'batches', 'steps'), [(0, 9, 9 * 4), (5, 9, 5), (100, 9, 36), (0, 4, 4 * 4)]
 )
-def test_a_run_has_full_batches_alone(most, batch, steps):
-    cfg = {'end_epoch': 4, 'max_steps': most}
-    assert total_steps(cfg, 300, batch_size=batch) == steps
+def test_a_run_has_all_its_epochs_unless_steps_are_bounded(most, batches, steps):
+    assert total_steps({'end_epoch': 4, 'max_steps': most}, batches) == steps

@@ -354,6 +354,7 @@ def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
         (['--net-output', 'classifier'], 'training needs a head that gives an embedding'),
         (['--prefix', ''], "prefix='' must end with"),
         (['--network', 'iresnet18'], "did you mean 'r18'?"),
+        (['--loss-name', 'arcface'], "loss_name='arcface' is not allowed"),
         (['--pretrained', 'x,1', '--pretrained-epoch', '7'], 'are two epochs; give one'),
         (['--pretrained', 'nope,x'], "--pretrained 'nope,x' is not PREFIX,EPOCH"),
         (['--pretrained', 'run/model-0001.params'], 'that file is run/model,1'),
