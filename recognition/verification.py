@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
-from config.errors import CheckpointError, ConfigError, DataError
+from config.errors import CheckpointError, ConfigError, DataError, nearest
+from recognition.intervals import Interval, of_mean, of_share
 from recognition.pairs import load_bin
 
 __all__ = ['Verification', 'embed', 'load_bin', 'normalise', 'verify']
@@ -21,6 +23,11 @@ Answers = Union[Sequence[bool], np.ndarray]
 
 THRESHOLDS = np.arange(0, 4, 0.01)  # squared L2 distance of unit vectors: 0 (equal) to 4 (opposite)
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+FLIPS: Dict[str, Callable[[np.ndarray, Callable[[], np.ndarray]], np.ndarray]] = {
+    'sum': lambda plain, mirrored: plain + mirrored(),
+    'concat': lambda plain, mirrored: np.concatenate([plain, mirrored()], axis=1),
+    'none': lambda plain, mirrored: plain,
+}
 UNIT_TOLERANCE = 1e-3  # far above float32's rounding, far below what would move a distance by one threshold
 
 
@@ -34,7 +41,9 @@ class Verification:
     folds: int
     fold_accuracies: Tuple[float, ...]
     thresholds: Tuple[float, ...]  # squared L2 distance, the one chosen for each fold
+    interval: Interval  # 95 % of the accuracy, by the folds
     tar_at_far: Dict[float, float]  # only the false accept rates that the number of different pairs supports
+    tar_intervals: Dict[float, Interval]  # 95 %, by the number of same pairs
     eer: float  # equal error rate: where as many are falsely accepted as falsely rejected
     auc: float
     far: np.ndarray  # the ROC curve over all pairs, from (0, 0) to (1, 1)
@@ -50,10 +59,12 @@ class Verification:
         return {
             'accuracy': self.accuracy,
             'accuracy_std': self.accuracy_std,
+            'accuracy_interval': list(self.interval),
             'pairs': self.pairs,
             'folds': self.folds,
             'threshold': self.threshold,
             'tar_at_far': {f'{far:g}': tar for far, tar in self.tar_at_far.items()},
+            'tar_intervals': {f'{far:g}': list(ends) for far, ends in self.tar_intervals.items()},
             'eer': self.eer,
             'auc': self.auc,
         }
@@ -80,8 +91,9 @@ def verify(embeddings: np.ndarray, issame: Answers, folds: int = 10) -> Verifica
             'verification needs pairs of both kinds'
         )
     accuracies, thresholds = _cross_validate(distance, same, folds)
-    far, tar = _roc(distance, same)
-    different = int((~same).sum())
+    far, tar = roc(distance, same)
+    different, alike = int((~same).sum()), int(same.sum())
+    at_far = {f: float(tar[far <= f].max()) for f in FARS if f * different >= 1 - 1e-9}
     return Verification(
         accuracy=float(np.mean(accuracies)),
         accuracy_std=float(np.std(accuracies)),
@@ -89,8 +101,10 @@ def verify(embeddings: np.ndarray, issame: Answers, folds: int = 10) -> Verifica
         folds=int(folds),
         fold_accuracies=tuple(accuracies),
         thresholds=tuple(thresholds),
-        tar_at_far={f: float(tar[far <= f].max()) for f in FARS if f * different >= 1 - 1e-9},
-        eer=_equal_error_rate(far, tar),
+        interval=of_mean(accuracies),
+        tar_at_far=at_far,
+        tar_intervals={f: of_share(round(share * alike), alike) for f, share in at_far.items()},
+        eer=equal_error_rate(far, tar),
         auc=float(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2)),
         far=far,
         tar=tar,
@@ -98,16 +112,18 @@ def verify(embeddings: np.ndarray, issame: Answers, folds: int = 10) -> Verifica
 
 
 def embed(
-    net: Callable[..., Any], images: np.ndarray, ctx: Any = None, batch_size: int = 64, flip: bool = True
+    net: Callable[..., Any], images: np.ndarray, ctx: Any = None, batch_size: int = 64, flip: str = 'sum'
 ) -> np.ndarray:
-    """Embed uint8 RGB images (N, 3, H, W) as L2-normalised float32 (N, D), each summed with its mirror image.
+    """Embed uint8 RGB images (N, 3, H, W) as L2-normalised float32 (N, D), each with its mirror image.
 
     `net` is a Block or any callable from NDArray to NDArray; it sees float32 batches of 0..255 on `ctx`
     (mxnet's current context when None), the last one smaller. An image that stands in several pairs is
-    embedded once. `flip=False` leaves the mirror images out.
+    embedded once. `flip` says what becomes of the mirror image's embedding: 'sum' adds it (InsightFace's protocol),
+    'concat' puts it behind the other, (N, 2 D), 'none' leaves it out.
 
     Raises CheckpointError when the network gives values that are not finite.
     """
+    check_flip(flip)
     if batch_size < 1:
         raise ConfigError(f'batch_size={batch_size!r} must be at least 1')
     if not len(images):
@@ -116,10 +132,8 @@ def embed(
     rows: List[np.ndarray] = []
     for start in range(0, len(distinct), batch_size):
         batch = images[distinct[start : start + batch_size]]
-        row = _forward(net, batch, ctx)
-        if flip:
-            row = row + _forward(net, batch[:, :, :, ::-1], ctx)
-        rows.append(row)
+        mirrored = partial(_forward, net, batch[:, :, :, ::-1], ctx)
+        rows.append(FLIPS[flip](_forward(net, batch, ctx), mirrored))
     embeddings = np.concatenate(rows)[places]
     damaged = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(damaged):
@@ -128,6 +142,12 @@ def embed(
             f'(the first is image {damaged[0]}); its weights are damaged, or the training has diverged'
         )
     return normalise(embeddings).astype(np.float32)
+
+
+def check_flip(flip: str) -> None:
+    """Raise ConfigError unless `flip` is one of FLIPS."""
+    if flip not in FLIPS:
+        raise ConfigError(f'flip={flip!r} is not one of {", ".join(FLIPS)}{nearest(flip, FLIPS)}')
 
 
 def normalise(rows: np.ndarray) -> np.ndarray:
@@ -197,7 +217,8 @@ def _right(distance: np.ndarray, same: np.ndarray) -> np.ndarray:
     return accepted_same + ((~same).sum() - accepted_different)
 
 
-def _roc(distance: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def roc(distance: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Return (false accept rates, true accept rates) of the ROC curve, from (0, 0) to (1, 1)."""
     order = np.argsort(distance, kind='stable')
     # pairs at one distance are accepted together, so only the last of equals is a point of the curve
     last = np.append(np.flatnonzero(np.diff(distance[order])), len(order) - 1)
@@ -208,7 +229,8 @@ def _roc(distance: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray
     return far, tar
 
 
-def _equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
+def equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
+    """Return where, on the line between two points of a ROC curve, as many are falsely accepted as rejected."""
     gap = far - (1 - tar)  # rises from -1 to 1
     after = int(np.argmax(gap >= 0))
     before = after - 1

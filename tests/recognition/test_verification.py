@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.verification import Verification, embed, normalise, verify
@@ -131,7 +132,8 @@ def test_the_summary_goes_through_json():
     assert isinstance(result, Verification)
     summary = json.loads(json.dumps(result.as_dict()))
     assert set(summary) == {
-        'accuracy', 'accuracy_std', 'pairs', 'folds', 'threshold', 'tar_at_far', 'eer', 'auc',
+        'accuracy', 'accuracy_std', 'accuracy_interval', 'pairs', 'folds', 'threshold', 'tar_at_far',
+        'tar_intervals', 'eer', 'auc',
     }  # fmt: skip
     assert summary['tar_at_far'] == {'0.1': result.tar_at_far[0.1], '0.01': result.tar_at_far[0.01]}
     assert summary['threshold'] == pytest.approx(np.mean(result.thresholds))
@@ -178,18 +180,19 @@ class Columns:
         return data.mean(axis=(1, 2))
 
 
-@pytest.mark.parametrize('flip', [True, False])
+@pytest.mark.parametrize('flip', ['sum', 'concat', 'none'])
 def test_embed_adds_the_mirror_image_and_normalises(flip):
     data = images(7)
     columns = data.astype(np.float64).mean(axis=(1, 2))
-    expected = columns + columns[:, ::-1] if flip else columns
+    mirrored = columns[:, ::-1]
+    expected = {'sum': columns + mirrored, 'concat': np.hstack([columns, mirrored]), 'none': columns}[flip]
     expected /= np.sqrt((expected**2).sum(axis=1, keepdims=True))
     net = Columns()
 
     embeddings = embed(net, data, mx.cpu(), batch_size=3, flip=flip)
 
     assert embeddings.dtype == np.float32
-    assert net.batches == ([3, 3, 3, 3, 1, 1] if flip else [3, 3, 1])
+    assert net.batches == ([3, 3, 1] if flip == 'none' else [3, 3, 3, 3, 1, 1])
     np.testing.assert_allclose(embeddings, expected, atol=1e-6)
 
 
@@ -231,3 +234,37 @@ def test_embed_names_what_is_wrong_with_the_network():
         embed(Columns(), data, mx.cpu(), batch_size=0)
     with pytest.raises(DataError, match='no images'):
         embed(Columns(), data[:0], mx.cpu())
+
+
+def test_another_flip_is_named():
+    with pytest.raises(
+        ConfigError, match=r"flip='som' is not one of sum, concat, none; did you mean 'sum'\?"
+    ):
+        embed(Columns(), images(2), mx.cpu(), flip='som')
+
+
+def test_figures_have_their_intervals():
+    rng = np.random.default_rng(4)
+    embeddings = vectors_at(rng.uniform(0, 2, 400) + np.arange(400) % 2)
+    result = verify(embeddings, np.arange(400) % 2 == 0)
+    assert result.interval[0] < result.accuracy < result.interval[1]
+    assert result.tar_intervals.keys() == result.tar_at_far.keys() == {0.1, 0.01}
+    for far, (low, high) in result.tar_intervals.items():
+        assert low <= result.tar_at_far[far] <= high
+    assert json.loads(json.dumps(result.as_dict()))['tar_intervals']['0.1'] == list(result.tar_intervals[0.1])
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_curve_and_area_are_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    embeddings, same = random_pairs(rng, 300, 4)
+    if seed % 2:  # ties
+        embeddings = vectors_at(rng.integers(1, 12, 300) / 3.0)
+    result = verify(embeddings, same)
+    distance = np.sum((embeddings[0::2] - embeddings[1::2]) ** 2, axis=1)
+    far, tar, _ = roc_curve(same, -distance, drop_intermediate=False)
+    np.testing.assert_allclose(result.far, far, atol=1e-12)
+    np.testing.assert_allclose(result.tar, tar, atol=1e-12)
+    assert result.auc == pytest.approx(roc_auc_score(same, -distance), abs=1e-12)
+    for limit, share in result.tar_at_far.items():
+        assert share == tar[far <= limit].max()

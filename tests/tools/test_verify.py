@@ -54,11 +54,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-def arguments(folder, *more: str) -> list:
-    return ['--model', f'{folder / "model"},7', '--set', str(folder / 'pairs.bin'), *more]
+def arguments(folder, *more: str, pairs='pairs.bin') -> list:
+    return ['--model', f'{folder / "model"},7', '--set', str(folder / pairs), *more]
 
 
-def expected(folder, flip: bool = True, folds: int = 10):
+def expected(folder, flip: str = 'sum', folds: int = 10):
     images, issame = load_bin(folder / 'pairs.bin')
     symbol, args, auxs = mx.model.load_checkpoint(str(folder / 'model'), 7)
     net = symbol.get_internals()['fc1_output']
@@ -72,7 +72,7 @@ def expected(folder, flip: bool = True, folds: int = 10):
 
 @pytest.mark.parametrize(
     ('options', 'settings'),
-    [([], {}), (['--no-flip', '--folds', '4', '--batch-size', '7'], {'flip': False, 'folds': 4})],
+    [([], {}), (['--flip', 'none', '--folds', '4', '--batch-size', '7'], {'flip': 'none', 'folds': 4})],
 )
 def test_json_holds_the_figures_of_the_fc1_embedding(folder, capsys, options, settings):
     assert not main(arguments(folder, '--json', *options))
@@ -81,6 +81,8 @@ def test_json_holds_the_figures_of_the_fc1_embedding(folder, capsys, options, se
     assert shown.pop('model') == f'{folder / "model"},7'
     assert shown.pop('set') == str(folder / 'pairs.bin')
     assert shown.pop('tar_at_far') == pytest.approx(wanted.pop('tar_at_far'))
+    assert shown.pop('tar_intervals') == {'0.1': pytest.approx(wanted.pop('tar_intervals')['0.1'])}
+    assert shown.pop('accuracy_interval') == pytest.approx(wanted.pop('accuracy_interval'))
     assert shown == pytest.approx(wanted)
     assert 0.7 < shown['accuracy'] < 1
     assert set(shown) == {'accuracy', 'accuracy_std', 'pairs', 'folds', 'threshold', 'eer', 'auc'}
@@ -125,7 +127,7 @@ def test_mistakes_of_the_command_line_are_one_sentence(folder, tmp_path):
     with pytest.raises(CheckpointError, match='not finite for 80 of 80 images'):
         main(['--model', f'{folder / "sick"},1', *pairs])
     with pytest.raises(DataError, match='cannot be read'):
-        main(arguments(folder, '--set', str(tmp_path / 'missing.bin')))
+        main(arguments(folder, pairs=tmp_path / 'missing.bin'))
     with pytest.raises(DataError, match='40 pairs are too few for 41 folds'):
         main(arguments(folder, '--folds', '41', '--roc', str(tmp_path / 'roc.png')))
     assert not list(tmp_path.iterdir())
@@ -151,7 +153,7 @@ def test_the_program_ends_with_a_sentence_and_a_status(folder):
     bad = folder / 'bad.bin'
     bad.write_bytes(pickle.dumps(([Bad(), b''], [True])))
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', 'tools.verify', *arguments(folder, '--set', str(bad))],
+        [sys.executable, '-W', 'ignore', '-m', 'tools.verify', *arguments(folder, pairs=bad)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -168,7 +170,7 @@ def test_the_roc_replaces_no_other_file(folder, tmp_path):
     symbol = (folder / 'model-symbol.json').read_bytes()
     for path in (folder / 'model-symbol.json', tmp_path / 'no.xyz'):
         with pytest.raises(ConfigError, match=r'does not end in \.png'):
-            main(arguments(folder, '--set', 'missing.bin', '--roc', str(path)))  # before any work
+            main(arguments(folder, '--roc', str(path), pairs='missing.bin'))  # before any work
     assert (folder / 'model-symbol.json').read_bytes() == symbol
     assert not list(tmp_path.iterdir())
 
@@ -179,3 +181,19 @@ def test_a_roc_that_cannot_be_written_does_not_lose_the_figures(folder, tmp_path
     with pytest.raises(DataError, match='cannot be written'):
         main(arguments(folder, '--roc', str(tmp_path / 'file' / 'roc.png'), *options))
     assert 'accuracy' in capsys.readouterr().out
+
+
+def test_several_models_and_sets_on_one_line(folder, tmp_path, capsys):
+    other = tmp_path / 'other.bin'
+    other.write_bytes((folder / 'pairs.bin').read_bytes())
+    words = arguments(folder, '--set', str(other), '--model', f'{folder / "model"},7', '--json')
+    assert not main([*words, '--roc', str(tmp_path / 'roc.png')])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row['set']).name for row in rows] == ['pairs.bin'] * 2 + ['other.bin'] * 2
+    assert len({row['accuracy'] for row in rows}) == 1
+    assert (tmp_path / 'roc.png').stat().st_size > 1000
+
+
+def test_another_flip_is_named_before_any_work(folder):
+    with pytest.raises(ConfigError, match="flip='x' is not one of sum, concat, none"):
+        main(arguments(folder, '--flip', 'x', pairs='missing.bin'))
