@@ -98,8 +98,8 @@ def test_mistakes_are_one_sentence(folder, tmp_path):
     with pytest.raises(ConfigError, match='nothing to judge by'):
         main(words(folder))
     pairs = ['--pairs', str(folder / 'pairs.txt')]
-    with pytest.raises(DataError, match=r'0-0\.png is 32x32 where 16x16 is wanted \(--resize\)'):
-        main([*words(folder, *pairs), '--image-size', '16,16'])
+    with pytest.raises(DataError, match=r'0-0\.png is 32x32 where 31x31 is wanted \(--resize\)'):
+        main([*words(folder, *pairs), '--image-size', '31,31'])
     (tmp_path / 'media.txt').write_text('nothing.png 1 1\n')
     with pytest.raises(DataError, match=r'nothing\.png cannot be read: No such file'):
         main([*words(folder, *pairs), '--media', str(tmp_path / 'media.txt')])
