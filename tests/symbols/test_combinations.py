@@ -17,19 +17,19 @@ def combinations():
     """Yield samples in which each preset comes equally often; slow are all but the first few."""
     rng = random.Random(0)
     for number in range(ALL):
-        values = {
-            'preset': list(network)[number % len(network)],
+        settings = {
             'net_output': rng.choice(list_heads()),
             'net_act': rng.choice(list_activations()),
             'emb_size': rng.choice((64, 128, 256, 512, 1024)),
             'image_shape': (*rng.choice(SIZES), 3),
         }
-        yield pytest.param(values, id=str(number), marks=[] if number < QUICK else pytest.mark.slow)
+        preset = list(network)[number % len(network)]
+        yield pytest.param(preset, settings, id=str(number), marks=[] if number < QUICK else pytest.mark.slow)
 
 
-@pytest.mark.parametrize('values', list(combinations()))
-def test_any_combination_can_be_built(values):
-    cfg = resolve(**{'network_name' if key == 'preset' else key: value for key, value in values.items()})
+@pytest.mark.parametrize(('preset', 'settings'), list(combinations()))
+def test_any_combination_can_be_built(preset, settings):
+    cfg = resolve(preset, **settings)
     height, width, channels = cfg.image_shape
     _, (shape,), _ = get_symbol(cfg).infer_shape(data=(2, channels, height, width))
     if cfg.net_output == 'bn_dropout':
