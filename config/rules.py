@@ -24,14 +24,14 @@ class Rule:
     choices: Sequence[str] = ()
 
 
-def integer(low: int, high: Optional[int] = None) -> Rule:
-    """Whole numbers from `low` to `high` (no upper end when None)."""
+def integer(low: int, high: Optional[int] = None, *, flags: bool = False) -> Rule:
+    """Whole numbers from `low` to `high` (no upper end when None); with `flags` True and False are 1 and 0."""
     allowed = f'a whole number of at least {low}' if high is None else f'a whole number from {low} to {high}'
 
     def check(value: Any) -> int:
         if (
             not isinstance(value, numbers.Real)
-            or isinstance(value, bool)
+            or (isinstance(value, bool) and not flags)
             or float(value) != int(float(value))
         ):
             raise ValueError(allowed)

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from config import complete
 from config.errors import ConfigError
 from config.keys import HEAD_NAMES
-from recognition.data import FaceDataset
+from recognition.data import TrainingFaces
 from recognition.files import PathLike
 from recognition.schedule import check_schedule
 from symbols.shapes import infer_shapes
@@ -50,7 +50,7 @@ def check_prefix(prefix: PathLike) -> None:
         )
 
 
-def settle_classes(cfg: Any, dataset: FaceDataset) -> Any:
+def settle_classes(cfg: Any, dataset: TrainingFaces) -> Any:
     """Return a copy of `cfg` with the data set's num_classes; ConfigError where `cfg` says another number."""
     if cfg.num_classes not in (0, dataset.num_classes):
         raise ConfigError(

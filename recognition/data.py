@@ -1,37 +1,37 @@
-"""A folder of training faces: `property`, train.rec and train.idx, in InsightFace's two layouts.
-
-Indexed layout: record 0 is a header whose labels are [N+1, N+C+1); records 1..N are images, those of one
-identity side by side; records N+1..N+C are identities, whose labels are the range [first, last) of their
-image keys. Flat layout: record 0 is an image like every other.
-"""
+"""Training faces: a folder of records in InsightFace's layouts, or several folders joined into one set."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from config.errors import DataError
 from recognition.images import decode_image
+from recognition.layout import read_layout
 from recognition.loader import FaceLoader
 from recognition.records import Records
 
-__all__ = ['FaceDataset', 'FaceLoader']
+__all__ = ['FaceDataset', 'FaceLoader', 'JoinedDataset', 'open_faces', 'split_path']
+
+PathLike = Union[str, 'os.PathLike[str]']
 
 FILES = {
     'property': 'one line num_classes,height,width',
     'train.rec': 'the images as RecordIO',
-    'train.idx': 'one key<TAB>offset line for each record of train.rec',
 }
+PARTS = 'train_*.rec'  # of a set that is cut into several files
 
 
 class FaceDataset:
     """The training faces of a folder: `len(dataset)` images, each with the label of its identity.
 
-    folder: holds property, train.rec and train.idx.
-    image_shape: (H, W, 3) that the network wants; the folder's own where it is None.
+    folder: holds property and train.rec, or parts train_*.rec of one set, each with or without its index .idx.
+    image_shape: (H, W, 3) that the network wants; the folder's own where it is None. use_index: False reads the
+    records in the order of the file, as InsightFace does with `is_shuffled_rec`. fewest: identities with fewer images
+    are left out; the labels of the others stay.
     num_classes: how many identities; image_shape: (H, W, 3); keys: record keys int64 (n,); labels: int64 (n,)
     in 0..num_classes-1.
 
@@ -41,22 +41,29 @@ class FaceDataset:
     """
 
     def __init__(
-        self, folder: Union[str, os.PathLike[str]], image_shape: Optional[Sequence[int]] = None
+        self,
+        folder: PathLike,
+        image_shape: Optional[Sequence[int]] = None,
+        *,
+        use_index: bool = True,
+        fewest: int = 0,
     ) -> None:
         self.folder = Path(folder)
-        _require_files(self.folder)
+        paths = record_files(self.folder)
         self.num_classes, self.image_shape = read_property(self.folder / 'property')
         if image_shape is not None and tuple(image_shape) != self.image_shape:
             raise DataError(
                 f'{self.folder / "property"} says images of {_size(self.image_shape)} pixels, '
                 f'and the network wants {_size(image_shape)}'
             )
-        self._records = Records(self.folder / 'train.rec', self.folder / 'train.idx')
-        if 0 not in self._records:
-            raise DataError(f'{self._records.idx_path} has no key 0; its first record must be there')
-        header, image = self._records.unpack(0)
-        indexed = header.flag > 0 and not image
-        self.keys, self.labels = self._read_identities(header.labels) if indexed else self._read_labels()
+        self._parts = [Records(path, _index_of(path) if use_index else None) for path in paths]
+        layouts = [read_layout(part, self.num_classes) for part in self._parts]
+        self.keys = np.concatenate([layout.keys for layout in layouts])
+        self.labels = np.concatenate([layout.labels for layout in layouts])
+        self._which = np.repeat(np.arange(len(layouts)), [len(layout.keys) for layout in layouts])
+        self._check_count(any(layout.indexed for layout in layouts))
+        if fewest > 1:
+            self._leave_out(fewest)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,101 +71,122 @@ class FaceDataset:
     def read(self, index: int) -> Tuple[np.ndarray, int]:
         """Return image `index` as uint8 RGB (H, W, 3) and its label; DataError where the record has none."""
         key, label = int(self.keys[index]), int(self.labels[index])
-        header, encoded = self._records.unpack(key)
+        records = self._parts[self._which[index]]
+        header, encoded = records.unpack(key)
         if header.labels[0] != label:
             raise DataError(
-                f'{self._records.where(key)} has label {header.labels[0]:g}, '
+                f'{records.where(key)} has label {header.labels[0]:g}, '
                 f'and the first image of its identity has label {label}'
             )
-        image = decode_image(encoded, self._records.where(key))
+        image = decode_image(encoded, records.where(key))
         if image.shape != self.image_shape:
             raise DataError(
-                f'{self._records.where(key)} is an image of {_size(image.shape)} pixels, and property says '
+                f'{records.where(key)} is an image of {_size(image.shape)} pixels, and property says '
                 f'{_size(self.image_shape)}'
             )
         return image, label
 
     def close(self) -> None:
-        """Close train.rec; reading on raises DataError."""
-        self._records.close()
+        """Close the record files; reading on raises DataError."""
+        for part in self._parts:
+            part.close()
 
-    def _read_identities(self, bounds: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Return keys and labels of the indexed layout; the first image of a range gives its label."""
-        records = self._records
-        if len(bounds) != 2 or not 1 < bounds[0] <= bounds[1]:
-            raise DataError(
-                f'{records.where(0)} has the labels {bounds.tolist()} '
-                'where the range of the identity records is wanted: first key, last key + 1'
-            )
-        identities = range(int(bounds[0]), int(bounds[1]))
-        self._check_count(len(identities), 'identity records')
-        ranges = np.array([self._image_range(key, identities.start) for key in identities], np.int64).reshape(
-            -1, 2
+    def _check_count(self, indexed: bool) -> None:
+        """Raise DataError unless every class of property has an image."""
+        present = np.unique(self.labels)
+        if len(present) == self.num_classes:
+            return
+        what = 'identity records' if indexed else 'labels'
+        if not indexed:
+            absent = np.setdiff1d(np.arange(self.num_classes), present)
+            what += f' (label {absent[0]} has no image)'
+        held = self._parts[0].path if len(self._parts) == 1 else self.folder / PARTS
+        raise DataError(
+            f'{self.folder / "property"} says {self.num_classes} classes, and {held} has {len(present)} {what}'
         )
-        first, last = ranges.T
-        self._check_overlap(ranges, identities.start)
-        own = np.array([self._label(int(key)) for key in first], np.int64)
-        values, counts = np.unique(own, return_counts=True)
-        if len(values) < len(own):
-            twice = np.flatnonzero(own == values[counts > 1][0])[:2] + identities.start
-            raise DataError(
-                f'{records.path}: the identity records {twice[0]} and {twice[1]} both hold images of label '
-                f'{values[counts > 1][0]}; one label is one identity'
-            )
-        keys = np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in ranges])
-        missing = np.setdiff1d(keys, records.keys)
-        if len(missing):
-            raise DataError(
-                f'{records.idx_path} has no key {missing[0]}, which an identity record counts as its image'
-            )
-        return keys, np.repeat(own, last - first)
 
-    def _image_range(self, identity: int, end: int) -> Tuple[int, int]:
-        """Return the range [first, last) of image keys, all in 1..end-1, that an identity record holds."""
-        labels = self._records.read_header(identity).labels
-        where = self._records.where(identity)
-        if len(labels) != 2 or not np.all(np.isfinite(labels)):
+    def _leave_out(self, fewest: int) -> None:
+        kept = np.bincount(self.labels)[self.labels] >= fewest
+        if not kept.any():
             raise DataError(
-                f'{where} should be an identity with the labels [first, last) and has {labels.tolist()}'
+                f'no identity of {self.folder} has data_images_filter={fewest} images; a lower number keeps some'
             )
-        first, last = int(labels[0]), int(labels[1])
-        if first == last:
-            raise DataError(f'{where} is an empty identity: its range of image keys is [{first}, {last})')
-        if not 1 <= first < last <= end:
-            raise DataError(f'{where} has the range [{first}, {last}), and image keys are 1 to {end - 1}')
-        return first, last
+        self.keys, self.labels, self._which = self.keys[kept], self.labels[kept], self._which[kept]
 
-    def _check_overlap(self, ranges: np.ndarray, start: int) -> None:
-        order = np.argsort(ranges[:, 0], kind='stable')
-        crossing = np.flatnonzero(ranges[order[1:], 0] < ranges[order[:-1], 1])
-        if len(crossing):
-            one, other = sorted(int(start + order[crossing[0] + k]) for k in (0, 1))
-            raise DataError(f'{self._records.path}: the identity records {one} and {other} share images')
 
-    def _read_labels(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Return keys and labels of the flat layout, in the order of the index."""
-        keys = self._records.keys
-        labels = np.fromiter((self._label(int(key)) for key in keys), np.int64, len(keys))
-        absent = np.setdiff1d(np.arange(self.num_classes), labels)
-        if len(absent):
-            self._check_count(self.num_classes - len(absent), f'labels (label {absent[0]} has no image)')
-        return keys, labels
+class JoinedDataset:
+    """Several data sets as one: the identities of each come after those of the sets before it.
 
-    def _label(self, key: int) -> int:
-        label = float(self._records.read_header(key).labels[0])
-        if not (0 <= label < self.num_classes and label == int(label)):
+    Read as a FaceDataset is; an identity that is in two of them counts as two. Raises DataError for images of different
+    sizes.
+    """
+
+    def __init__(self, sets: Sequence[FaceDataset]) -> None:
+        self.sets = list(sets)
+        self.folder, self.image_shape = sets[0].folder, sets[0].image_shape
+        for other in sets[1:]:
+            if other.image_shape != self.image_shape:
+                raise DataError(
+                    f'{self.folder} has images of {_size(self.image_shape)} pixels, and {other.folder} of '
+                    f'{_size(other.image_shape)}; sets that are joined have images of one size'
+                )
+        self.num_classes = sum(each.num_classes for each in sets)
+        self._first_labels = np.cumsum([0, *(each.num_classes for each in sets)])
+        self._first_images = np.cumsum([0, *map(len, sets)])
+        self.labels = np.concatenate([each.labels + first for each, first in zip(sets, self._first_labels)])
+
+    def __len__(self) -> int:
+        return int(self._first_images[-1])
+
+    def read(self, index: int) -> Tuple[np.ndarray, int]:
+        """Return image `index` as uint8 RGB (H, W, 3) and its label; DataError where the record has none."""
+        which = int(np.searchsorted(self._first_images, index, side='right')) - 1
+        image, label = self.sets[which].read(int(index - self._first_images[which]))
+        return image, int(label + self._first_labels[which])
+
+    def close(self) -> None:
+        """Close all of them; reading on raises DataError."""
+        for each in self.sets:
+            each.close()
+
+
+TrainingFaces = Union[FaceDataset, JoinedDataset]
+
+
+def open_faces(
+    path: PathLike,
+    image_shape: Optional[Sequence[int]] = None,
+    *,
+    use_index: bool = True,
+    fewest: int = 0,
+) -> TrainingFaces:
+    """Open the folder `path`, or several of them with `:` between as in PATH, as one set; errors are FaceDataset's."""
+    sets = [
+        FaceDataset(folder, image_shape, use_index=use_index, fewest=fewest) for folder in split_path(path)
+    ]
+    return sets[0] if len(sets) == 1 else JoinedDataset(sets)
+
+
+def split_path(path: PathLike) -> List[Path]:
+    """Return the folders that a path names; a folder whose own name has the separator in it is one."""
+    text = os.fspath(path)
+    if os.path.isdir(text):
+        return [Path(text)]
+    return [Path(part) for part in text.split(os.pathsep) if part] or [Path(text)]
+
+
+def record_files(folder: Path) -> List[Path]:
+    """Return the record files of a data set: train.rec, or else train_*.rec; DataError where something is missing."""
+    if not folder.is_dir():
+        raise DataError(f'there is no folder {folder}; a data set is a folder with {", ".join(FILES)}')
+    whole = folder / 'train.rec'
+    paths = [whole] if whole.is_file() else sorted(folder.glob(PARTS))
+    for name, content in FILES.items():
+        if not (folder / name).is_file() and not (name == whole.name and paths):
             raise DataError(
-                f'{self._records.where(key)} has label {label:g}; '
-                f'by the {self.num_classes} classes of property it must be 0 to {self.num_classes - 1}'
+                f'{folder} has no {name} ({content}); a data set is {" and ".join(FILES)} together'
             )
-        return int(label)
-
-    def _check_count(self, count: int, what: str) -> None:
-        if count != self.num_classes:
-            raise DataError(
-                f'{self.folder / "property"} says {self.num_classes} classes, '
-                f'and {self._records.path} has {count} {what}'
-            )
+    return paths
 
 
 def read_property(path: Path) -> Tuple[int, Tuple[int, int, int]]:
@@ -177,12 +205,9 @@ def read_property(path: Path) -> Tuple[int, Tuple[int, int, int]]:
     return classes, (height, width, 3)
 
 
-def _require_files(folder: Path) -> None:
-    if not folder.is_dir():
-        raise DataError(f'there is no folder {folder}; a data set is a folder with {", ".join(FILES)}')
-    for name, content in FILES.items():
-        if not (folder / name).is_file():
-            raise DataError(f'{folder} has no {name} ({content}); a data set is {", ".join(FILES)} together')
+def _index_of(path: Path) -> Optional[Path]:
+    index = path.with_suffix('.idx')
+    return index if index.is_file() else None
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -16,13 +16,19 @@ from typing import NamedTuple, NoReturn, Optional, Tuple, Union
 import numpy as np
 
 from config.errors import DataError
+from recognition.record_scan import (
+    FIRST,
+    LAST,
+    LENGTH_MASK,
+    MAGIC,
+    MAGIC_BYTES,
+    MIDDLE,
+    PART,
+    WHOLE,
+    record_offsets,
+)
 
-MAGIC = 0xCED7230A
-_MAGIC_BYTES = struct.pack('<I', MAGIC)
-_PART = struct.Struct('<II')  # magic, (which part) << 29 | length
 _IR = struct.Struct('<IfQQ')  # flag, label, id, id2
-WHOLE, FIRST, MIDDLE, LAST = range(4)
-_LENGTH_MASK = (1 << 29) - 1
 _PEEK = 64  # bytes that hold a part's head, an image header and a few labels
 
 PathLike = Union[str, 'os.PathLike[str]']
@@ -40,14 +46,20 @@ class Header(NamedTuple):
 class Records:
     """Records by key, read with `os.pread` on one file descriptor that forked processes may share.
 
-    `keys` and `offsets` are int64 arrays in the order of the index file. Raises DataError, naming the file
+    `keys` and `offsets` are int64 arrays in the order of the index file; without one (None) the keys are 0, 1, 2 ... in
+    the order of the file, whose heads are then all read first. Raises DataError, naming the file
     and the record, for whatever is missing, malformed or cut short.
     """
 
-    def __init__(self, rec_path: PathLike, idx_path: PathLike) -> None:
+    def __init__(self, rec_path: PathLike, idx_path: Optional[PathLike]) -> None:
         self.path = Path(rec_path)
-        self.idx_path = Path(idx_path)
-        self.keys, self.offsets = read_index(self.idx_path)
+        self.without_index = idx_path is None
+        self.idx_path = Path(rec_path if idx_path is None else idx_path)
+        if idx_path is None:
+            self.offsets = record_offsets(self.path)
+            self.keys = np.arange(len(self.offsets))
+        else:
+            self.keys, self.offsets = read_index(self.idx_path)
         self._order = None if np.all(np.diff(self.keys) > 0) else np.argsort(self.keys, kind='stable')
         self._sorted = self.keys if self._order is None else self.keys[self._order]
         repeated = np.flatnonzero(np.diff(self._sorted) == 0)
@@ -100,7 +112,7 @@ class Records:
             if which not in (MIDDLE, LAST):
                 self._fail(key, start, 'breaks off: its last part is missing')
             parts.append(data)
-        return _MAGIC_BYTES.join(parts)
+        return MAGIC_BYTES.join(parts)
 
     def unpack(self, key: int) -> Tuple[Header, bytes]:
         """Return the header of record `key` and the encoded image after it (b'' where there is none)."""
@@ -112,19 +124,19 @@ class Records:
         """Return the header of record `key`, reading a few bytes of it only."""
         start = self.offset(key)
         head = self._pread(_PEEK, start)
-        if len(head) >= _PART.size:
-            magic, word = _PART.unpack_from(head)
-            length = word & _LENGTH_MASK
-            inside = start + _PART.size + length <= self.size
+        if len(head) >= PART.size:
+            magic, word = PART.unpack_from(head)
+            length = word & LENGTH_MASK
+            inside = start + PART.size + length <= self.size
             if (
                 magic == MAGIC
                 and word >> 29 == WHOLE
                 and inside
-                and len(head) >= _PART.size + _IR.size <= _PART.size + length
+                and len(head) >= PART.size + _IR.size <= PART.size + length
             ):
-                flag = _IR.unpack_from(head, _PART.size)[0]
-                if _IR.size + 4 * flag <= min(length, len(head) - _PART.size):
-                    return self._header(key, head[_PART.size :])
+                flag = _IR.unpack_from(head, PART.size)[0]
+                if _IR.size + 4 * flag <= min(length, len(head) - PART.size):
+                    return self._header(key, head[PART.size :])
         return self._header(key, self.read(key))  # a rare shape, or a fault that this names
 
     def where(self, key: int) -> str:
@@ -152,17 +164,17 @@ class Records:
             self._fail(
                 key, start, f'{what} beyond the end of the file ({self.size} bytes): the file is cut short'
             )
-        head = self._pread(_PART.size, offset)
-        if len(head) < _PART.size:
+        head = self._pread(PART.size, offset)
+        if len(head) < PART.size:
             self._fail(key, start, 'is cut short')
-        magic, word = _PART.unpack(head)
+        magic, word = PART.unpack(head)
         if magic != MAGIC:
             self._fail(key, start, f"does not begin with RecordIO's magic number but with {head[:4].hex()}")
-        length = word & _LENGTH_MASK
-        data = self._pread(length, offset + _PART.size)
+        length = word & LENGTH_MASK
+        data = self._pread(length, offset + PART.size)
         if len(data) < length:
             self._fail(key, start, f'is cut short: {len(data)} of {length} bytes are there')
-        return word >> 29, data, offset + _PART.size + (length + 3) // 4 * 4
+        return word >> 29, data, offset + PART.size + (length + 3) // 4 * 4
 
     def _header(self, key: int, data: bytes) -> Header:
         if len(data) < _IR.size:

@@ -23,7 +23,7 @@ from config.errors import ConfigError
 from recognition.augment import Augmentation
 from recognition.checkpoint import params_path
 from recognition.checks import check_embedding, check_head, check_prefix, check_settings, settle_classes
-from recognition.data import FaceDataset, FaceLoader
+from recognition.data import FaceLoader, open_faces, split_path
 from recognition.files import PathLike, remove_leftovers
 from recognition.interrupt import stop_requests
 from recognition.loop import Loop, PairSets
@@ -92,7 +92,12 @@ def train(
     check_prefix(prefix)
     prefix = Path(prefix)
     found = find_state(prefix, resume=resume, force=force)
-    dataset = FaceDataset(cfg.dataset_path, cfg.image_shape)
+    dataset = open_faces(
+        cfg.dataset_path,
+        cfg.image_shape,
+        use_index=not cfg.is_shuffled_rec,
+        fewest=cfg.data_images_filter,
+    )
     cfg = settle_classes(cfg, dataset)
     check_labels(dataset.labels, cfg.num_classes)
     contexts = select_context(gpus)
@@ -120,7 +125,7 @@ def train(
 
 def default_prefix(cfg: Any) -> Path:
     """Return models_root/network-loss-dataset/model, where InsightFace's script saves too."""
-    parts = (cfg.network, cfg.loss or cfg.loss_name, cfg.dataset or Path(cfg.dataset_path).name)
+    parts = (cfg.network, cfg.loss or cfg.loss_name, cfg.dataset or split_path(cfg.dataset_path)[0].name)
     return Path(cfg.models_root) / '-'.join(part for part in parts if part) / 'model'
 
 
@@ -128,11 +133,12 @@ def _load_pairs(cfg: Any) -> PairSets:
     """Read the verification sets that are there; one that is missing is logged, a damaged one is a DataError."""
     sets = {}
     for name in cfg.val_targets:
-        path = Path(cfg.dataset_path) / f'{name}.bin'
-        if path.exists():
-            sets[name] = load_bin(path, cfg.image_shape[:2])
+        paths = [folder / f'{name}.bin' for folder in split_path(cfg.dataset_path)]
+        there = next((path for path in paths if path.exists()), None)
+        if there:
+            sets[name] = load_bin(there, cfg.image_shape[:2])
         else:
-            logger.warning('%s is not there, so the network is not verified on it', path)
+            logger.warning('%s is not there, so the network is not verified on it', paths[0])
     if cfg.ckpt == 1 and not sets:
         raise ConfigError('ckpt=1 saves when the verification gets better, so it needs a set in val_targets')
     return sets

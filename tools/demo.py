@@ -26,7 +26,7 @@ from recognition.curves import roc_picture, training_picture
 from recognition.data import FaceDataset
 from recognition.drawing import HOW_TO_GET_AN_ENGINE, write_picture
 from recognition.files import write_whole
-from recognition.orl import CREDITS, prepare_orl
+from recognition.orl import CREDITS, SETTINGS, prepare_orl
 from recognition.schedule import check_schedule
 from recognition.train import TrainResult, train
 from recognition.verification import Verification, load_bin
@@ -37,25 +37,6 @@ from symbols.summary_check import check_summary
 
 logger = logging.getLogger('demo')
 
-# Chosen on people of the training set that were held back in turn, never on the ten that verify.
-SETTINGS: Dict[str, Any] = {
-    'net_multiplier': 0.25,
-    'net_act': 'relu',
-    'net_output': 'GDC',
-    'emb_size': 128,
-    'loss_s': 10.0,
-    'loss_m3': 0.4,
-    'per_batch_size': 32,
-    'end_epoch': 30,
-    'lr': 0.05,
-    'wd': 0.01,
-    'lr_schedule': 'cosine',
-    'warmup_steps': 30,
-    'data_shift': 6.0,
-    'data_rotate': 10.0,
-    'data_brightness': 0.2,
-    'verbose': 0,
-}
 SET = 'orl'
 KEPT = (
     'network',

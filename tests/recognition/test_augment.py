@@ -7,6 +7,7 @@ import pytest
 
 from config.errors import ConfigError
 from recognition.augment import Augmentation
+from recognition.images import JPEG, decode_image, encode_image
 
 
 @pytest.fixture
@@ -69,7 +70,9 @@ def test_brightness_scales_rounds_and_clips(image):
 
 def test_the_result_is_an_image_like_the_one_given_which_is_left_alone(image):
     before = image.copy()
-    full = Augmentation(mirror=True, shift=4, rotate=10.0, brightness=0.2)
+    full = Augmentation(
+        *(True, 0.2, 4, 10.0, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, (20, 90), 6),
+    )
     results = [full(image, rng(seed)) for seed in range(10)]
     assert all(result.shape == image.shape and result.dtype == np.uint8 for result in results)
     assert np.array_equal(image, before)
@@ -79,7 +82,7 @@ def test_the_result_is_an_image_like_the_one_given_which_is_left_alone(image):
 
 def test_from_config():
     cfg = {'data_rand_mirror': True, 'data_shift': 4, 'data_rotate': 8.0, 'data_brightness': 0.3, 'lr': 0.1}
-    assert Augmentation.from_config(cfg) == Augmentation(True, 4, 8.0, 0.3)
+    assert Augmentation.from_config(cfg) == Augmentation(True, shift=4, rotate=8.0, brightness=0.3)
     assert Augmentation.from_config({}) == Augmentation(mirror=False)
 
 
@@ -91,6 +94,10 @@ def test_from_config():
         ({'rotate': 181.0}, 'data_rotate'),
         ({'rotate': float('nan')}, 'data_rotate'),
         ({'brightness': 1.1}, 'data_brightness'),
+        ({'crop': 0.95}, 'data_crop'),
+        ({'cutout': 2.5}, 'data_cutoff'),
+        ({'jpeg': -0.1}, 'data_jpeg='),
+        ({'jpeg_quality': (50, 20)}, 'data_jpeg_quality'),
     ],
 )
 def test_a_setting_out_of_range_is_named_by_its_key(settings, key):
@@ -101,3 +108,77 @@ def test_a_setting_out_of_range_is_named_by_its_key(settings, key):
 def test_it_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Augmentation().shift = 2
+
+
+def test_a_crop_is_a_part_of_the_image_scaled_up():
+    side = 64
+    ramp = np.arange(side, dtype=np.float32) * 2
+    image = np.repeat(np.stack(np.broadcast_arrays(ramp[:, None], ramp[None]), axis=2), 2, axis=2)[..., :3]
+    image = np.ascontiguousarray(np.rint(image).astype(np.uint8))
+    for seed in range(50):
+        result = Augmentation(mirror=False, crop=0.5)(image, rng(seed)).astype(float)
+        for channel, axis in ((0, 0), (2, 1)):
+            line = result[:, :, channel].mean(axis=1 - axis)
+            slope = np.diff(line).mean()
+            assert 0.98 <= slope <= 2.02  # half of the side at the least
+            assert np.abs(np.diff(line) - slope).max() < 1.1
+            assert -0.5 <= line[0] < line[-1] <= ramp[-1] + 0.5  # nothing from outside
+
+
+def test_colours_are_changed_by_the_formulas(image):
+    luma = np.array([0.299, 0.587, 0.114])
+    for seed in range(20):
+        result = Augmentation(mirror=False, brightness=0.3, contrast=0.4, saturation=0.5)(image, rng(seed))
+        generator = rng(seed)
+        bright, contrast, saturation = (generator.uniform(1 - s, 1 + s) for s in (0.3, 0.4, 0.5))
+        expected = image * bright
+        mean = (expected @ luma).mean()
+        expected = mean + (expected - mean) * contrast
+        own = (expected @ luma)[..., None]
+        expected = own + (expected - own) * saturation
+        assert np.abs(result - np.clip(expected, 0, 255)).max() < 0.8  # OpenCV's map is in fixed point
+
+
+def test_grey_leaves_three_equal_channels_in_its_share(image):
+    results = [Augmentation(mirror=False, grey=0.3)(image, rng(seed)) for seed in range(300)]
+    grey = [np.array_equal(r[..., 0], r[..., 1]) and np.array_equal(r[..., 1], r[..., 2]) for r in results]
+    assert 60 < sum(grey) < 120
+    assert all(np.array_equal(r, image) for r, is_grey in zip(results, grey) if not is_grey)
+    own = np.rint(image @ np.array([0.299, 0.587, 0.114]))
+    assert np.abs(results[grey.index(True)][..., 0] - own).max() <= 1
+
+
+def test_blur_takes_detail_from_its_share_and_keeps_the_mean(image):
+    results = [Augmentation(mirror=False, blur=0.5)(image, rng(seed)).astype(float) for seed in range(200)]
+    blurred = [result for result in results if not np.array_equal(result, image)]
+    assert 70 < len(blurred) < 130
+    assert all(result.std() < 0.8 * image.std() for result in blurred)
+    assert all(abs(result.mean() - image.mean()) < 4 for result in blurred)
+
+
+def test_jpeg_has_the_qualities_asked_for(image):
+    known = {decode_image(encode_image(image, JPEG, quality=q), '').tobytes() for q in range(5, 31)}
+    results = [Augmentation(mirror=False, jpeg=1.0, jpeg_quality=(5, 30))(image, rng(s)) for s in range(100)]
+    assert {result.tobytes() for result in results} <= known
+    assert len({result.tobytes() for result in results}) > 15
+
+
+def test_cut_out_is_a_grey_square_in_every_second_image(image):
+    sizes = []
+    for seed in range(300):
+        result = Augmentation(mirror=False, cutout=8)(image, rng(seed))
+        rows, columns = np.nonzero((result == 128).all(axis=2))
+        changed = (result != image).any(axis=2)
+        sizes.append((np.ptp(rows) + 1, np.ptp(columns) + 1) if len(rows) else (0, 0))
+        assert (result[changed] == 128).all()
+    assert 110 < sum(size != (0, 0) for size in sizes) < 190
+    assert max(sizes) == (8, 8)
+    assert min(min(size) for size in sizes if size != (0, 0)) >= 4  # its middle is inside
+
+
+def test_the_colours_of_insightface():
+    assert Augmentation.from_config({'data_color': 1}) == Augmentation(
+        False, brightness=0.125, contrast=0.125, saturation=0.125
+    )
+    strong = Augmentation.from_config({'data_color': 2, 'data_brightness': 0.5})
+    assert (strong.brightness, strong.jpeg, strong.jpeg_quality) == (0.5, 0.5, (2, 20))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.data import FaceDataset, read_property
+from recognition.data import FaceDataset, JoinedDataset, open_faces, read_property, split_path
 from recognition.images import JPEG, PNG, encode_image
 from recognition.pack import write_records
 
@@ -98,7 +98,7 @@ def test_opening_reads_two_headers_for_each_identity(folder, monkeypatch):
     assert sorted(read) == [1, 6, 12, 19, 21, 22, 23, 24]
 
 
-@pytest.mark.parametrize('name', ['property', 'train.rec', 'train.idx'])
+@pytest.mark.parametrize('name', ['property', 'train.rec'])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(DataError, match=rf'has no {name} \('):
@@ -215,3 +215,84 @@ def test_an_image_header_alone(folder):
     rewrite(folder, 8, 1.0)
     with pytest.raises(DataError, match=r'record 8 .* holds no image'):
         FaceDataset(folder).read(7)
+
+
+def pixels(dataset):
+    """Return (label, sum of the pixels) of every image, in order."""
+    return [(label, int(image.sum())) for image, label in map(dataset.read, range(len(dataset)))]
+
+
+def test_a_set_without_index_is_read_in_the_order_of_the_file(folder):
+    expected = pixels(FaceDataset(folder))
+    unindexed = FaceDataset(folder, use_index=False)
+    assert pixels(unindexed) == expected
+    (folder / 'train.idx').unlink()
+    assert pixels(FaceDataset(folder)) == expected
+
+
+def test_a_shuffled_set_without_index(tmp_path):
+    entries = [(float(label), encode_image(face(seed), PNG)) for seed, label in enumerate([2, 0, 1, 0])]
+    write_flat(tmp_path / 'set', entries, f'3,{SIDE},{SIDE}')
+    (tmp_path / 'set' / 'train.idx').unlink()
+    dataset = FaceDataset(tmp_path / 'set')
+    assert dataset.labels.tolist() == [2, 0, 1, 0]
+    assert np.array_equal(dataset.read(3)[0], face(3))
+
+
+@pytest.mark.parametrize('share', [0.3, 0.99])
+def test_a_file_without_index_that_is_cut_short(folder, share):
+    (folder / 'train.idx').unlink()
+    data = (folder / 'train.rec').read_bytes()
+    (folder / 'train.rec').write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(
+        DataError, match=r'train\.rec, offset \d+: a record .*cut short by the end of the file'
+    ):
+        FaceDataset(folder)
+
+
+def test_a_set_in_several_files(tmp_path):
+    parts = ([2, 0], [1, 0, 2])
+    for number, labels in enumerate(parts):
+        entries = [(float(label), encode_image(face(10 * number + k), PNG)) for k, label in enumerate(labels)]
+        write_flat(tmp_path / str(number), entries, f'3,{SIDE},{SIDE}')
+        for suffix in ('rec', 'idx'):
+            (tmp_path / str(number) / f'train.{suffix}').rename(tmp_path / f'train_{number}.{suffix}')
+    (tmp_path / 'property').write_text(f'3,{SIDE},{SIDE}')
+    (tmp_path / 'train_1.idx').unlink()
+    dataset = FaceDataset(tmp_path)
+    assert dataset.labels.tolist() == [2, 0, 1, 0, 2]
+    assert np.array_equal(dataset.read(3)[0], face(11))
+    (tmp_path / 'property').write_text(f'4,{SIDE},{SIDE}')
+    with pytest.raises(DataError, match=r'says 4 classes, and .*train_\*\.rec has 3 labels \(label 3 has'):
+        FaceDataset(tmp_path)
+
+
+def test_identities_with_few_images_are_left_out(folder):
+    dataset = FaceDataset(folder, fewest=6)
+    assert dataset.labels.tolist() == [1] * 6 + [2] * 7
+    assert dataset.num_classes == 4
+    assert dataset.read(0)[1] == 1
+    with pytest.raises(DataError, match=r'no identity of .* has data_images_filter=8 images'):
+        FaceDataset(folder, fewest=8)
+
+
+def test_joined_sets_have_the_identities_of_each(folder, tmp_path):
+    entries = [(float(label), encode_image(face(50 + label), PNG)) for label in (1, 0)]
+    write_flat(tmp_path / 'other', entries, f'2,{SIDE},{SIDE}')
+    joined = open_faces(f'{folder}:{tmp_path / "other"}')
+    assert isinstance(joined, JoinedDataset)
+    assert (len(joined), joined.num_classes) == (22, 6)
+    assert joined.labels.tolist() == [0] * 5 + [1] * 6 + [2] * 7 + [3] * 2 + [5, 4]
+    for index in range(22):
+        assert joined.read(index)[1] == joined.labels[index]
+    assert np.array_equal(joined.read(20)[0], face(51))
+    (tmp_path / 'other' / 'property').write_text('2,112,112')
+    with pytest.raises(DataError, match=r'images of 24x24 pixels, and .*other of 112x112'):
+        open_faces(f'{folder}:{tmp_path / "other"}')
+
+
+def test_a_folder_with_a_colon_in_its_name(folder):
+    other = folder.rename(folder.parent / 'a:b')
+    assert split_path(other) == [other]
+    assert len(open_faces(other)) == 20
+    assert split_path('') == [type(folder)('')]
