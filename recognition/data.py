@@ -53,10 +53,10 @@ class FaceDataset:
         self.num_classes, self.image_shape = read_property(self.folder / 'property')
         if image_shape is not None and tuple(image_shape) != self.image_shape:
             raise DataError(
-                f'{self.folder / "property"} says images of {_size(self.image_shape)} pixels, '
-                f'and the network wants {_size(image_shape)}'
+                f'{self.folder / "property"} says images of {size_text(self.image_shape)} pixels, '
+                f'and the network wants {size_text(image_shape)}'
             )
-        self._parts = [Records(path, _index_of(path) if use_index else None) for path in paths]
+        self._parts = [Records(path, index_of(path) if use_index else None) for path in paths]
         layouts = [read_layout(part, self.num_classes) for part in self._parts]
         self.keys = np.concatenate([layout.keys for layout in layouts])
         self.labels = np.concatenate([layout.labels for layout in layouts])
@@ -81,8 +81,8 @@ class FaceDataset:
         image = decode_image(encoded, records.where(key))
         if image.shape != self.image_shape:
             raise DataError(
-                f'{records.where(key)} is an image of {_size(image.shape)} pixels, and property says '
-                f'{_size(self.image_shape)}'
+                f'{records.where(key)} is an image of {size_text(image.shape)} pixels, and property says '
+                f'{size_text(self.image_shape)}'
             )
         return image, label
 
@@ -127,8 +127,8 @@ class JoinedDataset:
         for other in sets[1:]:
             if other.image_shape != self.image_shape:
                 raise DataError(
-                    f'{self.folder} has images of {_size(self.image_shape)} pixels, and {other.folder} of '
-                    f'{_size(other.image_shape)}; sets that are joined have images of one size'
+                    f'{self.folder} has images of {size_text(self.image_shape)} pixels, and {other.folder} of '
+                    f'{size_text(other.image_shape)}; sets that are joined have images of one size'
                 )
         self.num_classes = sum(each.num_classes for each in sets)
         self._first_labels = np.cumsum([0, *(each.num_classes for each in sets)])
@@ -175,14 +175,15 @@ def split_path(path: PathLike) -> List[Path]:
     return [Path(part) for part in text.split(os.pathsep) if part] or [Path(text)]
 
 
-def record_files(folder: Path) -> List[Path]:
+def record_files(folder: Path, *, needs_property: bool = True) -> List[Path]:
     """Return the record files of a data set: train.rec, or else train_*.rec; DataError where something is missing."""
     if not folder.is_dir():
         raise DataError(f'there is no folder {folder}; a data set is a folder with {", ".join(FILES)}')
     whole = folder / 'train.rec'
     paths = [whole] if whole.is_file() else sorted(folder.glob(PARTS))
     for name, content in FILES.items():
-        if not (folder / name).is_file() and not (name == whole.name and paths):
+        wanted = needs_property if name == 'property' else not paths
+        if wanted and not (folder / name).is_file():
             raise DataError(
                 f'{folder} has no {name} ({content}); a data set is {" and ".join(FILES)} together'
             )
@@ -205,10 +206,12 @@ def read_property(path: Path) -> Tuple[int, Tuple[int, int, int]]:
     return classes, (height, width, 3)
 
 
-def _index_of(path: Path) -> Optional[Path]:
+def index_of(path: Path) -> Optional[Path]:
+    """Return the index file of a record file, or None where there is none."""
     index = path.with_suffix('.idx')
     return index if index.is_file() else None
 
 
-def _size(shape: Sequence[int]) -> str:
+def size_text(shape: Sequence[int]) -> str:
+    """Return 'HxW' of an image's shape."""
     return 'x'.join(str(side) for side in shape[:2])

@@ -47,15 +47,23 @@ class Records:
     """Records by key, read with `os.pread` on one file descriptor that forked processes may share.
 
     `keys` and `offsets` are int64 arrays in the order of the index file; without one (None) the keys are 0, 1, 2 ... in
-    the order of the file, whose heads are then all read first. Raises DataError, naming the file
-    and the record, for whatever is missing, malformed or cut short.
+    the order of the file, whose heads are then all read first. `index` gives keys and offsets in place of a file.
+    Raises DataError, naming the file and the record, for whatever is missing, malformed or cut short.
     """
 
-    def __init__(self, rec_path: PathLike, idx_path: Optional[PathLike]) -> None:
+    def __init__(
+        self,
+        rec_path: PathLike,
+        idx_path: Optional[PathLike],
+        *,
+        index: Optional[Tuple[np.ndarray, np.ndarray]] = None,
+    ) -> None:
         self.path = Path(rec_path)
         self.without_index = idx_path is None
         self.idx_path = Path(rec_path if idx_path is None else idx_path)
-        if idx_path is None:
+        if index is not None:
+            self.keys, self.offsets = index
+        elif idx_path is None:
             self.offsets = record_offsets(self.path)
             self.keys = np.arange(len(self.offsets))
         else:
