@@ -19,7 +19,7 @@ setup(
     version='0.1.0',
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
-    packages=['config', 'symbols', 'recognition'],
+    packages=['config', 'symbols', 'recognition', 'recognition.bench'],
     python_requires='>=3.9,<3.13',
     install_requires=[
         'mxnet==1.9.1',

@@ -91,12 +91,17 @@ def compare(folder: Path, cells: Sequence[Cell], jobs: int) -> None:
         try:
             for number, finished in enumerate(as_completed(running), 1):
                 row = finished.result()
-                with open(folder / 'results.jsonl', 'a') as file:
-                    file.write(json.dumps(row) + '\n')
+                _add(folder / 'results.jsonl', row)
                 words = f'{row["network"]} {row["loss"]} seed {row["seed"]}: {row["accuracy"]:.2%}'
                 logger.info('%d/%d  %s in %.0f s', number, len(left), words, row['seconds'])
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _add(path: Path, row: Dict[str, Any]) -> None:
+    cut_short = path.exists() and not path.read_text().endswith('\n')
+    with open(path, 'a') as file:
+        file.write('\n' * cut_short + json.dumps(row) + '\n')
 
 
 def results(folder: Path) -> List[Dict[str, Any]]:

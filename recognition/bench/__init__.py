@@ -1,0 +1,1 @@
+"""What `tools/benchmark.py` measures, a suite in each file, and how."""
