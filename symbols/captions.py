@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import List, Sequence, Set, Tuple
+from typing import Iterator, List, Sequence, Set, Tuple
 
 from symbols.nodes import Shape
 from symbols.operators import NORMALISING, PRODUCTS, Operator, composite, describe
@@ -18,6 +18,7 @@ KINDS = {
     'parallel': 'parallel block',
 }
 NAMED = 3  # a unit without a common name is called by up to so many operators
+LINES = 6  # a closed block with more of them only counts what it holds
 WIDE = 56  # characters after which a line of operators is broken
 
 
@@ -146,6 +147,22 @@ class Captions:
             lines.append(f'{channels}, {size}')
         return lines
 
+    def block(self, unit: Unit) -> List[str]:
+        """Return what the branches of a block hold, for a box that stands for the whole block."""
+        lines: List[str] = []
+        for branch in unit.branches:
+            own = [i for part in branch for i in part.everything()]
+            rows = continued(self.rows(own))
+            lines += [f'beside: {rows[0]}', *rows[1:]] if lines and rows else rows
+        joined = ' → '.join(word for word, _ in self.words(unit.own))
+        if len(lines) <= LINES:
+            return [*lines, joined]
+        branches = f'{len(unit.branches)} branches'
+        return [
+            f'{branches}, {sum(len(self.heavy(part.own)) for part in inner(unit))} weighted operators',
+            joined,
+        ]
+
     def heavy(self, own: Sequence[int]) -> List[Operator]:
         """Return the operators that hold weights."""
         return [self.operators[i] for i in own if self.operators[i].weighted]
@@ -197,6 +214,14 @@ class Captions:
                 name = composite(interior, self.operators[element.join])
                 found.append(Step((*element.interior, element.join), name))
         return found
+
+
+def inner(unit: Unit) -> Iterator[Unit]:
+    """Yield the chains and joins of a unit, nested blocks opened."""
+    yield unit
+    for branch in unit.branches:
+        for part in branch:
+            yield from inner(part)
 
 
 def is_part(label: str, other: str) -> bool:

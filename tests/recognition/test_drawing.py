@@ -11,7 +11,9 @@ import pytest
 
 from config import ConfigError, DataError
 from recognition import drawing
-from recognition.drawing import dot_text, find_engine, number, write_picture
+from recognition.amounts import number
+from recognition.dot import dot_text
+from recognition.drawing import find_engine, write_picture
 from symbols.graph import build_graph
 
 import mxnet as mx
@@ -119,9 +121,9 @@ def test_an_existing_picture_is_replaced(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ['net.svg']
 
 
-@pytest.mark.parametrize('name', ['net.pdf', 'net', 'net.'])
+@pytest.mark.parametrize('name', ['net.gif', 'net', 'net.'])
 def test_unknown_suffix(tmp_path, name):
-    with pytest.raises(ConfigError, match=r'\.svg, \.png, \.dot'):
+    with pytest.raises(ConfigError, match=r'\.svg, \.png, \.pdf, \.dot'):
         write_picture(small(), tmp_path / name)
 
 
