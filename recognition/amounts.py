@@ -8,6 +8,18 @@ from symbols.boxes import Box, Graph
 from symbols.nodes import Shape
 
 
+def inputs(graph: Graph) -> str:
+    """Return 'input data 1×3×112×112'."""
+    return 'input ' + ', '.join(f'{name} {size(shape, True)}' for name, shape in graph.inputs.items())
+
+
+def totals(graph: Graph) -> str:
+    """Return '1,234 parameters, 56 auxiliary values, 7.89 G multiply-accumulates (MACs)'."""
+    macs = 'an unknown number of' if graph.macs is None else number(graph.macs)
+    held = f'{graph.parameters:,} parameters, {graph.auxiliary:,} auxiliary values'
+    return f'{held}, {macs} multiply-accumulates (MACs)'
+
+
 def cost(box: Box, graph: Graph) -> str:
     """Return '590 K parameters (12 %), 231 M MACs (9 %)'."""
     parts = []

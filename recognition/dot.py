@@ -6,7 +6,7 @@ from collections import defaultdict
 from html import escape
 from typing import Collection, Dict, Iterator, List, Mapping, Optional, Sequence
 
-from recognition.amounts import cost, number, shared_note, size
+from recognition.amounts import cost, inputs, shared_note, size, totals
 from symbols.boxes import Box, Edge, Graph, Group
 
 FONT = 'Arial'  # one name, not a list: engines know its widths, and every system has it or a font as wide
@@ -73,14 +73,10 @@ def frame_style(group: Group, colours: Iterator[int]) -> str:
 
 def heading(graph: Graph, title: str) -> str:
     """Return the title above the picture, with the exact totals and the key to its colours."""
-    inputs = ', '.join(f'{name} {size(shape, True)}' for name, shape in graph.inputs.items())
-    macs = 'an unknown number of' if graph.macs is None else f'{number(graph.macs)}'
-    totals = f'{graph.parameters:,} parameters, {graph.auxiliary:,} auxiliary values, '
-    totals += f'{macs} multiply-accumulates (MACs)'
     key = 'Darker boxes hold a larger share of the parameters.'
     key += ' Blue arrows skip units.' if any(edge.skip for edge in graph.edges) else ''
     lines = [f'<FONT POINT-SIZE="18"><B>{text(title)}</B></FONT>'] if title else []
-    lines += [f'<FONT POINT-SIZE="12">{text(line)}</FONT>' for line in (f'input {inputs}', totals, key)]
+    lines += [f'<FONT POINT-SIZE="12">{text(line)}</FONT>' for line in (inputs(graph), totals(graph), key)]
     return html(''.join(f'{line}<BR ALIGN="LEFT"/>' for line in lines) + ' ')
 
 

@@ -154,7 +154,9 @@ class Captions:
             own = [i for part in branch for i in part.everything()]
             rows = continued(self.rows(own))
             lines += [f'beside: {rows[0]}', *rows[1:]] if lines and rows else rows
-        joined = ' → '.join(word for word, _ in self.words(unit.own))
+        inside = set(unit.everything())
+        skip = any(source not in inside for i in unit.own[:1] for source, _ in self.operators[i].inputs)
+        joined = ' → '.join(word for word, _ in self.words(unit.own)) + (' (skip)' if skip else '')
         if len(lines) <= LINES:
             return [*lines, joined]
         branches = f'{len(unit.branches)} branches'
