@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Collection, Mapping, Optional, Sequence, Union
+from typing import Collection, FrozenSet, Mapping, Optional, Sequence, Union
 
 from config.errors import ConfigError, DataError
 from recognition.dot import dot_text
@@ -49,13 +50,28 @@ def write_picture(
     return write_whole(target, content)
 
 
-def check_suffix(path: Union[str, os.PathLike[str]]) -> str:
+def check_suffix(path: Union[str, os.PathLike[str]], formats: Sequence[str] = FORMATS) -> str:
     """Return a picture's format, its suffix without the dot; raises ConfigError for an unknown one."""
     suffix = Path(path).suffix.lower().lstrip('.')
-    if suffix not in FORMATS:
-        known = ', '.join(f'.{name}' for name in FORMATS)
+    if suffix not in formats:
+        known = ', '.join(f'.{name}' for name in formats)
         raise ConfigError(f'{path}: the suffix says how the picture is written, and must be one of {known}')
     return suffix
+
+
+def find_boxes(graph: Graph, pattern: str) -> FrozenSet[str]:
+    """Return the ids of the boxes whose title, or an operator's name, matches a regular expression, in any case.
+
+    Raises ConfigError for a pattern that is none, or that no box matches.
+    """
+    try:
+        matches = re.compile(pattern, re.IGNORECASE).search
+    except re.error as error:
+        raise ConfigError(f'{pattern!r} is no regular expression: {error}') from None
+    found = frozenset(box.id for box in graph.boxes if any(map(matches, (box.title, *box.operators))))
+    if not found:
+        raise ConfigError(f'no box and no operator in it has a name that matches {pattern!r}')
+    return found
 
 
 def find_engine() -> Optional[str]:

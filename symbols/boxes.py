@@ -43,7 +43,7 @@ class Group:
     kind: str  # stage, repeat, block, chain
     title: str
     parent: Optional[str] = None
-    repeat: int = 1
+    repeat: int = 1  # how many equal ones it stands for
     lines: Tuple[str, ...] = ()  # what it says when it is drawn closed
 
 

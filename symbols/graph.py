@@ -41,12 +41,18 @@ def build_graph(
 
     Raises ConfigError for an unknown level or input, a negative depth, or unfit shapes.
     """
-    if level not in (*LEVELS, NESTED):
+    if level != NESTED:
+        check_level(level, depth)
+    network = read_network(symbol, shapes)
+    return _Builder(network, lay_out(network), 'stages' if depth == 0 else level, fold, depth).build()
+
+
+def check_level(level: str, depth: Optional[int] = None) -> None:
+    """Raise ConfigError for an unknown level or a negative depth."""
+    if level not in LEVELS:
         raise ConfigError(f'level={level!r} is none of {", ".join(LEVELS)}{nearest(level, LEVELS)}')
     if depth is not None and depth < 0:
         raise ConfigError(f'depth={depth} must be 0 or more; 0 draws the stages alone')
-    network = read_network(symbol, shapes)
-    return _Builder(network, lay_out(network), 'stages' if depth == 0 else level, fold, depth).build()
 
 
 def total_macs(operators: Sequence[Operator]) -> Optional[int]:
@@ -125,13 +131,13 @@ class _Builder:
                     # a frame with one box in it says what it is in the box, where no arrow crosses the words
                     label = '' if simple else ': '.join(filter(None, (title, extent)))
                     inner = self.group('repeat', label, group, len(run))
-            self.unit(unit, inner, section, (title, extent, len(run)) if simple else ('', '', 1), nest)
+            self.unit(unit, inner, section, (title, extent) if simple else ('', ''), nest)
 
     def unit(
-        self, unit: Unit, group: Optional[str], section: str, folded: Tuple[str, str, int], nest: int
+        self, unit: Unit, group: Optional[str], section: str, folded: Tuple[str, str], nest: int
     ) -> None:
-        """Add one unit; `folded` is the title, extent and length of the run that it stands for, or empty."""
-        title, extent, repeat = folded
+        """Add one unit; `folded` is the title and extent of the run that it stands for, or empty."""
+        title, extent = folded
         first = [extent] if extent else []
         whole = title or self.captions.unit(unit, section)
         if unit.branches and nest >= self.depth:
@@ -140,7 +146,7 @@ class _Builder:
             return
         if unit.branches and self.level == NESTED:
             lines = [*first, *self.captions.block(unit)]
-            group = self.group('block', whole, group, repeat, lines)
+            group = self.group('block', whole, group, self.repeat(next(iter(unit.everything()))), lines)
             title, first = '', []
         for index, branch in enumerate(unit.branches):
             if len(branch) == 1 and not branch[0].branches:
@@ -152,7 +158,7 @@ class _Builder:
             words = ' → '.join(word for word, _ in self.captions.words(unit.own))
             self.leaf('join', words, unit.own, group, nest + 1)
         else:
-            self.leaf('unit', whole, unit.own, group, nest, first, repeat)
+            self.leaf('unit', whole, unit.own, group, nest, first)
 
     def leaf(
         self,
@@ -162,7 +168,6 @@ class _Builder:
         group: Optional[str],
         nest: int,
         first: Sequence[str] = (),
-        repeat: int = 1,
     ) -> None:
         """Add one box, or one for each operator at operator level."""
         if not own:
@@ -171,7 +176,9 @@ class _Builder:
             self.box(kind, title, () if kind == 'join' else [*first, *self.captions.lines(own)], own, group)
             return
         if self.level == NESTED and kind != 'join' and len(self.captions.steps(own)) > 1:
-            group = self.group('chain', title, group, repeat, [*first, *self.captions.lines(own)])
+            group = self.group(
+                'chain', title, group, self.repeat(own[0]), [*first, *self.captions.lines(own)]
+            )
         self.operators(own, group, join=kind == 'join')
 
     def operators(self, own: Sequence[int], group: Optional[str], *, join: bool = False) -> None:
@@ -193,6 +200,10 @@ class _Builder:
         self.box(
             'join' if bare else 'operator', describe(op), () if bare else (op.name,), [i], group, alone=True
         )
+
+    def repeat(self, i: int) -> int:
+        """Return how many operators the one that is drawn stands for."""
+        return 1 + len(self.folds.behind(i))
 
     def group(
         self, kind: str, title: str, parent: Optional[str], repeat: int = 1, lines: Sequence[str] = ()
@@ -223,7 +234,7 @@ class _Builder:
             lines=tuple(lines),
             group=group,
             operators=tuple(op.name for op in members),
-            repeat=1 + len(self.folds.behind(own[0])),
+            repeat=self.repeat(own[0]),
             parameters=sum(op.parameters for op in members),
             auxiliary=sum(op.auxiliary for op in members),
             macs=total_macs(members),

@@ -74,7 +74,7 @@ function lane(arrow, cells, rows) {
   way.push(target);
   for (let i = 1; i < way.length; i += 1) {
     const inner = Boolean(way[i - 1].lane && way[i].lane);
-    const weight = inner ? 8 : arrow.skip || way[i - 1].lane || way[i].lane ? 0.1 : 1;
+    const weight = inner ? 8 : arrow.skip || way[i - 1].lane || way[i].lane ? 0.02 : 1;
     const shift = (i === 1 ? arrow.from || 0 : 0) - (i === way.length - 1 ? arrow.to || 0 : 0);
     (way[i - 1].down = way[i - 1].down || []).push({ cell: way[i], weight, shift: -shift });
     (way[i].up = way[i].up || []).push({ cell: way[i - 1], weight, shift });
@@ -157,24 +157,24 @@ function settle(row, wishes) {
   }
 }
 
+// Rows from top to bottom, each cell in the middle of its row; `head` and `foot` are where the row begins and ends.
 function stack(rows, labelled) {
   let y = 0;
   rows.forEach((row, i) => {
     if (i) y += labelled.has(i) ? GAP.label : GAP.row;
     const height = Math.max(0, ...row.map((cell) => cell.height));
-    for (const cell of row) {
-      cell.y = cell.lane ? y : y + (height - cell.height) / 2;
-      if (cell.lane) cell.height = height;
-    }
+    for (const cell of row) Object.assign(cell, { head: y, foot: y + height, y: y + (height - cell.height) / 2 });
     y += height;
   });
   return y;
 }
 
+// An arrow runs straight within a row, and changes sides only between two.
 function wayThrough(way, arrow) {
-  const points = [[way[0].x + (arrow.from || 0), way[0].y + way[0].height]];
-  for (const knot of way.slice(1, -1)) points.push([knot.x, knot.y], [knot.x, knot.y + knot.height]);
-  const last = way[way.length - 1];
-  points.push([last.x + (arrow.to || 0), last.y]);
+  const [first, last] = [way[0], way[way.length - 1]];
+  const [start, end] = [first.x + (arrow.from || 0), last.x + (arrow.to || 0)];
+  const points = [[start, first.y + first.height], [start, first.foot]];
+  for (const knot of way.slice(1, -1)) points.push([knot.x, knot.head], [knot.x, knot.foot]);
+  points.push([end, last.head], [end, last.y]);
   return points;
 }

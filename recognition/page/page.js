@@ -74,7 +74,6 @@ function measureFrame(id) {
       skip,
       from: offset(source, `<${tensor}`),
       to: offset(target, `>${tensor}`),
-      loose: !target.inside && Boolean(to),
       head: Boolean(to) && !target.inside,
     });
   }
@@ -92,16 +91,21 @@ function offset(cell, port) {
   return cell.inside ? cell.shift + cell.inside.ports[port] - cell.width / 2 : 0;
 }
 
-// Arrows that end at one box arrive side by side, in the order in which they come.
+// Arrows that end at one box arrive side by side, in the order in which they come; a lone main one in the middle.
 function fan(arrows, paths, byId) {
   const arriving = new Map();
   arrows.forEach((arrow, i) => {
-    if (arrow.loose) arriving.set(arrow.target, [...(arriving.get(arrow.target) || []), paths[i]]);
+    const way = { path: paths[i], skip: arrow.skip, x: paths[i][paths[i].length - 3][0] };
+    if (arrow.head) arriving.set(arrow.target, [...(arriving.get(arrow.target) || []), way]);
   });
-  for (const [id, found] of arriving) {
-    const step = Math.min(18, (0.7 * byId.get(id).width) / found.length);
-    found.sort((a, b) => a[a.length - 2][0] - b[b.length - 2][0]);
-    found.forEach((path, i) => { path[path.length - 1][0] += (i - (found.length - 1) / 2) * step; });
+  for (const [id, ways] of arriving) {
+    ways.sort((a, b) => a.x - b.x);
+    const main = ways.filter((way) => !way.skip);
+    const middle = main.length === 1 ? ways.indexOf(main[0]) : (ways.length - 1) / 2;
+    const step = Math.min(14, (0.4 * byId.get(id).width) / Math.max(1, ways.length - 1));
+    ways.forEach((way, i) => {
+      for (const point of way.path.slice(-2)) point[0] += (i - middle) * step;
+    });
   }
 }
 
@@ -140,7 +144,7 @@ function drawNode(cell, x, y, parent) {
   const held = cell.inside ? 0 : hitsIn(id);
   const classes = [cell.inside ? 'frame' : 'box', node.kind];
   if (id in frames && !cell.inside) classes.push('openable');
-  if (node.repeat > 1) classes.push('repeated');
+  if (node.repeat > (parents[id] ? nodes[parents[id]].repeat : 1)) classes.push('repeated');
   if (marked.has(id)) classes.push('hit');
   else if (held) classes.push('holds');
   const group = make('g', { class: classes.join(' '), 'data-id': id, tabindex: 0 }, parent);
@@ -178,12 +182,14 @@ function drawArrow(arrow, points, x, y, parent) {
   let way = `M${at[0]}`;
   for (let i = 1; i < at.length; i += 1) {
     const [[x1, y1], [x2, y2]] = [at[i - 1], at[i]];
-    way += i % 2 === 0 ? `L${at[i]}` : `C${x1},${(y1 + y2) / 2} ${x2},${(y1 + y2) / 2} ${x2},${y2}`;
+    const middle = (y1 + y2) / 2;
+    if (x1 !== x2) way += `C${x1},${middle} ${x2},${middle} ${x2},${y2}`;
+    else if (y1 !== y2) way += `L${x2},${y2}`;
   }
   const made = make('path', { d: way, class: arrow.skip ? 'arrow skip' : 'arrow' }, parent);
   if (arrow.head) made.setAttribute('marker-end', `url(#${arrow.skip ? 'skip-head' : 'head'})`);
   if (arrow.label) {
-    const [[x1, y1], [x2, y2]] = at.slice(-2);
+    const [[x1, y1], [x2, y2]] = at.slice(-3);
     make('text', { x: (x1 + x2) / 2 + 5, y: (y1 + y2) / 2 + 4, class: 'shape' }, parent, arrow.label);
   }
 }
