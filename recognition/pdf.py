@@ -111,7 +111,7 @@ class _Pen:
         if name.startswith('setlinewidth('):
             self.canvas.setLineWidth(float(name[len('setlinewidth(') : -1]))
         elif name in DASHES:
-            self.canvas.setDash(*([list(DASHES[name])] if DASHES[name] else []))
+            self.canvas.setDash(list(DASHES[name]))
 
     def shape(self, item: Item) -> None:
         points = item['points']

@@ -22,7 +22,8 @@ class Box:
     parameters: int = 0
     auxiliary: int = 0
     macs: Optional[int] = 0  # None where the cost of an operator is unknown
-    shared: Tuple[str, ...] = ()  # parameters it uses that another box counts
+    counted: Tuple[str, ...] = ()  # the parameters that are counted here
+    shared: Tuple[str, ...] = ()  # those it uses that another box counts
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class _Builder:
         drawn = [j for i in own for j in (*companions.get(i, ()), i)]
         ids = [k for j in drawn for k in (j, *self.folds.behind(j))]
         members = [self.network.operators[i] for i in ids]
-        here = {name for op in members for name in op.counted}
+        here = dict.fromkeys(name for op in members for name in op.counted)
         box = Box(
             id=f'b{len(self.boxes)}',
             kind=kind,
@@ -238,6 +238,7 @@ class _Builder:
             parameters=sum(op.parameters for op in members),
             auxiliary=sum(op.auxiliary for op in members),
             macs=total_macs(members),
+            counted=tuple(here),
             shared=tuple(dict.fromkeys(name for op in members for name in op.shared if name not in here)),
         )
         self.boxes.append(box)

@@ -44,7 +44,7 @@ class Sums:
     parameters: int
     auxiliary: int
     macs: Optional[int]
-    shared: Tuple[str, ...] = ()
+    shared: Tuple[str, ...]
 
 
 def frames(graph: Graph) -> Dict[Optional[str], Frame]:
@@ -110,9 +110,10 @@ def sums(graph: Graph) -> Dict[str, Sums]:
 
 def _sum(boxes: Sequence[Box]) -> Sums:
     costs = [box.macs for box in boxes if box.macs is not None]
+    here = {name for box in boxes for name in box.counted}
     return Sums(
         parameters=sum(box.parameters for box in boxes),
         auxiliary=sum(box.auxiliary for box in boxes),
         macs=sum(costs) if len(costs) == len(boxes) else None,
-        shared=tuple(dict.fromkeys(name for box in boxes for name in box.shared)),
+        shared=tuple(dict.fromkeys(name for box in boxes for name in box.shared if name not in here)),
     )

@@ -11,15 +11,13 @@ from config import resolve
 from recognition.web_page import write_page
 from symbols import get_symbol
 from symbols.graph import build_graph
-
-import mxnet as mx
+from tests.symbols.hand_written import HAND_WRITTEN
 
 pytestmark = pytest.mark.browser
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 QUIET = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update']
 WINDOW = {'width': 1366, 'height': 768}
-S = mx.sym
 
 
 @pytest.fixture(scope='module')
@@ -218,34 +216,11 @@ def test_level_and_search_of_the_command_line(page_of, r50):
     assert page.locator('#found').text_content() == '1 found'
 
 
-def dense_from_all():
-    features = [S.Convolution(S.var('data'), num_filter=4, kernel=(3, 3), name='stem')]
-    for i in range(6):
-        x = S.Concat(*features, num_args=len(features))
-        features.append(S.Convolution(x, num_filter=2, kernel=(3, 3), pad=(1, 1), name=f'layer{i}'))
-    return S.Concat(*features, num_args=len(features)), {'data': (1, 3, 16, 16)}
-
-
-def siamese():
-    weight, odd = S.var('shared w'), '</script><b>&amp; "\'\\n ü 面:'
-
-    def tower(name):
-        x = S.Convolution(S.var(f'{name}:image'), weight=weight, no_bias=True, num_filter=8, kernel=(3, 3))
-        return S.FullyConnected(S.relu(x), num_hidden=4, name=f'{name}{odd}')
-
-    x = S.FullyConnected(S.square(tower('left') - tower('right')), num_hidden=2, name='cls')
-    shapes = {'left:image': (2, 3, 8, 8), 'right:image': (2, 3, 8, 8)}
-    return S.Group([S.SoftmaxOutput(x, name='softmax'), S.BlockGrad(x, name='distance')]), shapes
-
-
-def lone_input():
-    return S.var('data'), {'data': (1, 3)}
-
-
-@pytest.mark.parametrize('build', [dense_from_all, siamese, lone_input])
-def test_any_symbol_can_be_opened_and_nothing_overlaps(page_of, build):
-    graph = build_graph(*build(), 'nested')
-    assert_whole(page_of(graph, build.__name__), graph)
+@pytest.mark.parametrize('name', HAND_WRITTEN)
+def test_any_symbol_can_be_opened_and_nothing_overlaps(page_of, name):
+    build, shapes = HAND_WRITTEN[name]
+    graph = build_graph(build(), shapes, 'nested')
+    assert_whole(page_of(graph, name), graph)
 
 
 @pytest.mark.parametrize('preset', ['r100', 'd121', 'xception'])
