@@ -203,6 +203,8 @@ def test_wrong_level_and_wrong_shapes_are_one_sentence():
             ['stem', 'stage1', *(t for i in '234' for t in ('transition', f'stage{i}')), 'head'],
             [6, 12, 24, 16],
         ),
+        ('r50v1', ['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'head'], [2, 3, 13, 2]),
+        ('keras_resnet50', ['stem', 'conv2', 'conv3', 'conv4', 'conv5', 'head'], [2, 3, 5, 2]),
         ('xception', ['stem', 'block2', 'block3', 'stage 3', 'stage 4', 'head'], [8]),
     ],
 )

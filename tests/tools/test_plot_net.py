@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 import webbrowser
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def test_a_preset_becomes_a_picture(tmp_path):
     svg = (tmp_path / 'd121.svg').read_text(encoding='utf-8')
     for text in ('dense layer × 24', '256 → 1024 channels', '32,639,991 parameters', '1024×7×7'):
         assert text in svg.replace('&#160;', ' ')
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in (ROOT / 'docs').glob('*.svg')))
+def test_the_pictures_in_docs_are_what_is_drawn_today(tmp_path, name):
+    main([name, '-o', 'net.svg'])
+    drawn, kept = (words(path) for path in (tmp_path / 'net.svg', ROOT / 'docs' / f'{name}.svg'))
+    assert drawn == kept, 'draw them anew: make docs'
+
+
+def words(path):
+    """Return the words of a picture, in no order: where they stand is up to the layout engine."""
+    nodes = ElementTree.parse(path).iter('{http://www.w3.org/2000/svg}text')
+    return sorted(' '.join(''.join(node.itertext()).split()) for node in nodes)
 
 
 def test_a_saved_symbol_of_another_network(tmp_path, network, capsys):
