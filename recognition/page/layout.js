@@ -74,7 +74,7 @@ function lane(arrow, cells, rows) {
   way.push(target);
   for (let i = 1; i < way.length; i += 1) {
     const inner = Boolean(way[i - 1].lane && way[i].lane);
-    const weight = inner ? 8 : arrow.skip || way[i - 1].lane || way[i].lane ? 0.02 : 1;
+    const weight = inner ? 8 : arrow.skip || way[i - 1].lane || way[i].lane ? 0.001 : 1;
     const shift = (i === 1 ? arrow.from || 0 : 0) - (i === way.length - 1 ? arrow.to || 0 : 0);
     (way[i - 1].down = way[i - 1].down || []).push({ cell: way[i], weight, shift: -shift });
     (way[i].up = way[i].up || []).push({ cell: way[i - 1], weight, shift });

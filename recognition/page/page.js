@@ -7,6 +7,7 @@ const element = (id) => document.getElementById(id);
 const svg = element('picture');
 const scene = element('scene');
 const SIZE = { line: 16, padX: 14, padY: 7, bar: 26, pad: 14, radius: 9 };
+const LISTED = 20; // names in the details of a box
 const TINTS = ['#eef4fb', '#eef8f1', '#fdf6e7', '#f6f0fa', '#eaf6f7', '#fbf0ee'];
 const open = new Set(network.open);
 const view = { x: 0, y: 0, k: 1 };
@@ -278,7 +279,7 @@ function tell(id) {
     ['MACs', node.macs],
     ['repeated', node.repeat > 1 ? `${node.repeat} times` : ''],
     ['shared', node.shared],
-    ['operators', names.slice(0, 12).join(', ') + (names.length > 12 ? ` and ${names.length - 12} more` : '')],
+    ['operators', names.slice(0, LISTED).join('\n') + (names.length > LISTED ? `\nand ${names.length - LISTED} more` : '')],
   ];
   const list = document.createElement('dl');
   for (const [key, value] of rows) {
@@ -372,7 +373,7 @@ const BOX_KEYS = {
     if (isOpen(box.dataset.id)) toggle(box.dataset.id);
     else if (parents[box.dataset.id]) focusBox(parents[box.dataset.id]);
   },
-  Escape: (box) => { box.blur(); element('details').replaceChildren(); },
+  Escape: (box) => box.blur(),
 };
 const PAGE_KEYS = {
   '/': () => element('search').focus(),
@@ -383,7 +384,7 @@ const PAGE_KEYS = {
 };
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest('header')) {
+  if (event.target.matches('input, select')) {
     if (event.key === 'Escape') event.target.blur();
     return;
   }

@@ -200,6 +200,11 @@ def test_the_wheel_zooms_at_the_pointer_and_a_drag_moves(page_of, r50):
     assert titles(page) == STAGES  # a drag is no click
     page.click('#fit')
     assert zoom(page) <= 100
+    fitted = zoom(page)
+    page.keyboard.press('-')
+    assert zoom(page) < fitted
+    page.click('#zoom-in')
+    assert zoom(page) == fitted
 
 
 def test_shading_follows_the_choice(page_of, r50):
