@@ -4,7 +4,12 @@ from setuptools import setup
 
 TRAIN = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60', 'matplotlib>=3.5']  # OpenCV 4.12 asks for numpy 2
 AUDIT = ['rich>=12']
-PLOT = ['graphviz-pure>=0.2', 'reportlab>=4']  # the second for PDF alone
+PLOT = [
+    'graphviz-pure>=0.2',
+    # for PDF alone; its fifth release says that it runs on Python 3.9, and then does not
+    'reportlab>=4,<5; python_version < "3.10"',
+    'reportlab>=4; python_version >= "3.10"',
+]
 KERAS = ['h5py>=3.8']
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
