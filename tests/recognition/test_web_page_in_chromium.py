@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 
@@ -13,10 +14,13 @@ from symbols import get_symbol
 from symbols.graph import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN
 
+import mxnet as mx
+
 pytestmark = pytest.mark.browser
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 QUIET = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update']
+S = mx.sym
 WINDOW = {'width': 1366, 'height': 768}
 
 
@@ -113,6 +117,17 @@ def overlap(a, b):
     )
 
 
+# The boxes and frames that an arrow runs through, other than the one it begins or ends at.
+CUT_THROUGH = """() => [...document.querySelectorAll('#scene .arrow')].flatMap((arrow) => {
+    const points = [];
+    for (let i = 0; i <= 40; i += 1) points.push(arrow.getPointAtLength((arrow.getTotalLength() * i) / 40));
+    const beside = [...arrow.parentElement.children].filter((group) => group.matches('g[data-id]'));
+    return beside.filter((group) => {
+        const { x, y, width, height } = group.querySelector('rect').getBBox();
+        const far = (p, rim) => p.x < x + rim || p.x > x + width - rim || p.y < y + rim || p.y > y + height - rim;
+        return points.some((point) => !far(point, 1)) && far(points[0], -1) && far(points[40], -1);
+    }).map((group) => group.dataset.id);
+})"""
 STAGES = ['data', '▸ stem', '▸ stage1', '▸ stage2', '▸ stage3', '▸ stage4', '▸ head', 'fc1 (output)']
 
 
@@ -228,6 +243,22 @@ def test_any_symbol_can_be_opened_and_nothing_overlaps(page_of, name):
     assert_whole(page_of(graph, name), graph)
 
 
+@pytest.mark.parametrize('seed', range(6))
+def test_a_tangle_can_be_opened_and_nothing_overlaps(page_of, seed):
+    graph = build_graph(tangle(random.Random(seed)), {'data': (1, 3, 8, 8)}, 'nested')
+    assert_whole(page_of(graph, f'tangle{seed}'), graph)
+
+
+def tangle(chance):
+    """Return a network whose layers read the sum or the concatenation of any layers before them."""
+    layers = [S.Convolution(S.var('data'), num_filter=4, kernel=(1, 1), name='first')]
+    for i in range(chance.randint(5, 14)):
+        read = chance.sample(layers, min(len(layers), chance.randint(1, 4)))
+        joined = S.add_n(*read) if chance.random() < 0.5 else S.Concat(*read, num_args=len(read))
+        layers.append(S.Convolution(joined, num_filter=4, kernel=(1, 1), name=f'layer{i}'))
+    return S.Group(layers[-2:])
+
+
 @pytest.mark.parametrize('preset', ['r100', 'd121', 'xception'])
 def test_the_main_families_can_be_opened_and_nothing_overlaps(page_of, preset):
     graph = nested(preset)
@@ -257,6 +288,7 @@ def assert_whole(page, graph):
         )
         beside = [o for o in drawn.values() if o['around'] == one['around'] and o is not one]
         assert not [other['id'] for other in beside if overlap(one, other)]
+    assert page.evaluate(CUT_THROUGH) == []
     texts = page.locator('#scene').text_content()
     assert all(name in texts for box in graph.boxes if box.kind == 'input' for name in box.operators)
     page.click('#close-all')
