@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 
@@ -14,13 +13,10 @@ from symbols import get_symbol
 from symbols.graph import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN
 
-import mxnet as mx
-
 pytestmark = pytest.mark.browser
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 QUIET = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update']
-S = mx.sym
 WINDOW = {'width': 1366, 'height': 768}
 
 
@@ -241,22 +237,6 @@ def test_any_symbol_can_be_opened_and_nothing_overlaps(page_of, name):
     build, shapes = HAND_WRITTEN[name]
     graph = build_graph(build(), shapes, 'nested')
     assert_whole(page_of(graph, name), graph)
-
-
-@pytest.mark.parametrize('seed', range(6))
-def test_a_tangle_can_be_opened_and_nothing_overlaps(page_of, seed):
-    graph = build_graph(tangle(random.Random(seed)), {'data': (1, 3, 8, 8)}, 'nested')
-    assert_whole(page_of(graph, f'tangle{seed}'), graph)
-
-
-def tangle(chance):
-    """Return a network whose layers read the sum or the concatenation of any layers before them."""
-    layers = [S.Convolution(S.var('data'), num_filter=4, kernel=(1, 1), name='first')]
-    for i in range(chance.randint(5, 14)):
-        read = chance.sample(layers, min(len(layers), chance.randint(1, 4)))
-        joined = S.add_n(*read) if chance.random() < 0.5 else S.Concat(*read, num_args=len(read))
-        layers.append(S.Convolution(joined, num_filter=4, kernel=(1, 1), name=f'layer{i}'))
-    return S.Group(layers[-2:])
 
 
 @pytest.mark.parametrize('preset', ['r100', 'd121', 'xception'])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from functools import partial
+
 import mxnet as mx
 
 S = mx.sym
@@ -81,6 +84,17 @@ def margin():
     return S.SoftmaxOutput(logits * 64, name='softmax')
 
 
+def tangle(seed):
+    """Return a network whose layers read the sum or the concatenation of any layers before them."""
+    chance = random.Random(seed)
+    layers = [S.Convolution(S.var('data'), num_filter=4, kernel=(1, 1), name='first')]
+    for i in range(chance.randint(5, 14)):
+        read = chance.sample(layers, min(len(layers), chance.randint(1, 4)))
+        joined = S.add_n(*read) if chance.random() < 0.5 else S.Concat(*read, num_args=len(read))
+        layers.append(S.Convolution(joined, num_filter=4, kernel=(1, 1), name=f'layer{i}'))
+    return S.Group(layers[-2:])
+
+
 HAND_WRITTEN = {
     'chain': (chain, IMAGE),
     'residual': (residual, IMAGE),
@@ -88,6 +102,7 @@ HAND_WRITTEN = {
     'dense_from_all': (dense_from_all, IMAGE),
     'siamese': (siamese, {'left:image': (2, 3, 8, 8), 'right:image': (2, 3, 8, 8)}),
     'odd_names': (odd_names, IMAGE),
+    **{f'tangle_{seed}': (partial(tangle, seed), IMAGE) for seed in range(6)},
     'two_heads': (two_heads, IMAGE),
     'unet': (unet, IMAGE),
     'margin': (margin, IMAGE),

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from config import FaceSymbolsError
+from config import FaceSymbolsError, resolve
 from recognition import drawing
 from recognition.dot import MARK
+from symbols import get_symbol
 
 import mxnet as mx
 
@@ -65,6 +66,18 @@ def test_a_saved_symbol_of_another_network(tmp_path, network, capsys):
     svg = (tmp_path / 'mine.svg').read_text(encoding='utf-8')
     assert 'T&amp;T' in svg
     assert '2×4×8×8' in svg
+
+
+@pytest.mark.parametrize(('key', 'version'), [('attr', 10000), ('param', 800)])
+def test_a_symbol_of_an_old_mxnet_is_drawn_as_one_of_today(tmp_path, key, version):
+    graph = json.loads(get_symbol(resolve('r18')).tojson())
+    for node in graph['nodes']:
+        node[key] = node.pop('attrs', {})
+    graph['attrs']['mxnet_version'] = ['int', version]
+    (tmp_path / 'model-symbol.json').write_text(json.dumps(graph))
+    main(['model-symbol.json', '-o', 'a.dot', '--title', ''])
+    main(['r18', '-o', 'b.dot', '--title', ''])
+    assert (tmp_path / 'a.dot').read_text('utf-8') == (tmp_path / 'b.dot').read_text('utf-8')
 
 
 def test_config_keys_can_be_set(tmp_path, capsys):
