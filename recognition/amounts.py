@@ -1,4 +1,4 @@
-"""How pictures tell amounts: counts with three digits, shares, sizes, and what a box holds and costs."""
+"""How pictures tell names and amounts: counts with three digits, shares, sizes, what a box holds and costs."""
 
 from __future__ import annotations
 
@@ -61,3 +61,8 @@ def size(shape: Shape, batch: bool) -> str:
     """Return '64×56×56', with the batch axis in front where it is not 1."""
     told = shape if batch or len(shape) < 2 else shape[1:]
     return '×'.join(map(str, told))
+
+
+def printable(words: str) -> str:
+    """Return words with spaces for what no font shows: control characters, bytes that are no text."""
+    return ''.join(c if c.isprintable() else ' ' for c in words)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from html import escape
 from typing import Collection, Dict, Iterator, List, Mapping, Optional, Sequence
 
-from recognition.amounts import cost, inputs, shared_note, size, totals
+from recognition.amounts import cost, inputs, printable, shared_note, size, totals
 from symbols.boxes import Box, Edge, Graph, Group
 
 FONT = 'Arial'  # one name, not a list: engines know its widths, and every system has it or a font as wide
@@ -118,7 +118,7 @@ def edge_line(edge: Edge, batch: bool) -> str:
 
 def text(words: str) -> str:
     """Return words as the content of an HTML-like label, control characters shown as spaces."""
-    return escape(''.join(c if c.isprintable() else ' ' for c in words), quote=True)
+    return escape(printable(words), quote=True)
 
 
 def html(content: str) -> str:
@@ -128,5 +128,5 @@ def html(content: str) -> str:
 
 def attribute(words: str) -> str:
     """Return words for a quoted attribute; backslashes and quotes lose their meaning."""
-    clean = ''.join(c if c.isprintable() or c == '\n' else ' ' for c in words)
+    clean = '\n'.join(map(printable, words.split('\n')))
     return clean.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n')

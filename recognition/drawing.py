@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Collection, FrozenSet, Mapping, Optional, Sequence, Union
 
 from config.errors import ConfigError, DataError
+from recognition.amounts import printable
 from recognition.dot import dot_text
 from recognition.files import write_whole
 from recognition.pdf import paint
@@ -91,7 +92,7 @@ def find_engine() -> Optional[str]:
 def render(text: str, engine: str, suffix: str, title: str = '') -> bytes:
     """Return DOT text laid out as 'svg', 'png' or 'pdf'; a PDF is painted here, for graphviz-pure has none."""
     if suffix == 'pdf':
-        return paint(lay_out(text, engine, 'json'), title)
+        return paint(lay_out(text, engine, 'json'), printable(title))
     return lay_out(text, engine, suffix)
 
 

@@ -16,9 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 from config.errors import MissingExtra
 
 LARGEST = 14400  # points: Acrobat shows no larger page, so a larger picture is scaled down to it
-LAST_FONT = (
-    'HeiseiKakuGo-W5'  # Japanese, with Chinese characters, Cyrillic and Greek; readers bring their own for it
-)
+LAST_FONT = 'HeiseiKakuGo-W5'  # Chinese, Japanese, Cyrillic, Greek; readers bring their own in its place
 DASHES: Mapping[str, Sequence[int]] = {'dashed': (5, 3), 'dotted': (1, 3), 'solid': ()}
 STEPS = {'P': 'L', 'p': 'L', 'L': 'L', 'B': 'C', 'b': 'C'}  # how the points of a shape are joined
 FILLED, CLOSED = frozenset('PBE'), frozenset('PpB')

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from recognition.amounts import cost, inputs, shared_note, size, totals
+from recognition.amounts import cost, inputs, printable, shared_note, size, totals
 from recognition.dot import FILL, shade
 from recognition.files import write_whole
 from symbols.boxes import Box, Graph, Group
@@ -29,13 +29,13 @@ def write_page(
     Frames nested less than `depth` deep stand open at first; `search` is a regular expression that is looked for at
     once. Raises DataError where the file cannot be written.
     """
-    return write_whole(path, page_text(graph, title, depth=depth, search=search).encode('utf-8'))
+    return write_whole(path, page_text(graph, title, depth=depth, search=search).encode('utf-8', 'replace'))
 
 
 def page_text(graph: Graph, title: str = '', *, depth: int = 0, search: str = '') -> str:
     """Return the text of the page that `write_page` writes."""
     parts = {
-        '<!--TITLE-->': escape(title or 'network'),
+        '<!--TITLE-->': escape(printable(title) or 'network'),
         '<!--SUMMARY-->': escape(f'{inputs(graph)}; {totals(graph)}'),
         '/*PAGE.CSS*/': _read('page.css'),
         '/*LAYOUT.JS*/': _read('layout.js'),
@@ -91,10 +91,10 @@ def _node(box: Box, graph: Graph) -> Dict[str, Any]:
     amount = box.kind not in ('input', 'output')
     return {
         'kind': box.kind,
-        'title': _clean(box.title),
-        'lines': [_clean(line) for line in box.lines],
+        'title': printable(box.title),
+        'lines': [printable(line) for line in box.lines],
         'note': cost(box, graph) if amount else '',
-        'shared': _clean(shared_note(box)) if box.shared else '',
+        'shared': printable(shared_note(box)) if box.shared else '',
         'repeat': box.repeat,
         'parameters': f'{box.parameters:,}',
         'auxiliary': f'{box.auxiliary:,}',
@@ -102,11 +102,6 @@ def _node(box: Box, graph: Graph) -> Dict[str, Any]:
         'fills': [FILL.get(box.kind) or colour for colour in shades],
         'names': list(dict.fromkeys(box.operators)),
     }
-
-
-def _clean(words: str) -> str:
-    """Return words without control characters, which no font shows."""
-    return ''.join(c if c.isprintable() else ' ' for c in words)
 
 
 def _frame(frame: Frame, batch: bool) -> Dict[str, Any]:

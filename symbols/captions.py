@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Iterator, List, Sequence, Set, Tuple
+from typing import List, Sequence, Set, Tuple
 
 from symbols.nodes import Shape
 from symbols.operators import NORMALISING, PRODUCTS, Operator, composite, describe
@@ -159,11 +159,8 @@ class Captions:
         joined = ' → '.join(word for word, _ in self.words(unit.own)) + (' (skip)' if skip else '')
         if len(lines) <= LINES:
             return [*lines, joined]
-        branches = f'{len(unit.branches)} branches'
-        return [
-            f'{branches}, {sum(len(self.heavy(part.own)) for part in inner(unit))} weighted operators',
-            joined,
-        ]
+        heavy = len(self.heavy(list(unit.everything())))
+        return [f'{len(unit.branches)} branches, {heavy} weighted operators', joined]
 
     def heavy(self, own: Sequence[int]) -> List[Operator]:
         """Return the operators that hold weights."""
@@ -216,14 +213,6 @@ class Captions:
                 name = composite(interior, self.operators[element.join])
                 found.append(Step((*element.interior, element.join), name))
         return found
-
-
-def inner(unit: Unit) -> Iterator[Unit]:
-    """Yield the chains and joins of a unit, nested blocks opened."""
-    yield unit
-    for branch in unit.branches:
-        for part in branch:
-            yield from inner(part)
 
 
 def is_part(label: str, other: str) -> bool:

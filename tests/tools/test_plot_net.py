@@ -111,6 +111,14 @@ def test_every_format_is_written_as_what_it_is(tmp_path, network, suffix, capsys
     assert (tmp_path / f'a.{suffix}').read_bytes().startswith(begins[suffix])
 
 
+@pytest.mark.parametrize('suffix', ['pdf', 'png', 'svg', 'html', 'dot'])
+def test_a_title_that_is_no_text_is_drawn_without_what_is_none(network, suffix, capsys):
+    main(
+        [str(network), '--shape', '1,3,10,10', '-o', f'a.{suffix}', '--title', 'a\udcff\n"b" <i> \U0001f600']
+    )
+    assert capsys.readouterr() == (f'a.{suffix}\n', '')
+
+
 def test_a_page_needs_no_engine(network, capsys, monkeypatch):
     monkeypatch.setattr(drawing, 'ENGINES', ())
     main([str(network), '--shape', '1,3,10,10', '-o', 'a.html'])
