@@ -22,7 +22,7 @@ def dot_text(graph: Graph, title: str = '', marked: Collection[str] = ()) -> str
     head = [
         'digraph network {',
         '  graph [rankdir=TB, nodesep=0.3, ranksep=0.22, splines=true, labelloc=t, labeljust=l, pad=0.2,'
-        f' bgcolor=white, fontname="{FONT}", fontcolor="{INK}", label={heading(graph, title)}];',
+        f' bgcolor=white, fontname="{FONT}", fontcolor="{INK}", label={heading(graph, title, bool(marked))}];',
         f'  node [shape=box, style="filled,rounded", margin="0.2,0.07", penwidth=1, color="#8a97a5",'
         f' fontname="{FONT}", fontsize=13, fontcolor="{INK}"];',
         f'  edge [fontname="{FONT}", fontsize=11, fontcolor="{QUIET}", color="#6b7785", arrowsize=0.7];',
@@ -71,10 +71,11 @@ def frame_style(group: Group, colours: Iterator[int]) -> str:
     )
 
 
-def heading(graph: Graph, title: str) -> str:
+def heading(graph: Graph, title: str, marked: bool = False) -> str:
     """Return the title above the picture, with the exact totals and the key to its colours."""
     key = 'Darker boxes hold a larger share of the parameters.'
     key += ' Blue arrows skip units.' if any(edge.skip for edge in graph.edges) else ''
+    key += ' Red frames mark what was asked for.' if marked else ''
     lines = [f'<FONT POINT-SIZE="18"><B>{text(title)}</B></FONT>'] if title else []
     lines += [f'<FONT POINT-SIZE="12">{text(line)}</FONT>' for line in (inputs(graph), totals(graph), key)]
     return html(''.join(f'{line}<BR ALIGN="LEFT"/>' for line in lines) + ' ')

@@ -155,6 +155,7 @@ def test_highlight_marks_the_boxes_that_hold_a_match(tmp_path):
     marked = [line for line in (tmp_path / 'a.dot').read_text('utf-8').splitlines() if MARK in line]
     assert len(marked) == 1
     assert '<B>stage2_unit1</B>' in marked[0]
+    assert 'Red frames mark what was asked for.' in (tmp_path / 'a.dot').read_text('utf-8')
 
 
 @pytest.mark.parametrize(('shown', 'said'), [(True, ''), (False, 'no program was found that shows a.dot\n')])
