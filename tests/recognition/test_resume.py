@@ -29,14 +29,22 @@ SETTINGS = {
         'clip_norm': 1.0,
         'per_batch_size': 3,
     },
+    'sampled': {'sample_rate': 0.7, 'per_batch_size': 3},
 }
-
 
 OTHER_LOSSES = {
     'adaface': {'loss_name': 'adaface'},
     'curricularface': {'loss_name': 'curricularface', 'loss_m2': 0.3},
     'magface': {'loss_name': 'magface', 'magface_la': 1.0},
     'centres': {'loss_centres': 2},
+    'sampled adaface': {
+        'loss_name': 'adaface',
+        'sample_rate': 0.7,
+        'per_batch_size': 3,
+        'optimizer': 'adamw',
+        'lr': 0.002,
+    },
+    'sampled centres': {'loss_centres': 2, 'sample_rate': 0.7, 'per_batch_size': 3, 'accumulate': 2},
     'triplet': {'loss_name': 'triplet', 'data_sampler': 'balanced', 'images_per_identity': 3},
     'atriplet': {'loss_name': 'atriplet', 'data_sampler': 'balanced', 'images_per_identity': 2},
 }
@@ -139,7 +147,7 @@ def test_a_damaged_last_state_falls_back_to_the_one_before(folder, tmp_path, unb
     train(config(folder, max_steps=24, end_epoch=9), prefix=prefix, verify=False)
     newest = state_path(prefix, 3)
     content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(np.asarray(load_state(prefix, 3).arrays['param:fc7_weight']).tobytes()) + 5] ^= 1
     newest.write_bytes(bytes(content))
     with caplog.at_level(logging.WARNING):
         result = train(config(folder, max_steps=STEPS, end_epoch=9), prefix=prefix, resume=True, verify=False)
