@@ -139,9 +139,8 @@ class Loop:
         self._verified_step = self.trainer.steps
         self._settle()
         improved = bool(self.pair_sets) and self._workers.leads and self._improved()
-        if self._workers.total([improved])[
-            0
-        ]:  # a word to those that do not verify: all have a part in saving
+        # a word to those that do not verify, since all have a part in saving
+        if self._workers.total([improved])[0]:
             self._save_best()
             self._save_unless(NEVER, ALWAYS, NEWEST)
 

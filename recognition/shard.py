@@ -1,7 +1,7 @@
 """A part of a classifier: the rows of some identities on one device, of which a step may use a few.
 
 Logits are never there for all identities at once: they are computed for some thousand of them, summed up, and computed
-again for their gradient. On a CPU that is also faster, since what a step touches stays in the cache.
+again for their gradient. On a CPU that costs no time, since what is touched stays in the cache.
 """
 
 from __future__ import annotations
@@ -238,9 +238,8 @@ class _Logits(HybridBlock):
 
     def hybrid_forward(self, F: Any, embedding: Any, label: Any, *arrays: Any) -> Any:
         logits = self._logits(F, embedding, label, **dict(zip(self._names, arrays)))
-        return logits, F.identity(
-            label
-        )  # a margin of 0 does not look at the label, and gluon warns of idle inputs
+        # where there is no margin the label is not looked at, and gluon would warn of that
+        return logits, F.identity(label)
 
 
 def _first_values(seed: int, first: int, last: int, width: int) -> Iterator[Any]:

@@ -226,7 +226,7 @@ class Trainer:
     def restore(self, counts: Mapping[str, Any], arrays: Mapping[str, Any], *, source: object) -> None:
         """Go on from what `counts` and `arrays` returned; CheckpointError where the arrays do not fit."""
         rows = {key: arrays[key] for key in self.classifier.arrays() if key in arrays}
-        kinds = dict(_by_kind({key: value for key, value in arrays.items() if key not in rows}))
+        kinds = dict(_by_kind({key: np.asarray(value) for key, value in arrays.items() if key not in rows}))
         wanted = {PARAMETERS + name: parameter.shape for name, parameter in self.parameters.items()}
         held = kinds.pop('param', {})
         require(compare(wanted, held), source=source, target='the network and classifier of this run')
@@ -243,8 +243,8 @@ class Trainer:
         self.steps = int(counts['step'])
 
 
-def _by_kind(arrays: Mapping[str, Any]) -> Iterator[Tuple[str, Dict[str, Any]]]:
-    kinds: Dict[str, Dict[str, Any]] = {}
+def _by_kind(arrays: Mapping[str, np.ndarray]) -> Iterator[Tuple[str, Dict[str, np.ndarray]]]:
+    kinds: Dict[str, Dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
         kinds.setdefault(key.partition(':')[0], {})[key] = value
     yield from kinds.items()

@@ -77,7 +77,7 @@ def run(command, logs, *, workers=2, servers=1, **options):
         (2, 1, {'clip_norm': 2.0}, 1),
         (3, 2, {'clip_norm': 2.0}, 1),
         (2, 1, {'fc7_sharded': True, 'loss_m2': 0.3, 'clip_norm': 2.0}, 1),
-        (3, 1, {'sample_rate': 0.6, 'loss_name': 'adaface'}, 2),
+        pytest.param(3, 1, {'sample_rate': 0.6, 'loss_name': 'adaface'}, 2, marks=pytest.mark.slow),
     ],
 )
 def test_workers_compute_what_one_process_does_with_the_whole_batch(
