@@ -8,6 +8,7 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError, ConfigError
 from recognition import shard as shards
+from recognition.checks import check_settings
 from recognition.losses import build_loss
 from recognition.negatives import choose
 from recognition.partial import PartialClassifier
@@ -291,6 +292,19 @@ def test_a_state_goes_on_in_other_shards_and_another_classifier_is_refused():
         wider.restore(runner.counts(), arrays, source='the state')
 
 
+def test_the_state_of_a_whole_classifier_goes_on_in_shards_and_back():
+    one, parts, back = trainer(fc7_sharded=False), trainer(3), trainer(fc7_sharded=False)
+    one.step(*faces(0))
+    parts.restore(one.counts(), one.arrays(), source='the whole')
+    for each in (one, parts):
+        each.step(*faces(1))
+    back.restore(parts.counts(), parts.arrays(), source='the shards')
+    for each in (one, back):
+        each.step(*faces(2))
+    for key, value in values_of(one).items():
+        close(values_of(back)[key], value)
+
+
 def test_a_step_that_is_not_finite_changes_no_row():
     runner = trainer(2, sample_rate=0.5)
     runner.step(*faces(0))
@@ -327,6 +341,12 @@ def test_at_the_ends_of_the_range_the_number_is_right(positives, rate, number):
     found = choose(np.array(positives, np.int64), 10, rate, np.random.default_rng(0))
     assert len(found) == number
     assert set(positives) <= set(found)
+
+
+def test_a_loss_that_cannot_be_split_is_refused_before_a_face_is_read():
+    check_settings(settings())
+    with pytest.raises(ConfigError, match=r"sample_rate=0.5 does not go with loss_name='atriplet'"):
+        check_settings(settings(loss_name='atriplet', sample_rate=0.5))
 
 
 @pytest.mark.parametrize(
