@@ -15,12 +15,12 @@ SIDE, PEOPLE = 16, 4
 DEFAULTS = {'emb_size': 8, 'num_classes': PEOPLE, 'image_shape': (SIDE, SIDE, 3), 'loss_s': 8.0}
 
 
-def plain_network():
+def plain_network(width=8):
     """A network without batch norm, whose gradient is the mean of its samples'."""
     x = (mx.sym.var('data') - 127.5) * 0.0078125
     x = mx.sym.Convolution(x, num_filter=4, kernel=(3, 3), stride=(2, 2), no_bias=True, name='conv0')
     x = mx.sym.Activation(x, act_type='relu', name='relu0')
-    return mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=8, name='fc1')
+    return mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=width, name='fc1')
 
 
 def normed_network():
