@@ -235,6 +235,11 @@ TRAIN = _group(
         real(1.0, 2.0**24),
         'first factor on the loss under fp16; it halves on overflow, and doubles after 2000 good steps',
     ),
+    recompute=(
+        False,
+        flag(),
+        'train in less memory: what is inside a network is not kept for its gradient, but computed again',
+    ),
     fc7_sharded=(
         False,
         flag(),

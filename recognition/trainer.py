@@ -13,6 +13,7 @@ from recognition.guard import Guard, LossScale
 from recognition.optimizer import Updates
 from recognition.parameters import prepare
 from recognition.partial import build_classifier
+from recognition.passes import build_pass
 from recognition.rows import Rows, drain
 from recognition.schedule import Schedule
 from recognition.weights import compare, require, set_parameters
@@ -68,7 +69,7 @@ class Trainer:
         mx.random.seed(self.seed)
         self.net = wrap_symbol(symbol)
         prepare(self.net, symbol, image_shape=self.image_shape, ctx=self.contexts)
-        self.net.hybridize(static_alloc=True, static_shape=True)
+        self.network = build_pass(self.net, symbol, cfg, self.contexts)
         self.classifier = build_classifier(cfg, self.contexts, self.workers)
         self.parameters = {**self.net.collect_params(), **self.classifier.parameters}
         self._set_gradients(ADD if self.parts > 1 else WRITE)
@@ -139,9 +140,10 @@ class Trainer:
         faces = gluon.utils.split_and_load(mx.nd.array(images, dtype=np.uint8), self.contexts)
         targets = gluon.utils.split_and_load(mx.nd.array(labels), self.contexts)
         with autograd.record():
-            embeddings = [self.net(x.astype(np.float32)) for x in faces]
+            embeddings = [self.network(x.astype(np.float32)) for x in faces]
             heads, gradients, results = self.classifier.objective(embeddings, targets, self.scale.value)
         autograd.backward(heads, gradients)
+        self.network.backward()
         return results
 
     def _norm(self) -> float:

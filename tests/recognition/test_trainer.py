@@ -63,8 +63,10 @@ def close(one, other, **tolerance):
         np.testing.assert_allclose(value, other[key], err_msg=key, **tolerance)
 
 
-@pytest.mark.parametrize('settings', [{'accumulate': 3}, {'contexts': [mx.cpu(0), mx.cpu(1)]}])
-def test_a_step_in_parts_or_on_devices_is_the_step_of_the_whole_batch(settings):
+@pytest.mark.parametrize(
+    'settings', [{'accumulate': 3}, {'contexts': [mx.cpu(0), mx.cpu(1)]}, {'recompute': True}]
+)
+def test_a_step_in_parts_or_on_devices_or_recomputed_is_the_step_of_the_whole_batch(settings):
     whole, parts = trainer(), trainer(**settings)
     for seed in range(3):
         one, other = (each.step(*batch(seed=seed)) for each in (whole, parts))
