@@ -162,6 +162,11 @@ LOSS = _group(
         'margin of the triplet loss: squared distance, for atriplet an angle in radians',
     ),
     triplet_max_ap=(0.0, real(0.0), 'largest distance of anchor and positive in a triplet; 0: no limit'),
+    sample_rate=(
+        1.0,
+        real(0.0001, 1.0),
+        "partial FC: share of the identities that a step sees, the batch's own and others at random; 1: all",
+    ),
     fc7_lr_mult=(1.0, real(0.0), "factor on the classifier weight's learning rate"),
     fc7_wd_mult=(1.0, real(0.0), "factor on the classifier weight's decay"),
     fc7_no_bias=(False, flag(), 'softmax classifier without a bias'),
@@ -229,6 +234,16 @@ TRAIN = _group(
         128.0,
         real(1.0, 2.0**24),
         'first factor on the loss under fp16; it halves on overflow, and doubles after 2000 good steps',
+    ),
+    recompute=(
+        False,
+        flag(),
+        'train in less memory: what is inside a network is not kept for its gradient, but computed again',
+    ),
+    fc7_sharded=(
+        False,
+        flag(),
+        'split the classifier over all devices of all workers, as sample_rate below 1 does',
     ),
     kvstore=('device', choice(KVSTORES), 'how gradients of several devices are added'),
     seed=(1, integer(0, 2**31 - 1), 'seed of everything random'),

@@ -18,6 +18,7 @@ from recognition.files import PathLike, replacing
 from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
 from symbols.nodes import load_symbol
+from symbols.prelu_forms import as_operators
 
 import mxnet as mx
 from mxnet import gluon
@@ -54,7 +55,10 @@ def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
 
 
 def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arrays, auxs: Arrays) -> None:
-    """Write `prefix-symbol.json` and `prefix-%04d.params`, with its sum, as `mx.model.save_checkpoint` would."""
+    """Write `prefix-symbol.json` and `prefix-%04d.params`, with its sum, as `mx.model.save_checkpoint` would.
+
+    Each PReLU is written as the operator that InsightFace's symbols have, which other programs know.
+    """
     mx.nd.waitall()  # batch norm's moving statistics are written behind backward's back
     arrays = {f'arg:{name}': value.as_in_context(mx.cpu()) for name, value in args.items()}
     arrays.update({f'aux:{name}': value.as_in_context(mx.cpu()) for name, value in auxs.items()})
@@ -62,7 +66,7 @@ def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arra
         replacing(symbol_path(prefix), CheckpointError) as graph,
         replacing_with_checksum(params_path(prefix, epoch)) as values,
     ):
-        symbol.save(str(graph))
+        as_operators(symbol).save(str(graph))
         mx.nd.save(str(values), arrays)
 
 

@@ -11,6 +11,7 @@ from config.errors import ConfigError
 from config.keys import HEAD_NAMES
 from recognition.data import TrainingFaces
 from recognition.files import PathLike
+from recognition.partial import check_partial
 from recognition.schedule import check_schedule
 from symbols.shapes import infer_shapes
 
@@ -29,6 +30,7 @@ def check_settings(cfg: Any) -> None:
         )
     check_head(cfg.net_output)
     check_schedule(cfg)
+    check_partial(cfg)
 
 
 def check_head(name: Optional[str]) -> None:

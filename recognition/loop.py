@@ -138,8 +138,14 @@ class Loop:
         """Verify on every set of pairs, and save the network where it is the best so far and that is asked for."""
         self._verified_step = self.trainer.steps
         self._settle()
-        if not self.pair_sets or not self._workers.leads:
-            return
+        improved = bool(self.pair_sets) and self._workers.leads and self._improved()
+        # a word to those that do not verify, since all have a part in saving
+        if self._workers.total([improved])[0]:
+            self._save_best()
+            self._save_unless(NEVER, ALWAYS, NEWEST)
+
+    def _improved(self) -> bool:
+        """Verify, and return whether the network is the best so far."""
         with self.progress.throughput.paused():
             net, ctx = self.trainer.embedding_network(), self.trainer.contexts[0]
             for name, (images, issame) in self.pair_sets.items():
@@ -150,12 +156,10 @@ class Loop:
                 )
         figures = {name: result.as_dict() for name, result in self.verifications.items()}
         self.history.append({'step': self.trainer.steps, 'epoch': self.epoch, 'verification': figures})
-        if self.best.improved(self.verifications):
-            self._save_best()
-            self._save_unless(NEVER, ALWAYS, NEWEST)
+        return self.best.improved(self.verifications)
 
     def _save_best(self) -> None:
-        if self.cfg.best and not self.trainer.guard.in_a_row:
+        if self.cfg.best and self._workers.leads and not self.trainer.guard.in_a_row:
             prefix = best_prefix(self.prefix)
             save_network(prefix, 0, self.trainer.symbol, *self.trainer.network_arrays())
             self._own(prefix, 0)
@@ -168,11 +172,14 @@ class Loop:
         """
         self._settle()
         done = self.cfg.ckpt in modes or self._saved_step == self.trainer.steps
-        if done or self.trainer.guard.in_a_row or not self._workers.leads:
+        if done or self.trainer.guard.in_a_row:
+            return
+        self._saved_step, self.saved = self.trainer.steps, self.epoch
+        if not self._workers.leads:
+            self.trainer.hand_over()
             return
         with self.progress.throughput.paused(), saving_state(self.prefix, self.epoch, self._state()):
             save_network(self.prefix, self.epoch, self.trainer.symbol, *self.trainer.network_arrays())
-        self._saved_step, self.saved = self.trainer.steps, self.epoch
         self._own(self.prefix, self.epoch)
         self._remove_replaced()
         logger.debug('saved %s', params_path(self.prefix, self.epoch))

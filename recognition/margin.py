@@ -10,7 +10,7 @@ without a classifier in `recognition.triplet`; `recognition.losses` chooses by t
 from __future__ import annotations
 
 import math
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
@@ -55,9 +55,19 @@ class Softmax(HybridBlock):
             )
 
     def hybrid_forward(self, F: Any, embedding: Any, label: Any, **params: Any) -> Tuple[Any, ...]:
-        """Return (loss (N,), logits (N, C))."""
-        logits = self.logits(F, embedding, label, **params)
-        return self.cross_entropy(F, logits, label), logits
+        """Return (loss (N,), logits (N, C)), and the next values of the states."""
+        states = self.next_states(F, embedding, **params)
+        logits = self.logits(F, embedding, label, **{**params, **states})
+        loss, pull = self.cross_entropy(F, logits, label), self.pull(F, embedding)
+        return (loss if pull is None else loss + pull, logits, *states.values())
+
+    def next_states(self, F: Any, embedding: Any, **params: Any) -> Dict[str, Any]:
+        """Return the next values of the states by the names of their attributes, in the order of `self.states`."""
+        return {}
+
+    def pull(self, F: Any, embedding: Any) -> Any:
+        """Return what the loss (N,) has on top of the cross-entropy, a function of the embedding alone, or None."""
+        return None
 
     def cross_entropy(self, F: Any, logits: Any, label: Any) -> Any:
         """Return the cross-entropy (N,) of each sample."""

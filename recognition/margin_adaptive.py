@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 from recognition.margin import ArcFace, Margin, sine
 
@@ -49,17 +49,15 @@ class AdaFace(Margin):
         )
         self.states = (self.norm_mean, self.norm_std)
 
-    def hybrid_forward(self, F: Any, embedding: Any, label: Any, **params: Any) -> Tuple[Any, ...]:
-        """Return (loss (N,), logits (N, C), the next mean (1, 1), the next deviation (1, 1))."""
+    def next_states(self, F: Any, embedding: Any, **params: Any) -> Dict[str, Any]:
+        """Return the next mean (1, 1) and deviation (1, 1) of the lengths."""
         with mx.name.Prefix('fc7_norm_'):
             lengths = F.clip(F.BlockGrad(length(F, embedding)), LEAST, GREATEST)
             mean = F.mean(lengths, axis=0, keepdims=True)
             squares = F.mean(F.square(F.broadcast_sub(lengths, mean)), axis=0, keepdims=True)
             mean = mean * (1 - self.momentum) + params['norm_mean'] * self.momentum
             deviation = F.sqrt(squares) * (1 - self.momentum) + params['norm_std'] * self.momentum
-        moved = {**params, 'norm_mean': mean, 'norm_std': deviation}
-        logits = self.logits(F, embedding, label, **moved)
-        return self.cross_entropy(F, logits, label), logits, mean, deviation
+        return {'norm_mean': mean, 'norm_std': deviation}
 
     def logits(
         self, F: Any, embedding: Any, label: Any, fc7_weight: Any, fc7_bias: Any = None, **params: Any
@@ -101,13 +99,11 @@ class MagFace(Margin):
         self.least, self.greatest, self.low, self.weight = least, greatest, low, weight
         self.slope = (high - low) / (greatest - least)
 
-    def hybrid_forward(self, F: Any, embedding: Any, label: Any, **params: Any) -> Tuple[Any, ...]:
-        """Return (loss (N,) with the pull on the lengths, logits (N, C))."""
-        logits = self.logits(F, embedding, label, **params)
+    def pull(self, F: Any, embedding: Any) -> Any:
+        """Return the pull on the lengths (N,)."""
         with mx.name.Prefix('fc7_norm_'):
             a = F.reshape(self._clipped(F, embedding), shape=(-1,))
-            pull = (a / self.greatest**2 + 1 / a) * self.weight
-        return self.cross_entropy(F, logits, label) + pull, logits
+            return (a / self.greatest**2 + 1 / a) * self.weight
 
     def logits(self, F: Any, embedding: Any, label: Any, fc7_weight: Any, fc7_bias: Any = None) -> Any:
         """Return the logits (N, C)."""

@@ -93,6 +93,20 @@ def _adamw(cfg: Any, **options: Any) -> mx.optimizer.Optimizer:
 OPTIMIZERS: Dict[str, Callable[..., mx.optimizer.Optimizer]] = {'sgd': _sgd, 'nag': _nag, 'adamw': _adamw}
 
 
+def build_optimizer(cfg: Any, parameters: Sequence[gluon.Parameter], count: int) -> mx.optimizer.Optimizer:
+    """Build the optimizer that `cfg.optimizer` names, after `count` updates.
+
+    parameters: of each index its factors on learning rate and decay, lr_mult and wd_mult.
+    """
+    return OPTIMIZERS[cfg.optimizer](
+        cfg,
+        wd=cfg.wd,
+        multi_precision=bool(cfg.fp16),
+        param_dict=dict(enumerate(parameters)),
+        begin_num_update=count,
+    )
+
+
 class Updates:
     """Applies the optimizer that `cfg.optimizer` names to parameters, and holds what it remembers of each.
 
@@ -109,13 +123,7 @@ class Updates:
 
     def _start(self, count: int) -> None:
         self.count = count
-        self._optimizer = OPTIMIZERS[self._cfg.optimizer](
-            self._cfg,
-            wd=self._cfg.wd,
-            multi_precision=bool(self._cfg.fp16),
-            param_dict=dict(enumerate(self._trained.values())),
-            begin_num_update=count,
-        )
+        self._optimizer = build_optimizer(self._cfg, list(self._trained.values()), count)
         self._updaters = [mx.optimizer.get_updater(self._optimizer) for _ in self._contexts]
 
     def apply(self, rate: float, scale: float) -> None:
@@ -135,7 +143,7 @@ class Updates:
         return {
             f'{SLOT}{slot}:{name}': leaf.asnumpy()
             for index, name in enumerate(self._trained)
-            for slot, leaf in enumerate(_leaves(states.get(index)))
+            for slot, leaf in enumerate(leaves(states.get(index)))
         }
 
     def restore(self, count: int, arrays: Mapping[str, np.ndarray], *, source: object) -> None:
@@ -148,7 +156,7 @@ class Updates:
             for index, (name, parameter) in enumerate(self._trained.items()):
                 state = self._optimizer.create_state_multi_precision(index, parameter.data(context))
                 updater.states[index], updater.states_synced[index] = state, True
-                held = {f'{SLOT}{slot}:{name}': leaf for slot, leaf in enumerate(_leaves(state))}
+                held = {f'{SLOT}{slot}:{name}': leaf for slot, leaf in enumerate(leaves(state))}
                 slots.update(held)
                 for key, leaf in held.items():
                     if key in arrays and arrays[key].shape == leaf.shape:
@@ -157,11 +165,16 @@ class Updates:
         require(compare(wanted, arrays), source=source, target=f"this run's optimizer {self._cfg.optimizer}")
 
 
-def _leaves(state: Any) -> Iterator[mx.nd.NDArray]:
+def leaves(state: Any) -> Iterator[mx.nd.NDArray]:
     """Give the arrays of an optimizer's state of one parameter, which may be None, an array or tuples of them."""
     if isinstance(state, mx.nd.NDArray):
         yield state
     elif state is not None:
         parts: List[Any] = list(state)
         for part in parts:
-            yield from _leaves(part)
+            yield from leaves(part)
+
+
+def state_of(arrays: Sequence[mx.nd.NDArray]) -> Any:
+    """Return the optimizer's state of one parameter, in float32, whose `leaves` are these arrays."""
+    return tuple(arrays) if len(arrays) > 1 else next(iter(arrays), None)

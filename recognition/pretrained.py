@@ -13,6 +13,7 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import Saved, load_embedding, params_path, symbol_path
+from recognition.classifier import Classifier
 from recognition.differences import describe, differences
 from recognition.files import PathLike
 from recognition.state import load_state, state_path
@@ -29,7 +30,6 @@ from recognition.weights import (
     only_head_differs,
     parts_of,
     require,
-    set_parameters,
     without_classifier,
 )
 from symbols import get_symbol
@@ -52,7 +52,7 @@ def check_pretrained(cfg: Mapping[str, Any]) -> None:
             raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')
 
 
-def load_pretrained(net: gluon.Block, classifier: gluon.Block, cfg: Mapping[str, Any]) -> Report:
+def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, Any]) -> Report:
     """Give a network and a classifier, both initialised, what `cfg` takes from its checkpoint; log it.
 
     Returns the report on the embedding network. Raises CheckpointError, before anything is changed in the network,
@@ -66,13 +66,13 @@ def load_pretrained(net: gluon.Block, classifier: gluon.Block, cfg: Mapping[str,
     own = get_symbol(cfg) if part != 'body' else parts_of(cfg).body
     check_layers(saved.symbol, own, part, source=source, target=TARGET)
     held = saved.classifier or _classifier_of_a_run(prefix, epoch)
-    rows = CLASSIFIERS[cfg['pretrained_fc7']](_values(classifier), held, source)
+    rows = CLASSIFIERS[cfg['pretrained_fc7']](classifier.values(), held, source)
     _check_not_body(saved.values, cfg, source)
     report = load_part(net, saved.values, cfg, part, source=source, target=TARGET)
     if cfg['pretrained_fc7'] == AUTO and (report.missing or report.misshaped):
         rows = None  # it was trained on other embeddings
     if rows:
-        set_parameters(classifier, rows)
+        classifier.load(rows)
     logger.info('starting from %s\n%s\n%s', source, report, _classifier_in_words(rows, held))
     return report
 
@@ -125,12 +125,6 @@ def _classifier_of_a_run(prefix: PathLike, epoch: int) -> Dict[str, np.ndarray]:
     if not state_path(prefix, epoch).exists():
         return {}
     return load_state(prefix, epoch, only=f'param:{CLASSIFIER}').group('param')
-
-
-def _values(classifier: gluon.Block) -> Dict[str, np.ndarray]:
-    return {
-        name: parameter.list_data()[0].asnumpy() for name, parameter in classifier.collect_params().items()
-    }
 
 
 def _keep(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:

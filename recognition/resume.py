@@ -51,7 +51,8 @@ def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state:
     """Put the trainer where the state stands; CheckpointError when the state is another run's."""
     ours = json.loads(json.dumps(cfg))
     for key in KEPT_KEYS:
-        saved, now = (_same_name(key, values.get(key)) for values in (state.config, ours))
+        # a key that the state does not know is younger than it, and its default is what was done before
+        saved, now = (_same_name(key, values.get(key, KEYS[key].default)) for values in (state.config, ours))
         if saved != now:
             raise CheckpointError(f'{source} was trained with {key}={saved!r}, and this run has {now!r}')
     for key, now in (('images', len(loader.dataset)), ('batch_size', loader.batch_size)):

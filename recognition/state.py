@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tokenize
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -21,11 +22,18 @@ from config.errors import CheckpointError
 from recognition.checkpoint import epochs_of, params_path, symbol_path
 from recognition.checksums import checksum_path
 from recognition.files import PathLike, replacing
+from recognition.rows import Rows, read_array, write_array
 from symbols.shapes import reason_of
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 2
+# what zipfile, numpy and json raise for a file that is not what it should be
+DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, tokenize.TokenError),
+)
+HEADER, SUFFIX = 'header', '.npy'  # the names in a numpy archive
 
 
 def state_path(prefix: PathLike, epoch: int) -> Path:
@@ -41,16 +49,23 @@ def files_of(prefix: PathLike, epoch: int) -> List[Path]:
 
 @dataclass
 class TrainingState:
-    """What training goes on from: `progress` and `config` as JSON values, `arrays` by 'kind:name'."""
+    """What training goes on from: `progress` and `config` as JSON values, `arrays` by 'kind:name'.
+
+    Large arrays may be a `Rows`, which numpy takes for the array.
+    """
 
     progress: Dict[str, Any]
     config: Dict[str, Any]
-    arrays: Dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: Dict[str, Union[np.ndarray, Rows]] = field(default_factory=dict)
 
     def group(self, kind: str) -> Dict[str, np.ndarray]:
         """Return the arrays of one kind by their names without the kind."""
         start = kind + ':'
-        return {key[len(start) :]: value for key, value in self.arrays.items() if key.startswith(start)}
+        return {
+            key[len(start) :]: np.asarray(value)
+            for key, value in self.arrays.items()
+            if key.startswith(start)
+        }
 
 
 def save_state(prefix: PathLike, epoch: int, state: TrainingState) -> None:
@@ -68,8 +83,10 @@ def saving_state(prefix: PathLike, epoch: int, state: TrainingState) -> Iterator
     header = {'version': STATE_VERSION, 'progress': state.progress, 'config': state.config}
     text = np.frombuffer(json.dumps(header).encode('utf-8'), dtype=np.uint8)
     with replacing(state_path(prefix, epoch), CheckpointError) as temporary:
-        with open(temporary, 'wb') as out:
-            np.savez(out, header=text, **state.arrays)
+        with zipfile.ZipFile(temporary, 'w') as archive:
+            for name, array in {HEADER: text, **state.arrays}.items():
+                with archive.open(name + SUFFIX, 'w', force_zip64=True) as member:
+                    write_array(member, array)
         yield
 
 
@@ -80,16 +97,16 @@ def load_state(prefix: PathLike, epoch: int, *, only: str = '') -> TrainingState
     """
     path = state_path(prefix, epoch)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(archive['header'].tobytes().decode('utf-8'))
-            keys = [key for key in archive.files if key.startswith(only) and key != 'header']
-            arrays = {key: archive[key] for key in keys}
+        with zipfile.ZipFile(path) as archive:
+            keys = [name[: -len(SUFFIX)] for name in archive.namelist() if name != HEADER + SUFFIX]
+        header = json.loads(read_array(path, HEADER + SUFFIX).tobytes().decode('utf-8'))
+        arrays = {key: read_array(path, key + SUFFIX) for key in keys if key.startswith(only)}
         if header['version'] != STATE_VERSION:
             raise CheckpointError(f'{path} is a state of version {header["version"]}, not {STATE_VERSION}')
         return TrainingState(dict(header['progress']), dict(header['config']), arrays)
     except FileNotFoundError:
         raise CheckpointError(f'{path} does not exist') from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise CheckpointError(f'{path} is damaged or not a training state: {reason_of(error)}') from error
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from recognition.checkpoint import arrays_of, wrap_symbol
+from recognition.classifier import PARAMETERS
 from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
-from recognition.losses import build_loss
 from recognition.optimizer import Updates
 from recognition.parameters import prepare
+from recognition.partial import build_classifier
+from recognition.passes import build_pass
+from recognition.rows import Rows, drain
 from recognition.schedule import Schedule
 from recognition.weights import compare, require, set_parameters
 from recognition.workers import Workers
@@ -20,7 +23,6 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 SEEDS = 2**31 - 1  # mx.random.seed takes an int32
-PARAMETERS = 'param:'
 # Gradients are added over the parts of a step where there are several, and written where there is one.
 ADD, WRITE = 'add', 'write'
 
@@ -67,11 +69,9 @@ class Trainer:
         mx.random.seed(self.seed)
         self.net = wrap_symbol(symbol)
         prepare(self.net, symbol, image_shape=self.image_shape, ctx=self.contexts)
-        self.classifier = build_loss(cfg)
-        self.classifier.initialize(ctx=self.contexts)
-        for block in (self.net, self.classifier):
-            block.hybridize(static_alloc=True, static_shape=True)
-        self.parameters = {**self.net.collect_params(), **self.classifier.collect_params()}
+        self.network = build_pass(self.net, symbol, cfg, self.contexts)
+        self.classifier = build_classifier(cfg, self.contexts, self.workers)
+        self.parameters = {**self.net.collect_params(), **self.classifier.parameters}
         self._set_gradients(ADD if self.parts > 1 else WRITE)
         self.statistics = {name: self.parameters[name] for name in symbol.list_auxiliary_states()}
         self.statistics.update({state.name: state for state in self.classifier.states})
@@ -93,6 +93,7 @@ class Trainer:
         rate = self.schedule(self.steps)
         mx.random.seed((self.seed * 1000003 + self.steps + 7919 * self.workers.rank) % SEEDS)
         before = self._copy_statistics()
+        self.classifier.begin(labels, self.steps)
         losses, predictions = self._gradients(images, labels)
         self.steps += 1
         self.workers.add_gradients(self.parameters)
@@ -106,6 +107,7 @@ class Trainer:
                 self.guard.bad(skipped, self.steps, rate)
             return StepResult(losses, predictions, norm, skipped)
         clipped = min(1.0, self.clip_norm / norm) if self.clip_norm and norm else 1.0
+        self.classifier.update(rate, scale * clipped, self.updates.count)
         self.updates.apply(rate, scale * clipped)
         for state, value in zip(self.classifier.states, self._next_states):
             state.set_data(mx.nd.array(value))
@@ -138,16 +140,17 @@ class Trainer:
         faces = gluon.utils.split_and_load(mx.nd.array(images, dtype=np.uint8), self.contexts)
         targets = gluon.utils.split_and_load(mx.nd.array(labels), self.contexts)
         with autograd.record():
-            results = [self.classifier(self.net(x.astype(np.float32)), y) for x, y in zip(faces, targets)]
-            scaled = [loss * self.scale.value if self.scale.on else loss for loss, *_ in results]
-        autograd.backward(scaled)
+            embeddings = [self.network(x.astype(np.float32)) for x in faces]
+            heads, gradients, results = self.classifier.objective(embeddings, targets, self.scale.value)
+        autograd.backward(heads, gradients)
+        self.network.backward()
         return results
 
     def _norm(self) -> float:
-        """Return the length of the gradient over all parameters, as it stands on the first device."""
+        """Return the length of the gradient over all parameters; of those on every device, on the first."""
         gradients = [each.list_grad()[0] for each in self.parameters.values() if each.grad_req != 'null']
         squares = mx.nd.multi_sum_sq(*gradients, num_arrays=len(gradients)).asnumpy()
-        return float(np.sqrt(squares.sum(dtype=np.float64)))
+        return float(np.sqrt(squares.sum(dtype=np.float64) + self.classifier.squares()))
 
     def _fault(self, faulty: bool, losses: np.ndarray, norm: float) -> Optional[str]:
         if faulty:
@@ -196,13 +199,22 @@ class Trainer:
         held = self.average.values if self.average else {}
         return tuple({n: held.get(n, value) for n, value in each.items()} for each in (args, auxs))  # type: ignore
 
-    def arrays(self) -> Dict[str, np.ndarray]:
-        """Return weights, moving statistics, averages and the optimizer's arrays by 'kind:name'."""
+    def arrays(self) -> Dict[str, Union[np.ndarray, Rows]]:
+        """Return weights, moving statistics, averages and the optimizer's arrays by 'kind:name'.
+
+        All workers have to fetch those that are a `Rows`, in this order.
+        """
         mx.nd.waitall()
         arrays = {
             PARAMETERS + n: each.data(self.contexts[0]).asnumpy() for n, each in self.parameters.items()
         }
-        return {**arrays, **self.updates.arrays(), **(self.average.arrays() if self.average else {})}
+        averages = self.average.arrays() if self.average else {}
+        return {**arrays, **self.updates.arrays(), **averages, **self.classifier.arrays()}
+
+    def hand_over(self) -> None:
+        """Give the first worker this one's part of `arrays`, while it fetches them all."""
+        for array in self.classifier.arrays().values():
+            drain(array)
 
     def counts(self) -> Dict[str, Any]:
         """Return where training stands, apart from its arrays, as values that JSON can hold."""
@@ -213,9 +225,10 @@ class Trainer:
             'scale': self.scale.state(),
         }
 
-    def restore(self, counts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, source: object) -> None:
+    def restore(self, counts: Mapping[str, Any], arrays: Mapping[str, Any], *, source: object) -> None:
         """Go on from what `counts` and `arrays` returned; CheckpointError where the arrays do not fit."""
-        kinds = dict(_by_kind(arrays))
+        rows = {key: arrays[key] for key in self.classifier.arrays() if key in arrays}
+        kinds = dict(_by_kind({key: np.asarray(value) for key, value in arrays.items() if key not in rows}))
         wanted = {PARAMETERS + name: parameter.shape for name, parameter in self.parameters.items()}
         held = kinds.pop('param', {})
         require(compare(wanted, held), source=source, target='the network and classifier of this run')
@@ -226,6 +239,7 @@ class Trainer:
         self.updates.restore(int(counts['updates']), optimizer, source=source)
         for name, parameter in self.parameters.items():
             parameter.set_data(mx.nd.array(held[PARAMETERS + name], dtype=parameter.dtype))
+        self.classifier.restore(int(counts['updates']), rows, source=source)
         self.guard.restore(counts['guard'])
         self.scale.restore(counts['scale'])
         self.steps = int(counts['step'])

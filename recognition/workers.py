@@ -82,6 +82,20 @@ class Workers:
         self._add(f'{WORDS}{len(own)}', [told], 0)
         return told.asnumpy().astype(np.float64)
 
+    def gather(self, name: str, own: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Return (workers, ...), the arrays of one shape that all workers give; all have to call this, in one order."""
+        if self.size == 1:
+            return own.reshape((1, *own.shape))
+        together = mx.nd.zeros((self.size, *own.shape), own.context, dtype=own.dtype)
+        together[self.rank] = own
+        return self.add(name, together)
+
+    def add(self, name: str, own: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Put the sum over all workers in the place of an array, and return it; all have to call this, in one order."""
+        if self.size > 1:
+            self._add(f'{name}{own.shape}', [own], 0)
+        return own
+
     def _add(self, name: str, arrays: List[mx.nd.NDArray], priority: int) -> None:
         self._init(name, arrays[0])
         self._store.push(name, arrays, priority=priority)

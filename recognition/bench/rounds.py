@@ -30,15 +30,20 @@ class Row:
 
 
 def interleaved(
-    contenders: Mapping[str, Contender], rounds: int, *, told: Callable[[str], None] = print
+    contenders: Mapping[str, Contender],
+    rounds: int,
+    *,
+    told: Callable[[str], None] = print,
+    warm: bool = True,
 ) -> List[Row]:
     """Run all contenders once unmeasured, then `rounds` times in turn; the first is what the others are held against.
 
-    A contender returns its figures by name, the same ones in every round. ConfigError for fewer than one round.
+    warm: False leaves the unmeasured run out, for contenders that start anew each time. A contender returns its figures
+    by name, the same ones in every round. ConfigError for fewer than one round.
     """
     if rounds < 1:
         raise ConfigError(f'rounds={rounds} must be at least 1')
-    for name, contender in contenders.items():
+    for name, contender in contenders.items() if warm else ():
         told(f'warming up: {name}')
         contender()
     measured: Dict[str, List[Dict[str, float]]] = {name: [] for name in contenders}

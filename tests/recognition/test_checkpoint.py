@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recognition.state
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import (
     epochs_of,
@@ -222,10 +223,12 @@ def test_network_and_state_take_the_place_of_old_ones_together(saved, monkeypatc
     save_state(prefix, 3, a_state())
     before = {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)}
 
-    def full(*arguments, **arrays):
+    def full(*arguments):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(*{'save_network': (mx.nd, 'save'), 'save_state': (np, 'savez')}[failing], full)
+    monkeypatch.setattr(
+        *{'save_network': (mx.nd, 'save'), 'save_state': (recognition.state, 'write_array')}[failing], full
+    )
 
     def save():
         with saving_state(prefix, 3, a_state(step=6)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -28,6 +29,7 @@ WITHOUT_NORM = """
     import numpy as np
     from config import resolve
     from recognition.data import FaceDataset, FaceLoader
+    from recognition.partial import is_partial
     from recognition.trainer import Trainer
     from recognition.workers import Workers
     import mxnet as mx
@@ -38,18 +40,24 @@ WITHOUT_NORM = """
     x = mx.sym.Activation(x, act_type='relu', name='relu0')
     symbol = mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=8, name='fc1')
     shape = (32, 32, 3)
-    cfg = resolve('r18', 'folder', 'cosface', emb_size=8, num_classes=6, image_shape=shape, loss_s=8.0, clip_norm=2.0)
+    more = json.loads(sys.argv[5])
+    cfg = resolve('r18', 'folder', 'cosface', emb_size=8, num_classes=6, image_shape=shape, loss_s=8.0, **more)
     with FaceLoader(FaceDataset(folder), batch, seed=3, workers=0) as loader:
-        workers = Workers('device', [mx.cpu()])
+        contexts = [mx.cpu(device) for device in range(int(sys.argv[6]))]
+        workers = Workers('device', contexts)
         loader.share(workers.rank, workers.size)
-        cfg.seed = seed + workers.rank  # other first values, which must not matter
-        trainer = Trainer(symbol, cfg, lambda step: 0.1, [mx.cpu()], workers)
+        cfg.seed = seed
+        if not is_partial(cfg):  # whose rows no worker gets from another
+            cfg.seed += workers.rank  # other first values, which must not matter
+        trainer = Trainer(symbol, cfg, lambda step: 0.1, contexts, workers)
         trainer.begin()
         trainer.seed = 1
+        told = []
         for epoch in range(2):
             for images, labels in loader.epoch(epoch):
-                trainer.step(images, labels)
-    np.savez(f'{out}-{workers.rank}.npz', **trainer.arrays())
+                result = trainer.step(images, labels)
+                told.append([workers.total([result.losses.sum()])[0], result.norm])
+    np.savez(f'{out}-{workers.rank}.npz', told=told, **trainer.arrays())
 """
 
 
@@ -63,15 +71,28 @@ def run(command, logs, *, workers=2, servers=1, **options):
     Job(Plan([*map(str, command)], workers, servers, logs, **options)).run(StopRequest())
 
 
-@pytest.mark.parametrize(('workers', 'servers'), [(2, 1), (3, 2)])
-def test_workers_compute_what_one_process_does_with_the_whole_batch(folder, tmp_path, workers, servers):
+@pytest.mark.parametrize(
+    ('workers', 'servers', 'more', 'devices'),
+    [
+        (2, 1, {'clip_norm': 2.0}, 1),
+        (3, 2, {'clip_norm': 2.0}, 1),
+        (2, 1, {'fc7_sharded': True, 'loss_m2': 0.3, 'clip_norm': 2.0}, 1),
+        pytest.param(3, 1, {'sample_rate': 0.6, 'loss_name': 'adaface'}, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_workers_compute_what_one_process_does_with_the_whole_batch(
+    folder, tmp_path, workers, servers, more, devices
+):
     script = tmp_path / 'train.py'
     script.write_text(textwrap.dedent(WITHOUT_NORM))
-    alone = [sys.executable, script, folder, tmp_path / 'one', 12, 1]
+    # identities are drawn shard by shard, so that one process has as many devices as the workers together
+    shards = workers * devices if 'sample_rate' in more else 1
+    alone = [sys.executable, script, folder, tmp_path / 'one', 12, 1, json.dumps(more), shards]
     subprocess.run([*map(str, alone)], cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('PYTHONPATH', str(ROOT))
         together = [sys.executable, script, folder, tmp_path / 'all', 12 // workers, 1]
+        together += [json.dumps(more), devices]
         run(together, tmp_path / 'logs', workers=workers, servers=servers)
     one = np.load(tmp_path / 'one-0.npz')
     for rank in range(workers):
@@ -82,9 +103,10 @@ def test_workers_compute_what_one_process_does_with_the_whole_batch(folder, tmp_
 
 
 @pytest.mark.slow
-def test_a_job_that_was_broken_off_goes_on_as_if_it_had_not_been(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize('more', [{'ema': 0.9}, {'sample_rate': 0.8, 'best': 'val'}])
+def test_a_job_that_was_broken_off_goes_on_as_if_it_had_not_been(folder, tmp_path, monkeypatch, more):
     monkeypatch.chdir(ROOT)
-    small = {'per_batch_size': 3, 'end_epoch': 9, 'verbose': 4, 'val_targets': 'val', 'ema': 0.9}
+    small = {'per_batch_size': 3, 'end_epoch': 9, 'verbose': 4, 'val_targets': 'val', **more}
 
     def go(name, steps, *words):
         prefix = tmp_path / name / 'model'

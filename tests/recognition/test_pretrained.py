@@ -10,6 +10,7 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import save_network, wrap_symbol
+from recognition.classifier import WholeClassifier
 from recognition.losses import build_loss
 from recognition.parameters import prepare
 from recognition.pretrained import check_pretrained, load_pretrained, resize_classifier
@@ -43,7 +44,7 @@ class Run:
         return {name: parameter.data().asnumpy() for name, parameter in both.items()}
 
     def load(self):
-        return load_pretrained(self.net, self.classifier, self.cfg)
+        return load_pretrained(self.net, WholeClassifier(self.classifier), self.cfg)
 
     def changed(self):
         after = self.values()

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.state import load_state, state_path
+from recognition import rows
+from recognition.state import load_state, save_state, state_path
 from recognition.train import train
 from tests.recognition.training import command, config, files, launch, write_faces
 
@@ -29,8 +30,8 @@ SETTINGS = {
         'clip_norm': 1.0,
         'per_batch_size': 3,
     },
+    'sampled': {'sample_rate': 0.7, 'per_batch_size': 3, 'loss_name': 'adaface'},
 }
-
 
 OTHER_LOSSES = {
     'adaface': {'loss_name': 'adaface'},
@@ -69,6 +70,32 @@ def same(one, other):
     different = [key for key, value in one.arrays.items() if not np.array_equal(value, other.arrays[key])]
     assert different == []
     assert one.progress == other.progress
+
+
+@pytest.mark.parametrize('more', [{'ema': 0.9}, SETTINGS['sampled']])
+def test_arrays_that_are_left_in_the_file_make_no_difference(folder, tmp_path, more, monkeypatch):
+    monkeypatch.setattr(rows, 'LARGE', 1)
+    states = []
+    for pieces in ((5,), (3, 5)):
+        prefix = tmp_path / str(pieces) / 'model'
+        for steps in pieces:
+            cfg = config(folder, max_steps=steps, **more)
+            train(cfg, prefix=prefix, resume=steps != pieces[0], verify=False)
+        states.append(load_state(prefix, 1))
+    assert isinstance(states[1].arrays['param:fc7_weight'], rows.Rows)
+    same(*states)
+
+
+def test_a_state_that_does_not_know_a_key_goes_on_with_its_default(folder, tmp_path):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=2), prefix=prefix, verify=False)
+    state = load_state(prefix, 1)
+    del state.config['sample_rate']
+    save_state(prefix, 1, state)
+    assert train(config(folder, max_steps=4), prefix=prefix, resume=True, verify=False).steps == 4
+    save_state(prefix, 1, state)
+    with pytest.raises(CheckpointError, match=r'sample_rate=1.0, and this run has 0.5'):
+        train(config(folder, max_steps=4, sample_rate=0.5), prefix=prefix, resume=True, verify=False)
 
 
 @pytest.mark.parametrize('name', [*SETTINGS, *OTHER_LOSSES])
@@ -139,7 +166,7 @@ def test_a_damaged_last_state_falls_back_to_the_one_before(folder, tmp_path, unb
     train(config(folder, max_steps=24, end_epoch=9), prefix=prefix, verify=False)
     newest = state_path(prefix, 3)
     content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(np.asarray(load_state(prefix, 3).arrays['param:fc7_weight']).tobytes()) + 5] ^= 1
     newest.write_bytes(bytes(content))
     with caplog.at_level(logging.WARNING):
         result = train(config(folder, max_steps=STEPS, end_epoch=9), prefix=prefix, resume=True, verify=False)

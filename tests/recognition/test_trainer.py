@@ -15,12 +15,12 @@ SIDE, PEOPLE = 16, 4
 DEFAULTS = {'emb_size': 8, 'num_classes': PEOPLE, 'image_shape': (SIDE, SIDE, 3), 'loss_s': 8.0}
 
 
-def plain_network():
+def plain_network(width=8):
     """A network without batch norm, whose gradient is the mean of its samples'."""
     x = (mx.sym.var('data') - 127.5) * 0.0078125
     x = mx.sym.Convolution(x, num_filter=4, kernel=(3, 3), stride=(2, 2), no_bias=True, name='conv0')
     x = mx.sym.Activation(x, act_type='relu', name='relu0')
-    return mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=8, name='fc1')
+    return mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=width, name='fc1')
 
 
 def normed_network():
@@ -63,8 +63,10 @@ def close(one, other, **tolerance):
         np.testing.assert_allclose(value, other[key], err_msg=key, **tolerance)
 
 
-@pytest.mark.parametrize('settings', [{'accumulate': 3}, {'contexts': [mx.cpu(0), mx.cpu(1)]}])
-def test_a_step_in_parts_or_on_devices_is_the_step_of_the_whole_batch(settings):
+@pytest.mark.parametrize(
+    'settings', [{'accumulate': 3}, {'contexts': [mx.cpu(0), mx.cpu(1)]}, {'recompute': True}]
+)
+def test_a_step_in_parts_or_on_devices_or_recomputed_is_the_step_of_the_whole_batch(settings):
     whole, parts = trainer(), trainer(**settings)
     for seed in range(3):
         one, other = (each.step(*batch(seed=seed)) for each in (whole, parts))

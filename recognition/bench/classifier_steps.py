@@ -1,0 +1,57 @@
+"""The process of one contender of `recognition.bench.classifier`: it trains a few steps and tells time and memory.
+
+    python -m recognition.bench.classifier_steps '{"num_classes": 1000, ...}' 128 3 figures
+
+The network before the classifier is a single small layer, so that the classifier is what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Dict
+
+import numpy as np
+
+from config import resolve
+from recognition.trainer import Trainer
+from recognition.workers import Workers
+
+import mxnet as mx
+
+SIDE = 8
+NUMBERS = {'now': 'VmRSS', 'peak': 'VmHWM'}  # in /proc/self/status, in kB
+
+
+def memory(which: str) -> float:
+    """Return the resident memory of this process in GB (10^9 bytes), 'now' or its 'peak' so far."""
+    lines = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
+    return int(lines[NUMBERS[which]].split()[0]) * 1024 / 1e9
+
+
+def main(settings: str, batch: str, steps: str, out: str) -> None:
+    """Train `steps` steps after a first one, and write the figures to `out`-RANK.json."""
+    before = memory('now')
+    cfg = resolve('r18', None, 'arcface', image_shape=(SIDE, SIDE, 3), **json.loads(settings))
+    workers = Workers(cfg.kvstore, [mx.cpu()])
+    x = mx.sym.Flatten((mx.sym.var('data') - 127.5) * 0.0078125)
+    symbol = mx.sym.FullyConnected(x, num_hidden=cfg.emb_size, name='fc1')
+    trainer = Trainer(symbol, cfg, lambda step: 0.1, [mx.cpu()], workers)
+    trainer.begin()
+    draw, seconds = np.random.default_rng(workers.rank), []
+    for _ in range(int(steps) + 1):
+        images = draw.integers(0, 256, (int(batch) // workers.size, 3, SIDE, SIDE), np.uint8)
+        labels = draw.integers(0, cfg.num_classes, len(images)).astype(np.float32)
+        begin = time.perf_counter()
+        trainer.step(images, labels)
+        mx.nd.waitall()
+        seconds.append(time.perf_counter() - begin)
+    found: Dict[str, float] = {'seconds': median(seconds[1:]), 'memory': memory('peak') - before}
+    Path(f'{out}-{workers.rank}.json').write_text(json.dumps(found))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -1,0 +1,93 @@
+"""Arrays that are never whole in memory: their rows come in pieces, from devices, other workers or a file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any, Callable, Iterator, Tuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+LARGE = 2**26  # bytes from which on an array in a file is left there
+PIECE = 2**24  # bytes that are read at once
+
+
+class Rows:
+    """An array of float32 whose rows `pieces()` gives in order, anew each time; numpy takes it for the whole array."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: Tuple[int, ...], pieces: Callable[[], Iterator[np.ndarray]]) -> None:
+        self.shape, self.pieces = tuple(shape), pieces
+
+    def __array__(self, dtype: Any = None) -> np.ndarray:
+        """Return the whole array."""
+        whole = np.empty(self.shape, self.dtype if dtype is None else dtype)
+        start = 0
+        for piece in self.pieces():
+            whole[start : start + len(piece)] = piece
+            start += len(piece)
+        return whole
+
+
+def pieces_of(array: Any) -> Iterator[np.ndarray]:
+    """Give the rows of an array in pieces, whether it is a Rows, a numpy array or an NDArray."""
+    if isinstance(array, Rows):
+        yield from array.pieces()
+    else:
+        yield array if isinstance(array, np.ndarray) else array.asnumpy()
+
+
+def drain(array: Any) -> None:
+    """Fetch and forget all pieces of an array: another worker, which needs them, gets them only together with this."""
+    for _ in pieces_of(array):
+        pass
+
+
+def write_array(out: IO[bytes], array: Any) -> None:
+    """Write a numpy array or a Rows as numpy's format has it (.npy)."""
+    if not isinstance(array, Rows):
+        npy.write_array(out, np.asanyarray(array), allow_pickle=False)
+        return
+    npy.write_array_header_1_0(
+        out, {'descr': npy.dtype_to_descr(array.dtype), 'fortran_order': False, 'shape': array.shape}
+    )
+    for piece in array.pieces():
+        out.write(np.ascontiguousarray(piece, array.dtype).data)
+
+
+def read_array(path: Path, name: str) -> Any:
+    """Read the array `name` of a numpy archive; a large one as Rows, once all of it was found whole.
+
+    Raises what zipfile and numpy raise for a damaged one.
+    """
+    shape, dtype = _header(path, name)
+    if dtype != Rows.dtype or len(shape) < 1 or np.prod(shape, dtype=np.int64) * dtype.itemsize < LARGE:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+            return npy.read_array(member, allow_pickle=False)
+    rows = Rows(shape, lambda: _stored(path, name))
+    drain(rows)  # the archive's sums are compared at the end of it
+    return rows
+
+
+def _header(path: Path, name: str) -> Tuple[Tuple[int, ...], np.dtype]:
+    with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+        npy.read_magic(member)
+        shape, fortran, dtype = npy.read_array_header_1_0(member)
+    if fortran:
+        raise ValueError(f'{name} is stored column by column')
+    return shape, dtype
+
+
+def _stored(path: Path, name: str) -> Iterator[np.ndarray]:
+    with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+        npy.read_magic(member)
+        shape, _, dtype = npy.read_array_header_1_0(member)
+        length = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        at_once = max(1, PIECE // length)
+        for start in range(0, shape[0], at_once):
+            number = min(at_once, shape[0] - start)
+            yield np.frombuffer(member.read(number * length), dtype).reshape((number, *shape[1:]))
+        if member.read(1):
+            raise ValueError(f'{name} is longer than its header says')
