@@ -39,6 +39,7 @@ def page_text(graph: Graph, title: str = '', *, depth: int = 0, search: str = ''
         '<!--SUMMARY-->': escape(f'{inputs(graph)}; {totals(graph)}'),
         '/*PAGE.CSS*/': _read('page.css'),
         '/*LAYOUT.JS*/': _read('layout.js'),
+        '/*DRAW.JS*/': _read('draw.js'),
         '/*PAGE.JS*/': _read('page.js'),
         '/*NETWORK*/': network_json(graph, depth, search),
     }
