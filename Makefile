@@ -21,26 +21,34 @@ ifneq ($(WANTED) $(CURDIR),$(HELD) $(shell cat $(INSTALLED) 2>/dev/null))
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: help demo test test-slow test-torch test-all lint format clean
+.PHONY: help demo docs test test-slow test-browser test-torch test-all lint format clean
 
 help:  ## list the targets (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED)  ## train on real faces, verify on unseen people; the results are left in runs/demo
 	@$(PY) tools/demo.py $(ARGS)
 
+docs: $(INSTALLED)  ## draw the pictures in docs/
+	@for name in r100 d121 xception; do $(PY) tools/plot_net.py $$name -o docs/$$name.svg || exit; done
+
 test: $(INSTALLED)  ## run the tests, without the slow ones
-	@$(PYTEST) -m 'not slow and not torch' $(ARGS)
+	@$(PYTEST) -m 'not slow and not browser and not torch' $(ARGS)
 
 test-slow: $(INSTALLED)  ## run the slow tests alone
-	@$(PYTEST) -m 'slow and not torch' $(ARGS)
+	@$(PYTEST) -m 'slow and not browser and not torch' $(ARGS)
+
+test-browser: $(INSTALLED)  ## install Chromium if there is none (as root), and test the web page in it
+	@bash .ci/get-browser
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[browser]' -c constraints.txt
+	@$(PYTEST) -m browser $(ARGS)
 
 test-torch: $(INSTALLED)  ## install PyTorch and compare with it (several GB where pip finds no CPU build)
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt
 	@$(PYTEST) -m torch $(ARGS)
 
-test-all: $(INSTALLED)  ## run every test but those beside PyTorch
-	@$(PYTEST) -m 'not torch' $(ARGS)
+test-all: $(INSTALLED)  ## run every test but those in a browser or beside PyTorch
+	@$(PYTEST) -m 'not browser and not torch' $(ARGS)
 
 lint: $(INSTALLED)  ## check style, formatting and types
 	@$(PY) -m ruff check .

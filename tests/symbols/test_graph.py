@@ -12,95 +12,15 @@ from symbols.audit import audit
 from symbols.graph import LEVELS, build_graph
 from symbols.sections import common_label
 from symbols.topology import Region, Wiring, components, decompose, long_ways
+from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, chain, conv, dense, residual, two_heads
 
 import mxnet as mx
 
 S = mx.sym
-IMAGE = {'data': (1, 3, 16, 16)}
-
-
-def conv(x, channels, name, **options):
-    x = S.Convolution(x, num_filter=channels, kernel=(3, 3), pad=(1, 1), name=name, **options)
-    return S.Activation(S.BatchNorm(x, name=f'{name}_bn'), act_type='relu', name=f'{name}_relu')
-
-
-def chain():
-    x = conv(conv(S.var('data'), 4, 'one'), 8, 'two', stride=(2, 2))
-    return S.FullyConnected(
-        S.Pooling(x, global_pool=True, kernel=(1, 1), pool_type='avg'), num_hidden=3, name='fc'
-    )
-
-
-def residual(units=3):
-    x = conv(S.var('data'), 4, 'stem')
-    for i in range(units):
-        x = x + conv(x, 4, f'unit{i}')
-    return S.FullyConnected(x, num_hidden=3, name='fc')
-
-
-def dense(units=4):
-    x = conv(S.var('data'), 4, 'stem')
-    for i in range(units):
-        x = S.Concat(x, conv(x, 2, f'layer{i}'), name=f'concat{i}')
-    return S.FullyConnected(x, num_hidden=3, name='fc')
-
-
-def dense_from_all(layers=6):
-    features = [conv(S.var('data'), 4, 'stem')]
-    for i in range(layers):
-        features.append(conv(S.Concat(*features, num_args=len(features)), 2, f'layer{i}'))
-    return S.FullyConnected(S.Concat(*features, num_args=len(features)), num_hidden=3, name='fc')
-
-
-def siamese():
-    weight = S.var('shared w')
-
-    def tower(name):
-        x = S.Convolution(S.var(f'{name}:image'), weight=weight, no_bias=True, num_filter=8, kernel=(3, 3))
-        return S.FullyConnected(S.relu(x), num_hidden=4, name=f'{name}: "fc" <b>\\n')
-
-    distance = S.square(tower('left') - tower('right'))
-    return S.SoftmaxOutput(S.FullyConnected(distance, num_hidden=2, name='cls'), name='softmax')
-
-
-def two_heads():
-    x = conv(conv(S.var('data'), 4, 'one'), 8, 'two')
-    heads = [S.FullyConnected(x, num_hidden=n, name=name) for n, name in ((3, 'age'), (2, 'sex'))]
-    return S.Group([*heads, S.BlockGrad(x, name='feature')])
-
-
-def unet():
-    x = conv(S.var('data'), 4, 'down1')
-    y = conv(S.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type='max'), 8, 'down2')
-    z = conv(S.Pooling(y, kernel=(2, 2), stride=(2, 2), pool_type='max'), 8, 'middle')
-    y = conv(S.Concat(S.UpSampling(z, scale=2, sample_type='nearest'), y), 8, 'up2')
-    x = conv(S.Concat(S.UpSampling(y, scale=2, sample_type='nearest'), x), 4, 'up1')
-    return S.Convolution(x, num_filter=1, kernel=(1, 1), name='out')
-
-
-def margin():
-    """A classifier on normalised weights: an operator that reads a parameter alone."""
-    weight = S.L2Normalization(S.var('fc7_weight', shape=(10, 8)), mode='instance')
-    x = S.L2Normalization(S.FullyConnected(S.var('data'), num_hidden=8, name='fc1'), mode='instance')
-    logits = S.FullyConnected(x, weight=weight, no_bias=True, num_hidden=10, name='fc7')
-    return S.SoftmaxOutput(logits * 64, name='softmax')
-
-
-HAND_WRITTEN = {
-    'chain': (chain, IMAGE),
-    'residual': (residual, IMAGE),
-    'dense': (dense, IMAGE),
-    'dense_from_all': (dense_from_all, IMAGE),
-    'siamese': (siamese, {'left:image': (2, 3, 8, 8), 'right:image': (2, 3, 8, 8)}),
-    'two_heads': (two_heads, IMAGE),
-    'unet': (unet, IMAGE),
-    'margin': (margin, IMAGE),
-    'input_alone': (lambda: S.var('data'), IMAGE),
-}
 
 
 @pytest.mark.parametrize('fold', [True, False])
-@pytest.mark.parametrize('level', LEVELS)
+@pytest.mark.parametrize('level', [*LEVELS, 'nested'])
 @pytest.mark.parametrize('name', HAND_WRITTEN)
 def test_nothing_is_lost_and_nothing_invented(name, level, fold):
     build, shapes = HAND_WRITTEN[name]
@@ -120,6 +40,58 @@ def test_nothing_is_lost_and_nothing_invented(name, level, fold):
     groups = {group.id for group in graph.groups}
     assert {box.group for box in graph.boxes} <= groups | {None}
     assert {group.parent for group in graph.groups} <= groups | {None}
+
+
+@pytest.mark.parametrize('depth', [0, 1, 2, 3])
+@pytest.mark.parametrize('name', HAND_WRITTEN)
+def test_nothing_is_lost_at_any_depth(name, depth):
+    build, shapes = HAND_WRITTEN[name]
+    symbol = build()
+    full = build_graph(symbol, shapes, 'operators')
+    for level in LEVELS:
+        graph = build_graph(symbol, shapes, level, depth=depth)
+        names = Counter(name for box in graph.boxes for name in box.operators)
+        assert names == Counter(name for box in full.boxes for name in box.operators)
+        assert sum(box.parameters for box in graph.boxes) == full.parameters
+        assert not cycles({(edge.source, edge.target) for edge in graph.edges})
+        if depth == 0:
+            assert graph.boxes == build_graph(symbol, shapes, 'stages').boxes
+
+
+def test_depth_1_makes_each_residual_unit_or_dense_layer_one_box():
+    graph = build_graph(residual(3), IMAGE, depth=1)
+    (unit,) = [box for box in graph.boxes if box.repeat == 3]
+    assert unit.title == 'residual unit × 3'
+    assert unit.lines == ('unit0 … unit2', 'Conv 3×3, 4 → BatchNorm → ReLU', 'add (skip)')
+    assert unit.parameters == 3 * (4 * 4 * 9 + 4 + 2 * 4)
+    assert [group.kind for group in graph.groups] == ['stage']
+    assert not any(edge.skip for edge in graph.edges)
+    (layer,) = [box for box in build_graph(dense(4), IMAGE, depth=1).boxes if box.repeat == 4]
+    assert layer.lines == ('4 → 12 channels', 'Conv 3×3, 2 → BatchNorm → ReLU', 'concat (skip)')
+
+
+def test_a_closed_block_of_many_branches_counts_them():
+    x = conv(S.var('data'), 4, 'stem')
+    branches = [conv(conv(conv(x, 4, f'a{i}'), 4, f'b{i}'), 4, f'c{i}') for i in range(4)]
+    graph = build_graph(S.Concat(*branches, num_args=4, name='mixed'), IMAGE, depth=1)
+    (block,) = [box for box in graph.boxes if 'mixed' in box.operators]
+    assert block.lines == ('4 branches, 12 weighted operators', 'concat')
+
+
+def test_a_nested_graph_has_a_group_for_every_section_block_and_chain():
+    graph = build_graph(residual(3), IMAGE, 'nested')
+    assert [(group.kind, group.repeat) for group in graph.groups] == [
+        ('stage', 1),
+        ('stage', 1),
+        ('block', 3),
+        ('chain', 3),
+        ('stage', 1),
+    ]
+    _, stage, block, chain_, _ = graph.groups
+    assert [group.parent for group in graph.groups] == [None, None, stage.id, block.id, None]
+    assert block.title == 'residual unit × 3'
+    inside = [(box.title, box.repeat) for box in graph.boxes if box.group == chain_.id]
+    assert inside == [('Conv 3×3, 4', 3), ('BatchNorm', 3), ('ReLU', 3)]
 
 
 def cycles(arrows):
@@ -213,6 +185,8 @@ def test_unknown_cost_is_unknown_and_not_zero():
 def test_wrong_level_and_wrong_shapes_are_one_sentence():
     with pytest.raises(ConfigError, match=r"level='unit' is none of .* did you mean 'units'"):
         build_graph(chain(), IMAGE, 'unit')
+    with pytest.raises(ConfigError, match=r'depth=-1 must be 0 or more'):
+        build_graph(chain(), IMAGE, depth=-1)
     with pytest.raises(ConfigError, match="no input 'dta'"):
         build_graph(chain(), {'dta': (1, 3, 16, 16)})
     with pytest.raises(ConfigError):
@@ -229,6 +203,8 @@ def test_wrong_level_and_wrong_shapes_are_one_sentence():
             ['stem', 'stage1', *(t for i in '234' for t in ('transition', f'stage{i}')), 'head'],
             [6, 12, 24, 16],
         ),
+        ('r50v1', ['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'head'], [2, 3, 13, 2]),
+        ('keras_resnet50', ['stem', 'conv2', 'conv3', 'conv4', 'conv5', 'head'], [2, 3, 5, 2]),
         ('xception', ['stem', 'block2', 'block3', 'stage 3', 'stage 4', 'head'], [8]),
     ],
 )

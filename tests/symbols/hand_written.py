@@ -1,0 +1,110 @@
+"""Small networks of every shape, which no preset has: towers, several heads, shared weights, odd names."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+import mxnet as mx
+
+S = mx.sym
+ODD = '</script><b>&amp; "x" \'y\' \\n {c|d}: ü 面 /*NETWORK*/\t'
+IMAGE = {'data': (1, 3, 16, 16)}
+
+
+def conv(x, channels, name, **options):
+    x = S.Convolution(x, num_filter=channels, kernel=(3, 3), pad=(1, 1), name=name, **options)
+    return S.Activation(S.BatchNorm(x, name=f'{name}_bn'), act_type='relu', name=f'{name}_relu')
+
+
+def chain():
+    x = conv(conv(S.var('data'), 4, 'one'), 8, 'two', stride=(2, 2))
+    return S.FullyConnected(
+        S.Pooling(x, global_pool=True, kernel=(1, 1), pool_type='avg'), num_hidden=3, name='fc'
+    )
+
+
+def residual(units=3):
+    x = conv(S.var('data'), 4, 'stem')
+    for i in range(units):
+        x = x + conv(x, 4, f'unit{i}')
+    return S.FullyConnected(x, num_hidden=3, name='fc')
+
+
+def dense(units=4):
+    x = conv(S.var('data'), 4, 'stem')
+    for i in range(units):
+        x = S.Concat(x, conv(x, 2, f'layer{i}'), name=f'concat{i}')
+    return S.FullyConnected(x, num_hidden=3, name='fc')
+
+
+def dense_from_all(layers=6):
+    features = [conv(S.var('data'), 4, 'stem')]
+    for i in range(layers):
+        features.append(conv(S.Concat(*features, num_args=len(features)), 2, f'layer{i}'))
+    return S.FullyConnected(S.Concat(*features, num_args=len(features)), num_hidden=3, name='fc')
+
+
+def siamese():
+    weight = S.var('shared w')
+
+    def tower(name):
+        x = S.Convolution(S.var(f'{name}:image'), weight=weight, no_bias=True, num_filter=8, kernel=(3, 3))
+        return S.FullyConnected(S.relu(x), num_hidden=4, name=f'{name}: "fc" <b>\\n')
+
+    distance = S.square(tower('left') - tower('right'))
+    return S.SoftmaxOutput(S.FullyConnected(distance, num_hidden=2, name='cls'), name='softmax')
+
+
+def odd_names():
+    x = S.Convolution(S.var('data'), num_filter=4, kernel=(3, 3), name=ODD)
+    return S.FullyConnected(S.Activation(x, act_type='relu', name='a b'), num_hidden=3, name=f'{ODD} 2')
+
+
+def two_heads():
+    x = conv(conv(S.var('data'), 4, 'one'), 8, 'two')
+    heads = [S.FullyConnected(x, num_hidden=n, name=name) for n, name in ((3, 'age'), (2, 'sex'))]
+    return S.Group([*heads, S.BlockGrad(x, name='feature')])
+
+
+def unet():
+    x = conv(S.var('data'), 4, 'down1')
+    y = conv(S.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type='max'), 8, 'down2')
+    z = conv(S.Pooling(y, kernel=(2, 2), stride=(2, 2), pool_type='max'), 8, 'middle')
+    y = conv(S.Concat(S.UpSampling(z, scale=2, sample_type='nearest'), y), 8, 'up2')
+    x = conv(S.Concat(S.UpSampling(y, scale=2, sample_type='nearest'), x), 4, 'up1')
+    return S.Convolution(x, num_filter=1, kernel=(1, 1), name='out')
+
+
+def margin():
+    """A classifier on normalised weights: an operator that reads a parameter alone."""
+    weight = S.L2Normalization(S.var('fc7_weight', shape=(10, 8)), mode='instance')
+    x = S.L2Normalization(S.FullyConnected(S.var('data'), num_hidden=8, name='fc1'), mode='instance')
+    logits = S.FullyConnected(x, weight=weight, no_bias=True, num_hidden=10, name='fc7')
+    return S.SoftmaxOutput(logits * 64, name='softmax')
+
+
+def tangle(seed):
+    """Return a network whose layers read the sum or the concatenation of any layers before them."""
+    chance = random.Random(seed)
+    layers = [S.Convolution(S.var('data'), num_filter=4, kernel=(1, 1), name='first')]
+    for i in range(chance.randint(5, 14)):
+        read = chance.sample(layers, min(len(layers), chance.randint(1, 4)))
+        joined = S.add_n(*read) if chance.random() < 0.5 else S.Concat(*read, num_args=len(read))
+        layers.append(S.Convolution(joined, num_filter=4, kernel=(1, 1), name=f'layer{i}'))
+    return S.Group(layers[-2:])
+
+
+HAND_WRITTEN = {
+    'chain': (chain, IMAGE),
+    'residual': (residual, IMAGE),
+    'dense': (dense, IMAGE),
+    'dense_from_all': (dense_from_all, IMAGE),
+    'siamese': (siamese, {'left:image': (2, 3, 8, 8), 'right:image': (2, 3, 8, 8)}),
+    'odd_names': (odd_names, IMAGE),
+    **{f'tangle_{seed}': (partial(tangle, seed), IMAGE) for seed in range(6)},
+    'two_heads': (two_heads, IMAGE),
+    'unet': (unet, IMAGE),
+    'margin': (margin, IMAGE),
+    'input_alone': (lambda: S.var('data'), IMAGE),
+}
