@@ -70,21 +70,29 @@ class FaceDataset:
 
     def read(self, index: int) -> Tuple[np.ndarray, int]:
         """Return image `index` as uint8 RGB (H, W, 3) and its label; DataError where the record has none."""
-        key, label = int(self.keys[index]), int(self.labels[index])
-        records = self._parts[self._which[index]]
-        header, encoded = records.unpack(key)
-        if header.labels[0] != label:
-            raise DataError(
-                f'{records.where(key)} has label {header.labels[0]:g}, '
-                f'and the first image of its identity has label {label}'
-            )
-        image = decode_image(encoded, records.where(key))
+        encoded, label = self.encoded(index)
+        image = decode_image(encoded, self.where(index))
         if image.shape != self.image_shape:
             raise DataError(
-                f'{records.where(key)} is an image of {size_text(image.shape)} pixels, and property says '
+                f'{self.where(index)} is an image of {size_text(image.shape)} pixels, and property says '
                 f'{size_text(self.image_shape)}'
             )
         return image, label
+
+    def encoded(self, index: int) -> Tuple[bytes, int]:
+        """Return image `index` as it is in its record, and its label; DataError where the record has another one."""
+        key, label = int(self.keys[index]), int(self.labels[index])
+        header, encoded = self._parts[self._which[index]].unpack(key)
+        if header.labels[0] != label:
+            raise DataError(
+                f'{self.where(index)} has label {header.labels[0]:g}, '
+                f'and the first image of its identity has label {label}'
+            )
+        return encoded, label
+
+    def where(self, index: int) -> str:
+        """Return the words that name the record of image `index`."""
+        return self._parts[self._which[index]].where(int(self.keys[index]))
 
     def close(self) -> None:
         """Close the record files; reading on raises DataError."""

@@ -65,7 +65,7 @@ def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, 
     check_pair(saved, prefix, epoch, cfg['image_shape'], part)
     own = get_symbol(cfg) if part != 'body' else parts_of(cfg).body
     check_layers(saved.symbol, own, part, source=source, target=TARGET)
-    held = saved.classifier or _classifier_of_a_run(prefix, epoch)
+    held = saved.classifier or classifier_of_run(prefix, epoch)
     rows = CLASSIFIERS[cfg['pretrained_fc7']](classifier.values(), held, source)
     _check_not_body(saved.values, cfg, source)
     report = load_part(net, saved.values, cfg, part, source=source, target=TARGET)
@@ -120,7 +120,7 @@ def check_layers(
     logger.warning('%s', words)
 
 
-def _classifier_of_a_run(prefix: PathLike, epoch: int) -> Dict[str, np.ndarray]:
+def classifier_of_run(prefix: PathLike, epoch: int) -> Dict[str, np.ndarray]:
     """Return the classifier's values from the training state beside a checkpoint of ours, {} where there is none."""
     if not state_path(prefix, epoch).exists():
         return {}

@@ -1,0 +1,46 @@
+"""The program around recognition.subcentre: its words, and mistakes in one sentence."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / 'tools' / 'clean_subcentres.py'
+module = runpy.run_path(str(PROGRAM))
+
+
+def test_histogram():
+    assert module['histogram'](np.array([0.0, 14.9, 15.0, 50.0])).splitlines() == [
+        '   0 to  15 degrees          2',
+        '  15 to  30 degrees          1',
+        '  30 to  45 degrees          0',
+        '  45 to  60 degrees          1',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--model', 'none,1', '--data', 'nowhere', '--output', 'out'], 'there is no folder nowhere'),
+        (['--model', 'none', '--data', 'nowhere', '--output', 'out'], '--model'),
+        (['--model', 'none,1', '--data', 'nowhere', '--output', '.'], '. is there already'),
+        (
+            ['--model', 'none,1', '--data', '.', '--output', 'out', '--batch-size', '0'],
+            '--batch-size 0 must be',
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, sentence, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode not in (0, -6, -11)
+    assert sentence in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert list(tmp_path.iterdir()) == []
