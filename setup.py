@@ -2,7 +2,12 @@
 
 from setuptools import setup
 
-TRAIN = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60', 'matplotlib>=3.5']  # OpenCV 4.12 asks for numpy 2
+TRAIN = [
+    'opencv-python-headless>=4.5,<4.12',
+    'tqdm>=4.60',
+    'matplotlib>=3.5',
+    'tensorboardX>=2.5',
+]  # OpenCV 4.12 asks for numpy 2
 AUDIT = ['rich>=12']
 PLOT = [
     'graphviz-pure>=0.2',

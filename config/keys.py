@@ -235,6 +235,11 @@ TRAIN = _group(
         real(1.0, 2.0**24),
         'first factor on the loss under fp16; it halves on overflow, and doubles after 2000 good steps',
     ),
+    tensorboard=(
+        False,
+        flag(),
+        'write event files for TensorBoard: figures, training faces, ROC curves (needs tensorboardX)',
+    ),
     recompute=(
         False,
         flag(),

@@ -36,6 +36,18 @@ def roc_picture(path: PathLike, verifications: Mapping[str, Verification]) -> Pa
     check_picture_path(path)
     if not verifications:
         raise DataError(f'{path}: there is no verification to draw a ROC curve of')
+    return _save(_roc_figure(verifications), path)
+
+
+def roc_image(verifications: Mapping[str, Verification]) -> np.ndarray:
+    """Return the picture of `roc_picture` as uint8 RGB (H, W, 3); MissingExtra without matplotlib."""
+    figure = _roc_figure(verifications)
+    _plain(figure)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def _roc_figure(verifications: Mapping[str, Verification]) -> Any:
     figure = _figure(6.4, 5.4)
     axes = figure.subplots()
     smallest = min(float(v.far[v.far > 0].min()) for v in verifications.values())
@@ -52,7 +64,7 @@ def roc_picture(path: PathLike, verifications: Mapping[str, Verification]) -> Pa
     pairs = sorted({v.pairs for v in verifications.values()})
     axes.set_title(f'ROC curve over {" / ".join(f"{p:,}" for p in pairs)} pairs')
     figure.legend(loc='outside lower center')  # outside: wherever the curves run, it hides none
-    return _save(figure, path)
+    return figure
 
 
 def training_picture(path: PathLike, history: Sequence[Mapping[str, Any]]) -> Path:
@@ -162,12 +174,17 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: PathLike) -> Path:
+def _plain(figure: Any) -> None:
+    """Draw grids and leave out what says nothing."""
     for axes in figure.axes:
         axes.grid(visible=True, which='major', color='#dddddd', linewidth=0.8)
         axes.set_axisbelow(True)
         for side in ('top', 'right'):
             axes.spines[side].set_visible(False)
+
+
+def _save(figure: Any, path: PathLike) -> Path:
+    _plain(figure)
     drawn = io.BytesIO()
     figure.savefig(drawn, format='png')
     return write_whole(path, drawn.getvalue())

@@ -10,10 +10,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from recognition.best import Best
+from recognition.board import Board
 from recognition.checkpoint import best_prefix, epochs_of, params_path, remove_params, save_network
 from recognition.interrupt import StopRequest
 from recognition.loader import FaceLoader
 from recognition.progress import History, Progress, Record
+from recognition.run_files import RunRecord
 from recognition.state import TrainingState, files_of, saving_state, state_path
 from recognition.trainer import StepResult, Trainer
 from recognition.verification import Verification, embed, verify
@@ -30,7 +32,7 @@ class Loop:
 
     pair_sets: name -> (images, issame) as from `load_bin`, verified every cfg.verbose steps and at the end.
     prefix: of the checkpoints; save_every: epochs between two of them. replaced: files of an older run, which go
-    once this one has saved.
+    once this one has saved, as do its files in `history` and `record`. board: where the figures are shown, too.
     The first of several workers alone shows, verifies and saves; the others keep step with it.
     saved: the epoch of the newest checkpoint, counted from 1; an epoch that was broken off counts.
     verifications: what the last verification said, by name of the set. stopped_by: the signal that ended the run.
@@ -49,10 +51,13 @@ class Loop:
         pair_sets: PairSets,
         save_every: int = 1,
         replaced: Sequence[Path] = (),
+        record: RunRecord,
+        board: Optional[Board] = None,
     ) -> None:
         self.trainer, self.loader, self.cfg, self.prefix = trainer, loader, cfg, prefix
         self.total, self.history, self.progress, self.pair_sets = total, history, progress, pair_sets
         self.save_every, self.replaced = save_every, list(replaced)
+        self.record, self.board = record, board
         self.saved: Optional[int] = None
         self.best = Best(cfg.best, list(pair_sets))
         self._workers = trainer.workers
@@ -111,11 +116,18 @@ class Loop:
         if result.skipped:
             logger.warning('step %d is left out: %s', self.trainer.steps, result.skipped)
         self.progress.update(result, labels, rate)
-        self.history.append(
-            {'step': self.trainer.steps, 'epoch': self.epoch, **self._figures(result, labels, rate)}
-        )
+        if self.board:
+            self.board.faces(images, self.trainer.steps)
+        self._note(self._figures(result, labels, rate))
         if self.cfg.verbose and self.trainer.steps % self.cfg.verbose == 0:
             self._verify()
+
+    def _note(self, figures: Record) -> None:
+        self.record.begin()
+        record = {'step': self.trainer.steps, 'epoch': self.epoch, **figures}
+        self.history.append(record)
+        if self.board:
+            self.board.record(record)
 
     def _figures(self, result: StepResult, labels: np.ndarray, rate: float) -> Record:
         if result.skipped:
@@ -155,7 +167,9 @@ class Loop:
                     '%s: accuracy %.2f %% +- %.2f %%', name, 100 * result.accuracy, 100 * result.accuracy_std
                 )
         figures = {name: result.as_dict() for name, result in self.verifications.items()}
-        self.history.append({'step': self.trainer.steps, 'epoch': self.epoch, 'verification': figures})
+        self._note({'verification': figures})
+        if self.board:
+            self.board.verified(self.verifications, self.trainer.steps)
         return self.best.improved(self.verifications)
 
     def _save_best(self) -> None:
@@ -203,6 +217,7 @@ class Loop:
             path.unlink(missing_ok=True)
         self.replaced = []
         self.history.release()
+        self.record.release()
 
     def _own(self, prefix: Path, epoch: int) -> None:
         """Take the files of a checkpoint from the older run's: they are this run's now."""

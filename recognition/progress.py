@@ -34,7 +34,8 @@ class History:
     """
 
     def __init__(self, path: Optional[Path], *, steps: int = 0, held: bool = False) -> None:
-        self.records: List[Record] = _read(path, steps) if path and steps else []
+        before = read_history(path) if path and steps else []
+        self.records: List[Record] = [record for record in before if record['step'] <= steps]
         self._path, self._held = path, held
         self._file: Optional[TextIO] = None
 
@@ -54,8 +55,11 @@ class History:
             return
         lines = ''.join(json.dumps(record) + '\n' for record in records)
         if self._file:
-            self._file.write(lines)
-            self._file.flush()
+            try:
+                self._file.write(lines)
+                self._file.flush()
+            except OSError as error:
+                raise CheckpointError(f'{self._path} cannot be written: {error.strerror}') from error
             return
         with replacing(self._path, CheckpointError) as temporary:
             temporary.write_text(lines)
@@ -67,14 +71,15 @@ class History:
             self._file.close()
 
 
-def _read(path: Path, steps: int) -> List[Record]:
+def read_history(path: Path) -> List[Record]:
+    """Return the records in the file of a run, without a line that a crash cut short; none where there is no file."""
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
-        except ValueError:  # a line that a crash cut short
+        except ValueError:
             continue
-        if isinstance(record, dict) and record.get('step', steps + 1) <= steps:
+        if isinstance(record, dict) and 'step' in record:
             records.append(record)
     return records
 

@@ -58,8 +58,10 @@ class Section:
     blocks: Sequence[Block] = field(default_factory=tuple)
 
 
-def write_report(folder: PathLike, title: str, sections: Sequence[Section], summary: str = '') -> Path:
-    """Write `folder`/report.html and return its path; `summary` stands below the title.
+def write_report(
+    folder: PathLike, title: str, sections: Sequence[Section], summary: str = '', *, name: str = NAME
+) -> Path:
+    """Write `folder`/report.html, or another `name`, and return its path; `summary` stands below the title.
 
     Raises DataError when it cannot be written; an older report is replaced only by a whole one.
     """
@@ -84,7 +86,7 @@ def write_report(folder: PathLike, title: str, sections: Sequence[Section], summ
         '</body>',
         '</html>',
     ]
-    return write_whole(Path(folder) / NAME, ('\n'.join(page) + '\n').encode('utf-8'))
+    return write_whole(Path(folder) / name, ('\n'.join(page) + '\n').encode('utf-8'))
 
 
 def paragraph(text: str) -> Block:

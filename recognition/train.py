@@ -15,33 +15,26 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 from recognition.cli import INTERRUPTED, run
 from config import default
-from config.errors import ConfigError
-from recognition.augment import Augmentation
+from config.errors import ConfigError, FaceSymbolsError
+from recognition.assembly import build_loop, build_trainer, load_pairs, note_end, open_loader
 from recognition.checkpoint import params_path
-from recognition.checks import check_embedding, check_head, check_prefix, check_settings, settle_classes
-from recognition.data import FaceLoader, open_faces, split_path
-from recognition.files import PathLike, remove_leftovers
+from recognition.checks import check_head, check_prefix, check_settings, settle_classes
+from recognition.data import open_faces, split_path
+from recognition.files import PathLike
 from recognition.interrupt import stop_requests
-from recognition.loop import Loop, PairSets
+from recognition.loop import Loop
 from recognition.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_checkpoint, parse_known
-from recognition.pairs import load_bin
-from recognition.pretrained import check_pretrained, load_pretrained
-from recognition.progress import History, Progress, Record, duration
-from recognition.resume import checkpoint_files, find_state, restore
-from recognition.schedule import build_schedule, total_steps
-from recognition.state import TrainingState, state_path
-from recognition.trainer import Trainer
+from recognition.pretrained import check_pretrained
+from recognition.progress import Record, duration
+from recognition.resume import find_state
+from recognition.run_report import write_run_report
 from recognition.verification import Verification
-from recognition.workers import Workers
-from symbols import get_symbol
-from symbols.context import check_precision, select_context
-
-import mxnet as mx
+from symbols.context import select_context
 
 logger = logging.getLogger(__name__)
 
@@ -104,22 +97,12 @@ def train(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_requests())
         # the workers are forked before mxnet has threads
-        loader = stack.enter_context(
-            FaceLoader(
-                dataset,
-                cfg.per_batch_size * len(contexts) * cfg.accumulate,
-                Augmentation.from_config(cfg),
-                seed=cfg.seed,
-                workers=cfg.data_workers,
-                faults=cfg.data_faults,
-                sampler=cfg.data_sampler,
-                per_identity=cfg.images_per_identity,
-            )
-        )
-        loop = _prepare(cfg, loader, contexts, prefix, found, save_every, verify)
-        stack.callback(loop.progress.close)
-        stack.callback(loop.history.close)
+        loader = stack.enter_context(open_loader(cfg, dataset, contexts))
+        pair_sets = load_pairs(cfg) if verify else {}
+        trainer = build_trainer(cfg, loader, contexts, prefix, found)
+        loop = build_loop(cfg, trainer, loader, pair_sets, prefix, found, save_every, stack)
         loop.run(stop)
+        note_end(loop)
     return _result(loop, time.monotonic() - begin)
 
 
@@ -127,82 +110,6 @@ def default_prefix(cfg: Any) -> Path:
     """Return models_root/network-loss-dataset/model, where InsightFace's script saves too."""
     parts = (cfg.network, cfg.loss or cfg.loss_name, cfg.dataset or split_path(cfg.dataset_path)[0].name)
     return Path(cfg.models_root) / '-'.join(part for part in parts if part) / 'model'
-
-
-def _load_pairs(cfg: Any) -> PairSets:
-    """Read the verification sets that are there; one that is missing is logged, a damaged one is a DataError."""
-    sets = {}
-    for name in cfg.val_targets:
-        paths = [folder / f'{name}.bin' for folder in split_path(cfg.dataset_path)]
-        there = next((path for path in paths if path.exists()), None)
-        if there:
-            sets[name] = load_bin(there, cfg.image_shape[:2])
-        else:
-            logger.warning('%s is not there, so the network is not verified on it', paths[0])
-    if cfg.ckpt == 1 and not sets:
-        raise ConfigError('ckpt=1 saves when the verification gets better, so it needs a set in val_targets')
-    return sets
-
-
-def _prepare(
-    cfg: Any,
-    loader: FaceLoader,
-    contexts: Sequence[mx.Context],
-    prefix: Path,
-    found: Optional[Tuple[int, TrainingState]],
-    save_every: int,
-    verify: bool,
-) -> Loop:
-    """Build the trainer, put it where it has to start, and give the loop that runs it."""
-    workers = Workers(cfg.kvstore, contexts)
-    loader.share(workers.rank, workers.size)
-    total = total_steps(cfg, loader.batches_per_epoch)
-    schedule = build_schedule(cfg, total)
-    symbol = get_symbol(cfg)
-    check_embedding(symbol, cfg)
-    check_precision(symbol, contexts)
-    pair_sets = _load_pairs(cfg) if verify else {}
-    trainer = Trainer(symbol, cfg, schedule, contexts, workers)
-    if found:
-        restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
-        if cfg.pretrained:
-            logger.info(
-                'the weights are those of the training state; pretrained=%r is not read', cfg.pretrained
-            )
-    elif cfg.pretrained:
-        load_pretrained(trainer.net, trainer.classifier, cfg)
-    trainer.begin()
-    if workers.leads:
-        remove_leftovers(prefix)
-    replaced = [] if found else checkpoint_files(prefix)
-    history = History(
-        Path(f'{prefix}-history.jsonl') if cfg.ckpt and workers.leads else None,
-        steps=trainer.steps,
-        held=bool(replaced),
-    )
-    progress = Progress(
-        total,
-        done=trainer.steps,
-        per_epoch=loader.batches_per_epoch,
-        frequent=cfg.frequent,
-        quiet=not workers.leads,
-    )
-    loop = Loop(
-        trainer,
-        loader,
-        cfg,
-        prefix=prefix,
-        total=total,
-        history=history,
-        progress=progress,
-        pair_sets=pair_sets,
-        save_every=save_every,
-        replaced=replaced,
-    )
-    if found:
-        loop.go_on_from(*found)
-        logger.info('going on after step %d of %d', trainer.steps, total)
-    return loop
 
 
 def _result(loop: Loop, seconds: float) -> TrainResult:
@@ -278,8 +185,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         verify=not args.no_verify,
     )
     if not result.rank:
+        if result.epoch:
+            _report(result.prefix)
         logger.info('%s', _last_words(result, argv))
     return INTERRUPTED if result.stopped_by else 0
+
+
+def _report(prefix: Path) -> None:
+    """Write the report; a run that has none has still been done."""
+    try:
+        write_run_report(prefix)
+    except FaceSymbolsError as error:
+        logger.warning('there is no report: %s', error)
 
 
 def _last_words(result: TrainResult, argv: Sequence[str]) -> str:

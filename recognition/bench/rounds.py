@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 import numpy as np
 
 from config.errors import ConfigError
+from recognition.environment import processor
 
 Contender = Callable[[], Mapping[str, float]]
 
@@ -80,17 +80,9 @@ def machine() -> Dict[str, Any]:
     import mxnet as mx
 
     return {
-        'processor': _processor(),
+        'processor': processor(),
         'cores': os.cpu_count(),
         'python': platform.python_version(),
         'mxnet': mx.__version__,
         'numpy': np.__version__,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), '?')

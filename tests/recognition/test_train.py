@@ -20,6 +20,12 @@ from tests.recognition.training import SIDE, command, config, files, launch, wri
 
 import mxnet as mx
 
+TOLD = (
+    'model-config.json',
+    'model-environment.json',
+    'model-history.jsonl',
+)  # what a run tells beside its checkpoints
+
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
@@ -56,7 +62,7 @@ def test_the_history_is_written_beside_the_checkpoint(trained):
 def test_the_newest_checkpoints_are_left_and_mxnet_reads_them(trained):
     prefix, result = trained
     names = [f'model-000{epoch}.{kind}' for epoch in (3, 4) for kind in ('params', 'params.sha256', 'state')]
-    assert list(files(prefix)) == [*names, 'model-history.jsonl', 'model-symbol.json']
+    assert list(files(prefix)) == [*names, *TOLD, 'model-symbol.json']
     assert result.epoch == 4
     symbol, args, auxs = mx.model.load_checkpoint(str(prefix), 4)
     images = mx.nd.array(np.random.RandomState(0).randint(0, 256, (3, 3, SIDE, SIDE)))
@@ -231,7 +237,7 @@ def test_force_replaces_the_checkpoints(folder, tmp_path):
         'model-0001.params',
         'model-0001.params.sha256',
         'model-0001.state',
-        'model-history.jsonl',
+        *TOLD,
         'model-symbol.json',
     ]
     assert len((tmp_path / 'model-history.jsonl').read_text().splitlines()) == 1
@@ -278,10 +284,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(folder, tmp_path):
 def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(folder, tmp_path):
     prefix = tmp_path / 'model'
     train(config(folder, max_steps=8), prefix=prefix)
-    kept = {name: content for name, content in files(prefix).items() if 'history' not in name}
+    kept = {name: content for name, content in files(prefix).items() if name not in TOLD}
     with pytest.raises(FaceSymbolsError, match=r'the loss became (nan|inf) at step (9|1\d) with'):
         train(config(folder, lr=1e30), prefix=prefix, resume=True)
-    assert {name: content for name, content in files(prefix).items() if 'history' not in name} == kept
+    assert {name: content for name, content in files(prefix).items() if name not in TOLD} == kept
     assert train(config(folder, max_steps=9), prefix=prefix, resume=True).steps == 9
 
 

@@ -1,0 +1,144 @@
+"""What a training run is made of, put together from the config."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Optional, Sequence, Tuple
+
+from config.errors import ConfigError
+from recognition.augment import Augmentation
+from recognition.board import Board, board_path
+from recognition.checks import check_embedding
+from recognition.data import FaceLoader, TrainingFaces, split_path
+from recognition.environment import environment
+from recognition.files import remove_leftovers
+from recognition.loop import Loop, PairSets
+from recognition.pairs import load_bin
+from recognition.pretrained import load_pretrained
+from recognition.progress import History, Progress
+from recognition.resume import checkpoint_files, restore
+from recognition.run_files import RunRecord, history_path
+from recognition.schedule import build_schedule, total_steps
+from recognition.state import TrainingState, state_path
+from recognition.trainer import Trainer
+from recognition.workers import Workers
+from symbols import get_symbol
+from symbols.context import check_precision
+
+import mxnet as mx
+
+logger = logging.getLogger(__name__)
+
+Found = Optional[Tuple[int, TrainingState]]  # the state that a run goes on from, and its epoch
+
+
+def load_pairs(cfg: Any) -> PairSets:
+    """Read the verification sets that are there; one that is missing is logged, a damaged one is a DataError."""
+    sets = {}
+    for name in cfg.val_targets:
+        paths = [folder / f'{name}.bin' for folder in split_path(cfg.dataset_path)]
+        there = next((path for path in paths if path.exists()), None)
+        if there:
+            sets[name] = load_bin(there, cfg.image_shape[:2])
+        else:
+            logger.warning('%s is not there, so the network is not verified on it', paths[0])
+    if cfg.ckpt == 1 and not sets:
+        raise ConfigError('ckpt=1 saves when the verification gets better, so it needs a set in val_targets')
+    return sets
+
+
+def open_loader(cfg: Any, dataset: TrainingFaces, contexts: Sequence[mx.Context]) -> FaceLoader:
+    """Return the loader of a run, whose processes are forked here."""
+    return FaceLoader(
+        dataset,
+        cfg.per_batch_size * len(contexts) * cfg.accumulate,
+        Augmentation.from_config(cfg),
+        seed=cfg.seed,
+        workers=cfg.data_workers,
+        faults=cfg.data_faults,
+        sampler=cfg.data_sampler,
+        per_identity=cfg.images_per_identity,
+    )
+
+
+def build_trainer(
+    cfg: Any, loader: FaceLoader, contexts: Sequence[mx.Context], prefix: Path, found: Found
+) -> Trainer:
+    """Build the trainer, and put it where it has to start."""
+    workers = Workers(cfg.kvstore, contexts)
+    loader.share(workers.rank, workers.size)
+    symbol = get_symbol(cfg)
+    check_embedding(symbol, cfg)
+    check_precision(symbol, contexts)
+    schedule = build_schedule(cfg, total_steps(cfg, loader.batches_per_epoch))
+    trainer = Trainer(symbol, cfg, schedule, contexts, workers)
+    if found:
+        restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
+        if cfg.pretrained:
+            logger.info(
+                'the weights are those of the training state; pretrained=%r is not read', cfg.pretrained
+            )
+    elif cfg.pretrained:
+        load_pretrained(trainer.net, trainer.classifier, cfg)
+    trainer.begin()
+    return trainer
+
+
+def build_loop(
+    cfg: Any,
+    trainer: Trainer,
+    loader: FaceLoader,
+    pair_sets: PairSets,
+    prefix: Path,
+    found: Found,
+    save_every: int,
+    stack: ExitStack,
+) -> Loop:
+    """Open what the run is told by, and give the loop that runs it; `stack` closes it all."""
+    leads, total = trainer.workers.leads, total_steps(cfg, loader.batches_per_epoch)
+    writes = bool(cfg.ckpt and leads)
+    if leads:
+        remove_leftovers(prefix)
+    replaced = [] if found else checkpoint_files(prefix)
+    history = History(history_path(prefix) if writes else None, steps=trainer.steps, held=bool(replaced))
+    stack.callback(history.close)
+    start = environment(cfg.seed, trainer.contexts, trainer.workers.size)
+    record = RunRecord(prefix if writes else None, cfg, start, resumed=bool(found), held=bool(replaced))
+    progress = Progress(
+        total,
+        done=trainer.steps,
+        per_epoch=loader.batches_per_epoch,
+        frequent=cfg.frequent,
+        quiet=not leads,
+    )
+    stack.callback(progress.close)
+    board = Board(board_path(prefix), trainer.steps) if cfg.tensorboard and writes else None
+    if board:
+        stack.callback(board.close)
+    loop = Loop(
+        trainer,
+        loader,
+        cfg,
+        prefix=prefix,
+        total=total,
+        history=history,
+        progress=progress,
+        pair_sets=pair_sets,
+        save_every=save_every,
+        replaced=replaced,
+        record=stack.enter_context(record),
+        board=board,
+    )
+    if found:
+        loop.go_on_from(*found)
+        logger.info('going on after step %d of %d', trainer.steps, total)
+    return loop
+
+
+def note_end(loop: Loop) -> None:
+    """Put into the record of the run how it ended."""
+    how = f'stopped by {loop.stopped_by}' if loop.stopped_by else 'done'
+    replaced = loop.loader.faults
+    loop.record.start.update(ended=how, steps=loop.trainer.steps, of=loop.total, images_replaced=replaced)

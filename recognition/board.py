@@ -1,0 +1,83 @@
+"""A run in TensorBoard: its figures as scalars, training faces and ROC curves as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Mapping
+
+import numpy as np
+
+from config.errors import MissingExtra
+from recognition.files import PathLike
+from recognition.progress import Record
+from recognition.verification import Verification
+
+SCALARS = ('loss', 'accuracy', 'lr', 'norm', 'images_per_second')  # of a step's record
+FIGURES = ('accuracy', 'eer', 'auc')  # of a verification
+ACROSS, MOST = 8, 32  # faces in a row of the picture, and in all
+
+
+class Board:
+    """Writes the event files of one run, from after step `steps` on; what older ones have of later steps is hidden.
+
+    Raises MissingExtra where tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: PathLike, steps: int = 0) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise MissingExtra(
+                "tensorboard=True needs tensorboardX: pip install 'facesymbols[train]'"
+            ) from None
+        self._writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+        self._skipped = 0
+        self._faces_shown = False
+
+    def record(self, record: Record) -> None:
+        """Add a record of the history."""
+        step = record['step']
+        for key in SCALARS:
+            if key in record:
+                self._writer.add_scalar(f'training/{key}', record[key], step)
+        if 'skipped' in record:
+            self._skipped += 1
+            self._writer.add_scalar('training/skipped', self._skipped, step)
+        for name, figures in record.get('verification', {}).items():
+            for key in FIGURES:
+                self._writer.add_scalar(f'{name}/{key}', figures[key], step)
+            for far, tar in figures['tar_at_far'].items():
+                self._writer.add_scalar(f'{name}/tar_at_far_{far}', tar, step)
+
+    def faces(self, images: np.ndarray, step: int) -> None:
+        """Show some of the uint8 images (N, 3, H, W) as the network sees them, of the first batch alone."""
+        if not self._faces_shown:
+            self._faces_shown = True
+            self._writer.add_image('faces', mosaic(images[:MOST]), step)
+
+    def verified(self, verifications: Mapping[str, Verification], step: int) -> None:
+        """Show the ROC curves."""
+        from recognition.curves import roc_image
+
+        if verifications:
+            self._writer.add_image('roc', roc_image(verifications).transpose(2, 0, 1), step)
+
+    def close(self) -> None:
+        """Write what is not yet written."""
+        self._writer.close()
+
+
+def board_path(prefix: PathLike) -> Path:
+    """Return `prefix-tensorboard`, the folder of a run's event files."""
+    return Path(f'{prefix}-tensorboard')
+
+
+def mosaic(images: np.ndarray) -> np.ndarray:
+    """Return images (N, 3, H, W) side by side, eight in a row, as (3, rows * H, 8 * W); what is left over is black."""
+    count, channels, height, width = images.shape
+    across = min(ACROSS, count)
+    down = -(-count // across)
+    whole = np.zeros((down * across, channels, height, width), images.dtype)
+    whole[:count] = images
+    grid = whole.reshape(down, across, channels, height, width).transpose(2, 0, 3, 1, 4)
+    return grid.reshape(channels, down * height, across * width)

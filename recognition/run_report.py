@@ -1,0 +1,141 @@
+"""The report of one training run, `prefix-report.html`, made from the files that the run left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence
+
+from config import resolve
+from config.errors import CheckpointError, FaceSymbolsError
+from recognition.curves import training_picture
+from recognition.files import PathLike
+from recognition.progress import Record, read_history
+from recognition.report import Block, Section, paragraph, picture, settings, table, write_report
+from recognition.run_files import Start, config_path, environment_path, history_path, read_json
+
+SHOWN = 20  # steps that were left out
+PRESETS = ('network', 'dataset', 'loss')
+
+
+def curves_path(prefix: PathLike) -> Path:
+    """Return `prefix-curves.png`."""
+    return Path(f'{prefix}-curves.png')
+
+
+def write_run_report(prefix: PathLike) -> Path:
+    """Write `prefix-report.html` and `prefix-curves.png` and return the former, also of a run that was killed.
+
+    Raises CheckpointError where there is no run at the prefix or its files are damaged, MissingExtra without
+    matplotlib.
+    """
+    prefix = Path(prefix)
+    cfg, starts = read_json(config_path(prefix)), read_json(environment_path(prefix))
+    if not isinstance(cfg, dict) or not isinstance(starts, list) or not starts:
+        raise CheckpointError(f'{config_path(prefix)} or {environment_path(prefix)} is not what a run writes')
+    history = read_history(history_path(prefix))
+    steps = [record for record in history if 'loss' in record]
+    sections = [
+        Section('Verification', _verifications(history)),
+        Section('Training', [*_ended(starts), *_left_out(history)]),
+    ]
+    if steps:
+        drawn = training_picture(curves_path(prefix), history)
+        sections.insert(
+            1, Section('Curves', [picture(drawn, 'Loss, accuracy and learning rate over the steps')])
+        )
+    sections += [
+        Section('Settings', [settings(_changed(cfg), 'what differs from the presets and defaults')]),
+        Section('Environment', [settings(_flat(starts[-1]), 'of the last start')]),
+    ]
+    title = f'{cfg.get("network") or cfg.get("net_name")} with {cfg.get("loss") or cfg.get("loss_name")}'
+    return write_report(
+        prefix.parent, title, sections, _summary(steps, starts), name=f'{prefix.name}-report.html'
+    )
+
+
+def _summary(steps: Sequence[Record], starts: Sequence[Start]) -> str:
+    if not steps:
+        return 'No step was done.'
+    last = steps[-1]
+    return (
+        f'{last["step"]:,} steps in {last["epoch"]} epochs, the last with a loss of {last["loss"]:.3f}; '
+        f'{starts[-1].get("ended", "killed, or still running")}.'
+    )
+
+
+def _verifications(history: Sequence[Record]) -> List[Block]:
+    """Return the last verification of each set as a table, and the best accuracy with its step."""
+    records = [record for record in history if 'verification' in record]
+    if not records:
+        return [paragraph('The network was not verified.')]
+    last = records[-1]
+    rows = []
+    for name, figures in last['verification'].items():
+        best = max(
+            (record for record in records if name in record['verification']),
+            key=lambda record: record['verification'][name]['accuracy'],
+        )
+        low, high = figures['accuracy_interval']
+        tars = [f'{100 * tar:.2f} at {far}' for far, tar in figures['tar_at_far'].items()]
+        rows.append(
+            [
+                name,
+                f'{100 * figures["accuracy"]:.2f} ({100 * low:.2f} to {100 * high:.2f})',
+                f'{100 * figures["eer"]:.2f}',
+                f'{figures["auc"]:.4f}',
+                ', '.join(tars) or '-',
+                f'{100 * best["verification"][name]["accuracy"]:.2f} at step {best["step"]:,}',
+            ]
+        )
+    head = ['set', 'accuracy (%), 95 % interval', 'EER (%)', 'AUC', 'TAR (%) at FAR', 'best accuracy (%)']
+    return [table(head, rows, f'after step {last["step"]:,}')]
+
+
+def _ended(starts: Sequence[Start]) -> List[Block]:
+    """Return a row for each start of the run."""
+    rows = [
+        [
+            start.get('started', '?'),
+            start.get('until', '-'),
+            start.get('ended', 'killed, or still running'),
+            f'{start["steps"]:,} of {start["of"]:,}' if 'steps' in start else '-',
+            start.get('images_replaced', 0),
+        ]
+        for start in starts
+    ]
+    return [table(['started', 'until', 'ended', 'steps', 'unreadable images'], rows)]
+
+
+def _left_out(history: Sequence[Record]) -> List[Block]:
+    skipped = [record for record in history if 'skipped' in record]
+    if not skipped:
+        return [paragraph('No step was left out.')]
+    rows = [[f'{record["step"]:,}', record['skipped']] for record in skipped[:SHOWN]]
+    more = f', the first {SHOWN}' if len(skipped) > SHOWN else ''
+    return [table(['step', 'left out because'], rows, f'{len(skipped):,} steps were left out{more}')]
+
+
+def _changed(cfg: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the presets, and the keys whose values are not theirs."""
+    presets = {key: cfg.get(key) for key in PRESETS}
+    try:
+        usual: Mapping[str, Any] = resolve(*(presets[key] or None for key in PRESETS))
+    except FaceSymbolsError:  # the config of another version
+        usual = {}
+    changed = {key: value for key, value in cfg.items() if _plain(usual.get(key, usual)) != _plain(value)}
+    return {**presets, **changed}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _flat(start: Start) -> Dict[str, Any]:
+    """Return what a start says, one value in a row."""
+    flat: Dict[str, Any] = {}
+    for key, value in start.items():
+        if isinstance(value, dict):
+            flat.update({f'{key}: {name}': inner for name, inner in value.items()})
+        else:
+            flat[key] = ' '.join(map(str, value)) if isinstance(value, list) else value
+    return flat
