@@ -25,11 +25,13 @@ def run(main: Callable[[], Optional[int]]) -> NoReturn:
         status = _status(main)
     except FaceSymbolsError as error:
         print(f'error: {error}', file=sys.stderr)
+        _leave_the_job()
     except BrokenPipeError:  # `tool | head`: the reader has gone, which is no fault
         status = 0
     except OSError as error:
         where = error.filename or 'reading or writing failed'
         print(f'error: {where}: {error.strerror or error}', file=sys.stderr)
+        _leave_the_job()
     except KeyboardInterrupt:
         print(WORD, file=sys.stderr)
         status = INTERRUPTED
@@ -58,12 +60,25 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _leave_the_job() -> None:
+    """End a process that is a worker among several at once, where it has failed and said so.
+
+    MXNet's store of parameters, which goes with the error's frames, would wait for all the others, and they wait for
+    this process: the job would stand still for ever.
+    """
+    if os.environ.get('DMLC_ROLE') == 'worker':
+        sys.stderr.flush()
+        os._exit(1)
+
+
 def _uncaught(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
     """Say a word instead of a traceback where Ctrl-C comes before `run`, in a program whose main module has `run`."""
     if issubclass(kind, KeyboardInterrupt) and getattr(sys.modules['__main__'], 'run', None) is run:
         print(WORD, file=sys.stderr)
         sys.exit(INTERRUPTED)
     _otherwise(kind, error, trace)
+    if getattr(sys.modules['__main__'], 'run', None) is run:
+        _leave_the_job()
 
 
 _otherwise, sys.excepthook = sys.excepthook, _uncaught

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
@@ -116,6 +116,14 @@ def address_towards(host: str) -> str:
         raise ConfigError(f'the host {host!r} cannot be reached: {error.strerror or error}') from None
 
 
+def address_of(host: str) -> str:
+    """Return the IPv4 address of [user@]name, as ps-lite can listen on no name; '' where ssh alone knows the name."""
+    try:
+        return socket.gethostbyname(host.rpartition('@')[2])
+    except OSError:
+        return ''
+
+
 def read_hosts(path: Path) -> List[str]:
     """Return the hosts of a file: one on a line, [user@]name; empty lines and those with # are not read."""
     try:
@@ -136,7 +144,7 @@ class Job:
 
     def __init__(self, plan: Plan) -> None:
         check_plan(plan)
-        self.plan = plan
+        self.plan = replace(plan, address=address_of(plan.address))
         self.port = plan.port or free_port(plan.address)
         self.members: List[Member] = []
 
@@ -186,9 +194,10 @@ class Job:
             'DMLC_PS_ROOT_PORT': str(self.port),
             'DMLC_NUM_WORKER': str(self.plan.workers),
             'DMLC_NUM_SERVER': str(self.plan.servers),
-            # where it listens; by itself it would choose the first network that it finds
-            'DMLC_NODE_HOST': host.rpartition('@')[2] or self.plan.address,
         }
+        listens = address_of(host) if host else self.plan.address
+        if listens:  # by itself it would choose the first network that it finds
+            variables['DMLC_NODE_HOST'] = listens
         if role == WORKER and not self.plan.hosts and 'OMP_NUM_THREADS' not in os.environ:
             cores = len(os.sched_getaffinity(0))
             variables['OMP_NUM_THREADS'] = str(max(1, cores // self.plan.workers))

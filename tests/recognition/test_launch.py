@@ -19,7 +19,7 @@ import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.interrupt import StopRequest
-from recognition.launch import HERE, Job, Plan, read_hosts, remote_words
+from recognition.launch import HERE, Job, Plan, address_of, read_hosts, remote_words
 from recognition.state import load_state
 from recognition.train import train
 from tests.recognition.training import ROOT, command, config, write_faces
@@ -204,6 +204,18 @@ def test_a_killed_process_ends_the_job_within_seconds(launched, tmp_path, role):
 
 
 @pytest.mark.slow
+def test_a_worker_that_fails_ends_the_job_and_does_not_wait_for_the_others(launched, tmp_path):
+    worker = victim(tmp_path / 'logs', 'worker')
+    children = Path(f'/proc/{worker}/task/{worker}/children').read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)  # that decodes images for it
+    _, errors = launched.communicate(timeout=30)
+    assert launched.returncode == 1
+    assert re.search(r'error: worker \d \(process \d+\) ended with status 1, so the job was ended', errors)
+    assert 'a worker that decodes the images of' in errors
+    assert gone(tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_ending_the_launcher_ends_the_workers(launched, tmp_path, number):
     victim(tmp_path / 'logs', 'worker')
@@ -257,6 +269,12 @@ def test_hosts_are_read_from_lines(tmp_path):
             read_hosts(path)
     with pytest.raises(ConfigError, match=r'cannot read the hosts in .*: No such file'):
         read_hosts(tmp_path / 'none')
+
+
+def test_hosts_get_numbers_to_listen_on_as_names_do_not_do():
+    assert address_of('me@localhost') == '127.0.0.1'
+    assert address_of('127.0.0.2') == '127.0.0.2'
+    assert address_of('no-such-host.invalid') == ''
 
 
 def test_the_words_for_a_host_survive_its_shell(tmp_path, monkeypatch):
