@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Deque, Dict, List, Mapping, Optional, Sequence
@@ -36,6 +37,7 @@ SERVE = (
 HERE = '127.0.0.1'
 TOLD = 20  # lines of the log of a process that died
 POLL = 0.1  # seconds
+CTRL_C = '\x03'
 PATIENCE = 5.0  # seconds that a process has to end when it is asked to
 SIGNAL_OF_PARENTS_DEATH = 1  # prctl's PR_SET_PDEATHSIG
 
@@ -174,7 +176,7 @@ class Job:
         process = subprocess.Popen(
             command,
             env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if host else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -214,7 +216,7 @@ class Job:
             if stop and not passed_on:
                 passed_on = True
                 for member in workers:
-                    _signal(member, signal.SIGTERM)
+                    _ask_to_stop(member)
             time.sleep(POLL)
 
     def _check(self, *, busy: bool, stopping: bool) -> None:
@@ -280,6 +282,16 @@ def _copy_lines(member: Member) -> None:
             if member.role == WORKER:
                 sys.stderr.write(f'[{WORKER} {member.number}] {line.rstrip()}\n')
                 sys.stderr.flush()
+
+
+def _ask_to_stop(member: Member) -> None:
+    """Have a worker save and end; on a host by the key for that, as ssh passes on what is typed and no signals."""
+    if not member.process.stdin:
+        _signal(member, signal.SIGTERM)
+        return
+    with suppress(OSError):  # it has just ended
+        member.process.stdin.write(CTRL_C)
+        member.process.stdin.flush()
 
 
 def _signal(member: Member, number: int) -> None:

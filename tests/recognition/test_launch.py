@@ -271,6 +271,24 @@ def test_hosts_are_read_from_lines(tmp_path):
         read_hosts(tmp_path / 'none')
 
 
+def test_a_worker_on_a_host_is_asked_to_stop_by_its_terminal(tmp_path):
+    (tmp_path / 'ssh.py').write_text('import pty, sys\npty.spawn(["sh", "-c", sys.argv[2]])\n')
+    waits = (
+        'import pathlib, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [2]); '
+        f'pathlib.Path({str(tmp_path / "ready")!r}).touch(); signal.sigwait([2]); print("saved")'
+    )
+    ssh = (sys.executable, str(tmp_path / 'ssh.py'))
+    command = [sys.executable, '-c', waits]
+    plan = Plan(command, 1, 1, tmp_path / 'logs', hosts=('localhost',), address='127.0.0.2', ssh=ssh)
+
+    class Stop:
+        def __bool__(self):
+            return (tmp_path / 'ready').exists()
+
+    Job(plan).run(Stop())
+    assert 'saved' in (tmp_path / 'logs' / 'worker-0.log').read_text()
+
+
 def test_hosts_get_numbers_to_listen_on_as_names_do_not_do():
     assert address_of('me@localhost') == '127.0.0.1'
     assert address_of('127.0.0.2') == '127.0.0.2'
