@@ -131,7 +131,7 @@ def audit(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], *, fixed: 
     readers = _readers(nodes)
     inputs = _inputs(nodes, readers, shapes)
     kinds = _kinds(symbol, nodes, readers, inputs, frozenset(fixed))
-    return Audit(tuple(_layers(nodes, readers, kinds, item_sizes(symbol, nodes))), inputs)
+    return Audit(tuple(_layers(nodes, readers, kinds, item_sizes(symbol, nodes, inputs))), inputs)
 
 
 def audit_block(block: mx.gluon.HybridBlock, shapes: Mapping[str, Sequence[int]]) -> Audit:
@@ -258,12 +258,12 @@ def _macs(node: Node, nodes: Sequence[Node]) -> Optional[int]:
     return count_macs(node.operator, node.attributes, inputs, node.output_shapes)
 
 
-def item_sizes(symbol: mx.sym.Symbol, nodes: Sequence[Node]) -> List[int]:
-    """Return the bytes of one value of each node's first output, as MXNet infers its type; float32 where it cannot."""
+def item_sizes(symbol: mx.sym.Symbol, nodes: Sequence[Node], inputs: Iterable[str]) -> List[int]:
+    """Return the bytes of one value of each node's first output, by types that follow from float32 inputs."""
     internals = symbol.get_internals()
     try:
         with quiet():
-            _, types, _ = internals.infer_type()
+            _, types, _ = internals.infer_type(**dict.fromkeys(inputs, np.float32))
     except mx.MXNetError:
         types = None
     if types is None:

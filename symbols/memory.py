@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Dict, Mapping, Sequence, Set, Tuple
+from typing import Dict, Iterable, Mapping, Sequence, Set, Tuple
 
 from symbols.audit import Audit, item_sizes
 from symbols.nodes import Node, list_nodes
@@ -64,7 +64,7 @@ class Memory:
 
 def estimate_memory(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], audited: Audit) -> Memory:
     """Return the memory of a symbol at the batch size in `shapes`; errors are those of `audit`."""
-    flow = _Flow(symbol, list_nodes(symbol, shapes))
+    flow = _Flow(symbol, list_nodes(symbol, shapes), shapes)
     total = audited.total
     kept = 4 * (total.parameters + total.auxiliary)
     return Memory(kept, flow.inference(), flow.training(), 4 * total.trainable)
@@ -73,9 +73,9 @@ def estimate_memory(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], 
 class _Flow:
     """Who makes which array and who reads it; arrays are known by the entry that first held them."""
 
-    def __init__(self, symbol: mx.sym.Symbol, nodes: Sequence[Node]) -> None:
+    def __init__(self, symbol: mx.sym.Symbol, nodes: Sequence[Node], inputs: Iterable[str]) -> None:
         self.nodes = nodes
-        items = item_sizes(symbol, nodes)
+        items = item_sizes(symbol, nodes, inputs)
         self.size: Dict[Entry, int] = {}
         self.same: Dict[Entry, Entry] = {}  # an entry -> the one whose array it is
         for index, (node, item) in enumerate(zip(nodes, items)):
