@@ -1,15 +1,18 @@
-"""An audit as text: a table with a row per layer, the totals, and why print_summary says something else."""
+"""Audits as reports: a row per layer, subtotals, totals, why print_summary differs, and how two networks differ."""
 
 from __future__ import annotations
 
-from typing import IO, Any, Dict, List, Optional, Sequence, Tuple
+from typing import IO, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from config.errors import MissingExtra
-from symbols.audit import AUXILIARY, FIXED, TRAINABLE, Audit
+from recognition.tables import Cell, Report, Table, write
+from symbols.audit import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
+from symbols.memory import Memory
+from symbols.subtotals import BLOCK, Subtotal
 from symbols.summary_check import Difference, SummaryCheck
 
-WIDE = 100_000  # columns for a reader that is not a terminal: nothing is folded or cut
 NAMED = 6  # layers that one line of the explanation names
+MEGABYTE = 1e6
+NUMBERS = ('trainable', 'fixed', 'auxiliary', 'MACs', 'bytes')
 
 
 def print_audit(network: str, audited: Audit, check: SummaryCheck, file: IO[str]) -> None:
@@ -17,77 +20,71 @@ def print_audit(network: str, audited: Audit, check: SummaryCheck, file: IO[str]
 
     Raises MissingExtra where rich is not installed.
     """
-    try:
-        from rich.console import Console
-    except ImportError:
-        raise MissingExtra("the table needs rich: pip install 'facesymbols[audit]' (JSON does not)") from None
-    terminal = file.isatty()
-    console = Console(
-        file=file,
-        width=None if terminal else WIDE,
-        force_terminal=terminal,
-        no_color=not terminal or None,
-        highlight=False,
-    )
-    with (
-        console.capture() as captured
-    ):  # rich would end the program itself where the reader of a pipe has gone
-        _print(console, network, audited, check)
-    file.write(captured.get())
+    write(audit_report(network, audited, check), 'terminal', file)
 
 
-def _print(console: Any, network: str, audited: Audit, check: SummaryCheck) -> None:
-    from rich.text import Text
-
+def audit_report(
+    network: str,
+    audited: Audit,
+    check: SummaryCheck,
+    stages: Sequence[Subtotal] = (),
+    memory: Optional[Memory] = None,
+    *,
+    explain: bool = False,
+) -> Report:
+    """Return the report of one network; explain: a line for each layer where print_summary is off, not one a reason."""
     inputs = ', '.join(f'{name} {_by(shape)}' for name, shape in audited.inputs.items())
-    console.print(Text(f'{network}: input {inputs}; FLOPs are multiply-accumulates (MACs) for this batch'))
-    table = _table(audited, check)
-    if console.measure(table, options=console.options.update(width=WIDE)).maximum > console.width:
-        table = _table(audited, check, stacked=True)
-    console.print(table)
-    for line in _totals(audited) + _explanation(audited, check):
-        console.print(Text(line), soft_wrap=not console.is_terminal)
+    tables = [_layers(audited, check), *([_stages(stages)] if stages else [])]
+    lines = [*_totals(audited), *(_memory(memory) if memory else []), *_explanation(audited, check, explain)]
+    units = 'FLOPs are multiply-accumulates (MACs), bytes those of the outputs, for this batch'
+    title = f'{network}: input {inputs}; {units}'
+    return Report(title, tables, lines)
 
 
-def _table(audited: Audit, check: SummaryCheck, *, stacked: bool = False) -> Any:
-    """Return a row per layer; `stacked` puts operator and output below the name, for a narrow terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0))
+def _layers(audited: Audit, check: SummaryCheck) -> Table:
     total = audited.total
-    table.add_column('layer', overflow='fold', footer='total')
-    if not stacked:
-        table.add_column('operator', overflow='fold')
-        table.add_column('output', overflow='fold')
-    numbers = (total.trainable, total.fixed, total.auxiliary, total.flops, check.total)
-    for title, footer in zip(('trainable', 'fixed', 'auxiliary', 'MACs', 'print_summary'), numbers):
-        table.add_column(
-            title, justify='right', no_wrap=True, footer='-' if footer is None else f'{footer:,}'
-        )
-    for layer, said in zip(audited.layers, check.layers):
+    rows, marked = [], []
+    for number, (layer, said) in enumerate(zip(audited.layers, check.layers)):
         differs = said is not None and said != layer.size()
-        cells = [
-            _number(layer.size(TRAINABLE)),
-            _number(layer.size(FIXED)),
-            _number(layer.size(AUXILIARY)),
-            'uncounted' if layer.flops is None else _number(layer.flops),
-            (f'{said:,}' if differs else _number(said)) if said is not None else '-',
-        ]
-        shapes = ' '.join(_by(shape) for shape in layer.output_shapes)
-        names = [layer.name, layer.operator, shapes]
-        first = [f'{layer.name}\n  {layer.operator}\n  {shapes}'] if stacked else names
-        table.add_row(*map(Text, first + cells), style='yellow' if differs else None)
-    return table
+        summary: Cell = '-' if said is None else said if differs else said or None
+        marked += [number] if differs else []
+        rows.append(
+            (
+                layer.name,
+                layer.operator,
+                _shapes(layer.input_shapes),
+                _shapes(layer.output_shapes),
+                *_numbers(layer),
+                summary,
+            )
+        )
+    head = ('layer', 'operator', 'input', 'output', *NUMBERS, 'print_summary')
+    sums = (total.trainable, total.fixed, total.auxiliary, total.flops, total.bytes)
+    foot = ('total', '', '', '', *sums, '-' if check.total is None else check.total)
+    spare = frozenset(['input', 'bytes'])
+    return Table(head, tuple(rows), foot, 4, 'Layers', frozenset(marked), spare)
 
 
-def _number(value: Optional[int]) -> str:
-    return f'{value:,}' if value else ''
+def _numbers(layer: Layer) -> Tuple[Cell, ...]:
+    macs: Cell = 'uncounted' if layer.flops is None else layer.flops or None
+    sizes = [layer.size(kind) or None for kind in (TRAINABLE, FIXED, AUXILIARY)]
+    return (*sizes, macs, layer.bytes or None)
 
 
-def _by(shape: Sequence[int]) -> str:
-    return 'x'.join(map(str, shape))
+def _stages(stages: Sequence[Subtotal]) -> Table:
+    rows = tuple(
+        (
+            ('  ' if each.level == BLOCK else '') + each.name,
+            len(each.layers),
+            *(
+                value or None
+                for value in (each.trainable, each.fixed, each.auxiliary, each.flops, each.bytes)
+            ),
+        )
+        for each in stages
+    )
+    head = ('stage', 'layers', *NUMBERS)
+    return Table(head, rows, title='Stages and blocks', spare=frozenset(['bytes']))
 
 
 def _totals(audited: Audit) -> List[str]:
@@ -105,7 +102,20 @@ def _totals(audited: Audit) -> List[str]:
     return lines
 
 
-def _explanation(audited: Audit, check: SummaryCheck) -> List[str]:
+def _memory(memory: Memory) -> List[str]:
+    return [
+        f'inference      {_megabytes(memory.inference):>16}  = {_megabytes(memory.parameters)} parameters + '
+        f'{_megabytes(memory.inference_activations)} activations at most',
+        f'training       {_megabytes(memory.training):>16}  = {_megabytes(memory.parameters)} parameters + '
+        f'{_megabytes(memory.gradients)} gradients + {_megabytes(memory.training_activations)} activations at most',
+    ]
+
+
+def _megabytes(size: int) -> str:
+    return f'{size / MEGABYTE:,.1f} MB'
+
+
+def _explanation(audited: Audit, check: SummaryCheck, explain: bool) -> List[str]:
     if check.total is None:
         return [f'print_summary  {"-":>16}  {check.error}']
     missing = audited.total.parameters - check.total
@@ -113,14 +123,96 @@ def _explanation(audited: Audit, check: SummaryCheck) -> List[str]:
         f'print_summary  {check.total:>16,}  '
         + (f'off by {missing:,}:' if missing else 'the same parameters')
     ]
+    lines += [_one(item) for item in check.differences] if explain else _by_reason(check.differences)
+    if audited.total.auxiliary:
+        lines.append(f'  (auxiliary states: print_summary leaves out all {audited.total.auxiliary:,})')
+    return lines
+
+
+def _one(item: Difference) -> str:
+    return (
+        f'  {item.layer} ({item.operator}) has {item.audit:,} parameters and print_summary counts '
+        f'{item.print_summary:,}: {item.reason}'
+    )
+
+
+def _by_reason(differences: Sequence[Difference]) -> List[str]:
     groups: Dict[Tuple[str, str], List[Difference]] = {}
-    for item in check.differences:
+    for item in differences:
         groups.setdefault((item.operator, item.reason), []).append(item)
+    lines = []
     for (operator, reason), items in groups.items():
         names = ', '.join(item.layer for item in items[:NAMED])
         if len(items) > NAMED:
             names += f' and {len(items) - NAMED} more'
         lines.append(f'  {sum(item.difference for item in items):+,}  {operator} {names}: {reason}')
-    if audited.total.auxiliary:
-        lines.append(f'  (auxiliary states: print_summary leaves out all {audited.total.auxiliary:,})')
     return lines
+
+
+def difference_report(one: str, other: str, before: Audit, after: Audit) -> Report:
+    """Return how two networks differ: layers of one alone, and those whose operator, shapes or parameters differ."""
+    first, second = ({layer.name: layer for layer in each.layers} for each in (before, after))
+    rows: List[Tuple[Cell, ...]] = []
+    for name in dict.fromkeys([*first, *second]):
+        a, b = first.get(name), second.get(name)
+        if a and not b:
+            rows.append((name, f'only in {one}', a.operator, '', a.size(), a.flops))
+        elif b and not a:
+            rows.append((name, f'only in {other}', '', b.operator, b.size(), b.flops))
+        elif a and b:
+            rows += _changes(name, a, b)
+    sums = [_sums(each) for each in (before, after)]
+    totals = tuple(
+        (what, a, b, b - a) for what, a, b in zip(('parameters', 'auxiliary', 'MACs', 'bytes'), *sums)
+    )
+    layers = Table(('layer', 'what', one, other, 'parameters', 'MACs'), tuple(rows), names=4, title='Layers')
+    total = Table(('total', one, other, 'difference'), totals, title='Totals')
+    lines = [] if rows else [f'{one} and {other} have the same layers']
+    return Report(f'{one} and {other}', [total, layers] if rows else [total], lines)
+
+
+def _sums(audited: Audit) -> Tuple[int, ...]:
+    total = audited.total
+    return total.parameters, total.auxiliary, total.flops, total.bytes
+
+
+def _changes(name: str, a: Layer, b: Layer) -> List[Tuple[Cell, ...]]:
+    """Return a row for each thing that two layers of one name have different."""
+    sizes = (b.size() - a.size(), None if a.flops is None or b.flops is None else b.flops - a.flops)
+    found = [
+        ('operator', a.operator, b.operator),
+        ('output', _shapes(a.output_shapes), _shapes(b.output_shapes)),
+        ('parameters', _parameters(a), _parameters(b)),
+        ('attributes', _attributes(a, b), _attributes(b, a)),
+    ]
+    return [(name, what, x, y, *(value or None for value in sizes)) for what, x, y in found if x != y]
+
+
+def _parameters(layer: Layer) -> str:
+    kinds = ((each, '' if each.kind == TRAINABLE else f' {each.kind}') for each in layer.parameters)
+    return ', '.join(f'{_by(each.shape)}{kind}' for each, kind in kinds)
+
+
+def _attributes(layer: Layer, other: Layer) -> str:
+    """Return the attributes of a layer that the other has not, or not so."""
+    own, theirs = layer.attributes, other.attributes
+    return ' '.join(f'{key}={value}' for key, value in own.items() if theirs.get(key) != value)
+
+
+def largest(audited: Audit, what: str, count: int = 5) -> List[str]:
+    """Return the layers that have the most of 'parameters', 'flops' or 'bytes', the largest first, in words."""
+    of: Mapping[str, Any] = {
+        'parameters': lambda layer: layer.size(),
+        'flops': lambda layer: layer.flops or 0,
+        'bytes': lambda layer: layer.bytes,
+    }
+    layers = sorted(audited.layers, key=of[what], reverse=True)[:count]
+    return [f'{layer.name} ({of[what](layer):,})' for layer in layers]
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    return ' '.join(map(_by, shapes))
+
+
+def _by(shape: Sequence[int]) -> str:
+    return 'x'.join(map(str, shape))

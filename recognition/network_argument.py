@@ -18,10 +18,17 @@ PRESET_KEYS = ('network', 'dataset', 'loss')  # names of presets, which set noth
 SHORT = {'head': 'net_output', 'activation': 'net_act', 'emb_size': 'emb_size'}
 
 
-def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `network`, --shape, --head, --activation, --emb-size and --set, which `network_from` reads."""
+def add_network_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add `network`, --shape, --head, --activation, --emb-size and --set, which `network_from` reads.
+
+    optional: whether `network` may be left out.
+    """
     add = parser.add_argument
-    add('network', help='a network preset (r50, d121, ...) or a path to prefix-symbol.json')
+    add(
+        'network',
+        nargs='?' if optional else None,
+        help='a network preset (r50, d121, ...) or a path to prefix-symbol.json',
+    )
     add(
         '--shape',
         action='append',

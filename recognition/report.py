@@ -65,6 +65,11 @@ def write_report(
 
     Raises DataError when it cannot be written; an older report is replaced only by a whole one.
     """
+    return write_whole(Path(folder) / name, html(title, sections, summary).encode('utf-8'))
+
+
+def html(title: str, sections: Sequence[Section], summary: str = '') -> str:
+    """Return the page as text."""
     body = [f'<h1>{escape(title)}</h1>']
     if summary:
         body.append(f'<p class="lead">{escape(summary)}</p>')
@@ -86,7 +91,7 @@ def write_report(
         '</body>',
         '</html>',
     ]
-    return write_whole(Path(folder) / name, ('\n'.join(page) + '\n').encode('utf-8'))
+    return '\n'.join(page) + '\n'
 
 
 def paragraph(text: str) -> Block:

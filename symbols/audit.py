@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
+
 from config.errors import ConfigError, nearest
 from symbols.flops import count_macs, flag
 from symbols.nodes import Node, Shape, list_nodes
+from symbols.shapes import quiet
 
 import mxnet as mx
 
+FLOAT32 = 4  # bytes of a value
 TRAINABLE, FIXED, AUXILIARY = 'trainable', 'fixed', 'auxiliary'
 VARIABLE = 'null'  # the operator of a row for a parameter that no operator reads
 
@@ -59,7 +63,8 @@ class Parameter:
 class Layer:
     """One operator: the parameters counted here, and those (`shared`: name -> layer) counted at another.
 
-    `flops` are multiply-accumulates for the whole batch, None where the operator has no rule.
+    `input_shapes` are of what it reads but parameters; `flops` are multiply-accumulates for the whole batch, None where
+    the operator has no rule; `bytes` are those of its outputs, its activations.
     """
 
     name: str
@@ -68,6 +73,9 @@ class Layer:
     parameters: Tuple[Parameter, ...] = ()
     shared: Mapping[str, str] = field(default_factory=dict)
     flops: Optional[int] = 0
+    input_shapes: Tuple[Shape, ...] = ()
+    bytes: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def size(self, *kinds: str) -> int:
         """Return the number of values in parameters of these kinds; by default the trainable and fixed."""
@@ -76,13 +84,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Total:
-    """Sums over all layers: parameters = trainable + fixed; auxiliary states apart; flops are MACs."""
+    """Sums over all layers: parameters = trainable + fixed, auxiliary states apart; flops (MACs), bytes of outputs."""
 
     parameters: int
     trainable: int
     fixed: int
     auxiliary: int
     flops: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,8 @@ class Audit:
             sum(layer.size(kind) for layer in self.layers) for kind in (TRAINABLE, FIXED, AUXILIARY)
         )
         flops = sum(layer.flops or 0 for layer in self.layers)
-        return Total(trainable + fixed, trainable, fixed, auxiliary, flops)
+        size = sum(layer.bytes for layer in self.layers)
+        return Total(trainable + fixed, trainable, fixed, auxiliary, flops, size)
 
     @property
     def uncounted(self) -> Tuple[Layer, ...]:
@@ -121,7 +131,7 @@ def audit(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], *, fixed: 
     readers = _readers(nodes)
     inputs = _inputs(nodes, readers, shapes)
     kinds = _kinds(symbol, nodes, readers, inputs, frozenset(fixed))
-    return Audit(tuple(_layers(nodes, readers, kinds)), inputs)
+    return Audit(tuple(_layers(nodes, readers, kinds, item_sizes(symbol, nodes, inputs))), inputs)
 
 
 def audit_block(block: mx.gluon.HybridBlock, shapes: Mapping[str, Sequence[int]]) -> Audit:
@@ -188,10 +198,12 @@ def _ignores_gamma(node: Node, slot: int) -> bool:
     return node.operator in BATCH_NORMS and slot == GAMMA and flag(node.attributes, 'fix_gamma', True)
 
 
-def _layers(nodes: Sequence[Node], readers: _Readers, kinds: Mapping[str, str]) -> Iterable[Layer]:
+def _layers(
+    nodes: Sequence[Node], readers: _Readers, kinds: Mapping[str, str], items: Sequence[int]
+) -> Iterable[Layer]:
     owners: Dict[str, str] = {}
     shapes = _parameter_shapes(nodes, kinds)
-    for node in nodes:
+    for node, item in zip(nodes, items):
         if not node.is_variable:
             read = _unique(nodes[i].name for i, _ in node.inputs if nodes[i].is_variable)
         elif node.name in kinds and node.name not in readers and node.name not in owners:
@@ -204,7 +216,21 @@ def _layers(nodes: Sequence[Node], readers: _Readers, kinds: Mapping[str, str]) 
         parameters = tuple(
             Parameter(name, shapes[name], kinds[name], _other_readers(name, nodes, readers)) for name in own
         )
-        yield Layer(node.name, node.operator, node.output_shapes, parameters, shared, _macs(node, nodes))
+        given = [(nodes[i], output) for i, output in node.inputs]
+        seen = tuple(source.output_shapes[output] for source, output in given if source.name not in kinds)
+        size = 0 if node.is_variable else item * sum(map(prod, node.output_shapes))
+        macs = _macs(node, nodes)
+        yield Layer(
+            node.name,
+            node.operator,
+            node.output_shapes,
+            parameters,
+            shared,
+            macs,
+            seen,
+            size,
+            node.attributes,
+        )
 
 
 def _parameter_shapes(nodes: Sequence[Node], kinds: Mapping[str, str]) -> Dict[str, Shape]:
@@ -230,6 +256,21 @@ def _macs(node: Node, nodes: Sequence[Node]) -> Optional[int]:
         return 0
     inputs = [nodes[source].output_shapes[output] for source, output in node.inputs]
     return count_macs(node.operator, node.attributes, inputs, node.output_shapes)
+
+
+def item_sizes(symbol: mx.sym.Symbol, nodes: Sequence[Node], inputs: Iterable[str]) -> List[int]:
+    """Return the bytes of one value of each node's first output, by types that follow from float32 inputs."""
+    internals = symbol.get_internals()
+    try:
+        with quiet():
+            _, types, _ = internals.infer_type(**dict.fromkeys(inputs, np.float32))
+    except mx.MXNetError:
+        types = None
+    if types is None:
+        return [FLOAT32] * len(nodes)
+    outputs = iter(types)
+    sizes = [next(iter([next(outputs) for _ in node.output_shapes])) for node in nodes]
+    return [FLOAT32 if kind is None else np.dtype(kind).itemsize for kind in sizes]
 
 
 def _unique(items: Iterable[Any]) -> List[Any]:

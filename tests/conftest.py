@@ -21,6 +21,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REFERENCE = Path(__file__).parent / 'reference'
 
 
+def pytest_addoption(parser):
+    parser.addoption('--golden', action='store_true', help='write the golden files in tests/golden anew')
+
+
 @pytest.fixture(autouse=True)
 def seeds():
     """Start every test from the same random state."""

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py data                     images read a second
     python tools/benchmark.py classifier --rounds 1    a million identities; takes 15 GB and some minutes
+    python tools/benchmark.py memory --rounds 1        memory as foretold and as measured
     python tools/benchmark.py data --rounds 9 --json data.json
 
 Every figure stands beside its ratio to the first row's: the contenders take turns, a ratio is taken within each round,
@@ -26,6 +27,7 @@ logger = logging.getLogger('benchmark')
 
 SUITES = {
     'data': 'images read a second: the loader, mx.io.ImageRecordIter, and image by image as InsightFace reads',
+    'memory': 'what the audit foretells of memory beside the peak of a process; training that recomputes',
     'classifier': 'memory and time of a step over a million identities: whole, sampled, and split over workers',
 }
 

@@ -45,6 +45,7 @@ def test_json_of_a_file(network, capsys):
         'fixed': 256,
         'auxiliary': 512,
         'flops': 2 * (64 * 64 * 27 + 256 * 4096),
+        'bytes': 2 * 4 * (2 * 64 * 8 * 8 + 2 * 256),
     }
     assert shown['inputs'] == {'data': [2, 3, 10, 10]}
     assert [layer['name'] for layer in shown['layers']] == [LONG, '[bold]relu', 'pre_fc1', 'fc1']
@@ -67,10 +68,10 @@ def test_text_for_a_pipe_is_whole(network, capsys):
     main([network, '--shape', '1,3,10,10'])
     text = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert rows[LONG] == [LONG, 'Convolution', '1x64x8x8', '1,728', '110,592', '1,728']
-    assert rows['[bold]relu'] == ['[bold]relu', 'LeakyReLU', '1x64x8x8', '64', '0']
-    assert rows['pre_fc1'][-3:] == ['1,048,832', '1,048,576', '16,640']
-    assert rows['total'] == ['total', '1,050,880', '256', '512', '1,159,168', '18,880']
+    assert rows[LONG] == [LONG, 'Convolution', '1x3x10x10', '1x64x8x8', '1,728', '110,592', '16,384', '1,728']
+    assert rows['[bold]relu'] == ['[bold]relu', 'LeakyReLU', '1x64x8x8', '1x64x8x8', '64', '16,384', '0']
+    assert rows['pre_fc1'][-4:] == ['1,048,832', '1,048,576', '1,024', '16,640']
+    assert rows['total'] == ['total', '1,050,880', '256', '512', '1,159,168', '34,816', '18,880']
     assert 'off by 1,032,256' in text
     assert 'print_summary does not count PReLU slopes' in text
     assert 'it flattens its 1x64x8x8 input to 4096 features' in text

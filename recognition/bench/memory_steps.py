@@ -1,0 +1,69 @@
+"""The process of one contender of `recognition.bench.memory`: it prints GB foretold, GB at its peak, and seconds.
+
+python -m recognition.bench.memory_steps r50 training 8
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Callable
+
+import numpy as np
+
+from config import resolve
+from recognition.bench.classifier_steps import memory
+from recognition.checkpoint import wrap_symbol
+from recognition.parameters import prepare
+from recognition.passes import build_pass
+from symbols import get_symbol
+from symbols.audit import audit
+from symbols.memory import estimate_memory
+from symbols.prelu_forms import for_training
+
+import mxnet as mx
+
+STEPS = 2
+
+
+def main(network: str, way: str, batch: str) -> None:
+    """Run one network in one way and print the three figures."""
+    cfg = resolve(network, recompute=way == 'recompute')
+    symbol, before = get_symbol(cfg), memory('now')
+    height, width, channels = cfg.image_shape
+    shapes = {'data': (int(batch), channels, height, width)}
+    # what is run in training is what is foretold; of a network that recomputes the same is foretold, to compare with
+    run, _ = (symbol, None) if way == 'inference' else for_training(symbol, shapes)
+    estimate = estimate_memory(run, shapes, audit(run, shapes))
+    told = estimate.inference if way == 'inference' else estimate.training
+    net = wrap_symbol(symbol)
+    prepare(net, symbol, image_shape=cfg.image_shape, ctx=[mx.cpu()])
+    faces = mx.nd.array(np.random.default_rng(0).integers(0, 256, shapes['data']))
+    step = _inference(net, faces) if way == 'inference' else _training(net, symbol, cfg, faces)
+    begin = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+        mx.nd.waitall()
+    seconds = (time.perf_counter() - begin) / STEPS
+    sys.stdout.write(f'{told / 1e9} {memory("peak") - before} {seconds}\n')
+
+
+def _inference(net: Any, faces: Any) -> Callable[[], None]:
+    net.hybridize()
+    return lambda: net(faces).wait_to_read()
+
+
+def _training(net: Any, symbol: Any, cfg: Any, faces: Any) -> Callable[[], None]:
+    network = build_pass(net, symbol, cfg, [mx.cpu()])
+
+    def step() -> None:
+        with mx.autograd.record():
+            loss = (network(faces) ** 2).sum()
+        loss.backward()
+        network.backward()
+
+    return step
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
