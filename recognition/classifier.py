@@ -25,9 +25,15 @@ class Classifier(Protocol):
 
     parameters: Dict[str, gluon.Parameter]  # trained, or kept, with the network's
     states: Sequence[gluon.Parameter]  # those of them that no gradient changes
+    spans_parts: (
+        bool  # whether it has to `see` the embeddings of all parts of a step before the first `objective`
+    )
 
     def begin(self, labels: np.ndarray, step: int) -> None:
         """Make ready for a step, counted from 0, with these labels (N,) of this worker."""
+
+    def see(self, embeddings: Sequence[mx.nd.NDArray]) -> None:
+        """Take the embeddings (n, D) of all parts and devices, in the order of the samples."""
 
     def objective(
         self, embeddings: Sequence[mx.nd.NDArray], labels: Sequence[mx.nd.NDArray], scale: float
@@ -59,12 +65,17 @@ class Classifier(Protocol):
 class WholeClassifier:
     """The objective `block` of recognition.losses, initialised, on every device; all it has is among `parameters`."""
 
+    spans_parts = False
+
     def __init__(self, block: gluon.HybridBlock) -> None:
         self.block, self.states = block, block.states
         self.parameters = dict(block.collect_params().items())
         self.predictions = block.predictions
 
     def begin(self, labels: np.ndarray, step: int) -> None:
+        """Do nothing."""
+
+    def see(self, embeddings: Sequence[mx.nd.NDArray]) -> None:
         """Do nothing."""
 
     def objective(

@@ -24,6 +24,11 @@ def build_loss(cfg: Any) -> HybridBlock:
     return LOSSES[name](cfg)
 
 
+def has_classifier(cfg: Any) -> bool:
+    """Whether the loss that the config names classifies over the identities."""
+    return cfg['loss_name'] not in ('triplet', 'atriplet')
+
+
 def _classifier(cfg: Any) -> Dict[str, Any]:
     sizes = {key: int(cfg[key]) for key in ('num_classes', 'emb_size')}
     for key, size in sizes.items():

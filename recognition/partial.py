@@ -14,8 +14,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import ConfigError
+from recognition.bag import Bag
 from recognition.classifier import PARAMETERS, Classifier, Objective, WholeClassifier
-from recognition.losses import build_loss
+from recognition.losses import build_loss, has_classifier
 from recognition.optimizer import SLOT
 from recognition.rows import Rows, pieces_of
 from recognition.scores import BEST, combine, cross_entropy, log_total
@@ -54,6 +55,8 @@ def build_classifier(cfg: Any, contexts: Sequence[mx.Context], workers: Workers)
     block = build_loss(cfg)
     block.initialize(ctx=list(contexts))
     block.hybridize(static_alloc=True, static_shape=True)
+    if not has_classifier(cfg) and int(cfg['accumulate']) * len(contexts) > 1:
+        return Bag(block, contexts, int(cfg['accumulate']))
     return WholeClassifier(block)
 
 
@@ -65,6 +68,8 @@ class PartialClassifier:
     recognition.classifier. Raises ConfigError where there are more shards than identities, or the rows of a shard are
     more than an array of mxnet can hold.
     """
+
+    spans_parts = False
 
     def __init__(self, cfg: Any, contexts: Sequence[mx.Context], workers: Workers) -> None:
         check_partial(cfg)
@@ -83,6 +88,9 @@ class PartialClassifier:
         every = self._labels_of_all(mx.nd.array(labels, self._contexts[0]))
         for shard in self.shards:
             shard.choose(every, np.random.default_rng([self._seed, step, shard.first]))
+
+    def see(self, embeddings: Sequence[mx.nd.NDArray]) -> None:
+        """Do nothing."""
 
     def objective(
         self, embeddings: Sequence[mx.nd.NDArray], labels: Sequence[mx.nd.NDArray], scale: float

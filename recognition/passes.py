@@ -32,7 +32,7 @@ class Pass(Protocol):
     """A network under training."""
 
     def __call__(self, data: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Return the embeddings (N, emb_size) of images (N, C, H, W); called while autograd records."""
+        """Return the embeddings (N, emb_size) of images (N, C, H, W); where autograd records, for `backward`."""
 
     def backward(self) -> None:
         """Finish the gradients of the parameters, when autograd has run backward from the embeddings."""
@@ -84,16 +84,17 @@ class Recomputed:
         self._calls: List[List[Kept]] = []
 
     def __call__(self, data: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Run all segments; only the last one is recorded."""
+        """Run all segments; the last one alone is recorded."""
         kept: List[Kept] = []
         with autograd.pause(train_mode=autograd.is_training()):
             for segment, block in zip(self.segments[:-1], self._blocks):
                 seed = _draw() if segment.random else None
                 kept.append((data, seed))
                 data = _run(block, data, seed)
-        if kept:
-            data.attach_grad()
-        self._calls.append([*kept, (data, None)])
+        if autograd.is_recording():
+            if kept:
+                data.attach_grad()
+            self._calls.append([*kept, (data, None)])
         return self._blocks[-1](data)
 
     def backward(self) -> None:

@@ -91,7 +91,7 @@ class Trainer:
         any worker, leaves everything as it was and is counted; FaceSymbolsError when too many come in a row.
         """
         rate = self.schedule(self.steps)
-        mx.random.seed((self.seed * 1000003 + self.steps + 7919 * self.workers.rank) % SEEDS)
+        self._seed()
         before = self._copy_statistics()
         self.classifier.begin(labels, self.steps)
         losses, predictions = self._gradients(images, labels)
@@ -122,9 +122,12 @@ class Trainer:
         if self.parts > 1:
             for parameter in self.parameters.values():
                 parameter.zero_grad()
+        if self.classifier.spans_parts:
+            self._show_all(images)
         results = []
-        for faces, targets in zip(np.split(images, self.parts), np.split(labels, self.parts)):
-            results += self._backward(faces, targets)
+        for part, faces in enumerate(np.split(images, self.parts)):
+            self._seed(part)
+            results += self._backward(faces, np.split(labels, self.parts)[part])
         losses = np.concatenate([loss.asnumpy() for loss, *_ in results])
         parts = np.split(labels, len(results))
         predictions = [
@@ -136,11 +139,30 @@ class Trainer:
         ]
         return losses, np.concatenate(predictions)
 
-    def _backward(self, images: np.ndarray, labels: np.ndarray) -> List[Sequence[mx.nd.NDArray]]:
+    def _show_all(self, images: np.ndarray) -> None:
+        """Give the classifier the embeddings of all parts, computed as they will be again for the gradients."""
+        embeddings = []
+        for part, faces in enumerate(np.split(images, self.parts)):
+            self._seed(part)
+            with autograd.train_mode():
+                embeddings += [self.network(x) for x in self._load(faces)]
+        self.classifier.see(embeddings)
+
+    def _seed(self, part: int = 0) -> None:
+        """Begin anew the random numbers of a part of the step."""
+        mx.random.seed(
+            (self.seed * 1000003 + self.steps + 7919 * self.workers.rank + 15485863 * part) % SEEDS
+        )
+
+    def _load(self, images: np.ndarray) -> List[mx.nd.NDArray]:
         faces = gluon.utils.split_and_load(mx.nd.array(images, dtype=np.uint8), self.contexts)
+        return [x.astype(np.float32) for x in faces]
+
+    def _backward(self, images: np.ndarray, labels: np.ndarray) -> List[Sequence[mx.nd.NDArray]]:
+        faces = self._load(images)
         targets = gluon.utils.split_and_load(mx.nd.array(labels), self.contexts)
         with autograd.record():
-            embeddings = [self.network(x.astype(np.float32)) for x in faces]
+            embeddings = [self.network(x) for x in faces]
             heads, gradients, results = self.classifier.objective(embeddings, targets, self.scale.value)
         autograd.backward(heads, gradients)
         self.network.backward()

@@ -1,8 +1,8 @@
 """Losses on embeddings alone, without a classifier: triplets of an anchor, a positive and a negative.
 
-The batch is the bag in which they are mined: every sample is an anchor, its positive the farthest of the same identity
-and its negative the nearest of another (Hermans et al. 2017, 'In Defense of the Triplet Loss', equation 5). A batch
-needs several images of an identity, which `data_sampler='balanced'` gives it.
+The bag in which they are mined is all that a worker sees in a step (recognition.bag): every sample is an anchor, its
+positive the farthest of the same identity and its negative the nearest of another (Hermans et al. 2017, 'In Defense of
+the Triplet Loss', equation 5). That needs several images of an identity, which `data_sampler='balanced'` brings.
 """
 
 from __future__ import annotations

@@ -8,11 +8,15 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError
 from recognition.optimizer import OPTIMIZERS, Updates
+from recognition.trainer import Trainer
+from recognition.workers import Workers
+from symbols import get_symbol
 
 import mxnet as mx
 from mxnet import gluon
 
 WD, RATES = 0.1, (0.5, 0.25, 0.25, 0.1)
+STEPS = (0.01, 0.005)
 
 
 def parameter(name, value, **options):
@@ -112,3 +116,52 @@ def test_the_memory_of_another_optimizer_is_refused():
         CheckpointError, match="a state does not fit this run's optimizer sgd: it has also slot1:"
     ):
         make('sgd', parameters()).restore(1, updates.arrays(), source='a state')
+
+
+@pytest.mark.parametrize('network', ['r18', 'd121'])
+def test_two_steps_are_those_of_mxnets_module_with_insightfaces_classifier(network):
+    """Decay on names that end in weight and gamma; fc7_lr_mult, fc7_wd_mult; the bias twice as fast and not decayed."""
+    settings = {
+        'net_multiplier': 0.0625,
+        'emb_size': 8,
+        'image_shape': (32, 32, 3),
+        'num_classes': 5,
+        'wd': WD,
+    }
+    factors = {'fc7_lr_mult': 3.0, 'fc7_wd_mult': 0.5}
+    cfg = resolve(network, None, 'softmax', net_output='fc_bn', per_batch_size=6, **settings, **factors)
+    symbol = get_symbol(cfg)
+    trainer = Trainer(symbol, cfg, lambda step: STEPS[step], [mx.cpu()], Workers('device', [mx.cpu()]))
+    for name, each in trainer.parameters.items():
+        if name.endswith(('beta', 'bias')):
+            each.set_data(mx.nd.ones(each.shape))  # what is 0 would not show its decay
+    trainer.begin()
+
+    weight = mx.sym.var('fc7_weight', lr_mult=3.0, wd_mult=0.5)
+    bias = mx.sym.var('fc7_bias', lr_mult=2.0, wd_mult=0.0)
+    fc7 = mx.sym.FullyConnected(symbol, weight, bias, num_hidden=5, name='fc7')
+    module = mx.mod.Module(mx.sym.SoftmaxOutput(fc7, name='softmax'))
+    module.bind([('data', (6, 3, 32, 32))], [('softmax_label', (6,))])
+    held = {name: each.data().copy() for name, each in trainer.parameters.items()}
+    auxiliary = set(symbol.list_auxiliary_states())
+    module.init_params(
+        arg_params={name: each for name, each in held.items() if name not in auxiliary},
+        aux_params={name: each for name, each in held.items() if name in auxiliary},
+    )
+    options = {'momentum': cfg.mom, 'wd': WD, 'rescale_grad': 1 / 6, 'learning_rate': STEPS[0]}
+    module.init_optimizer(optimizer='sgd', optimizer_params=options)
+    draw = np.random.RandomState(3)
+    for rate in STEPS:
+        images, labels = draw.randint(0, 256, (6, 3, 32, 32)).astype(np.uint8), draw.randint(0, 5, 6)
+        trainer.step(images, labels)
+        module._optimizer.set_learning_rate(rate)
+        module.forward_backward(
+            mx.io.DataBatch([mx.nd.array(images.astype('float32'))], [mx.nd.array(labels)])
+        )
+        module.update()
+    mx.nd.waitall()
+    args, auxs = module.get_params()
+    for name, each in trainer.parameters.items():
+        if name != 'fc1_gamma':  # fix_gamma: it is 1, and Module lets it decay unseen
+            theirs = {**args, **auxs}[name].asnumpy()
+            np.testing.assert_allclose(each.data().asnumpy(), theirs, rtol=2e-4, atol=2e-5, err_msg=name)

@@ -99,3 +99,18 @@ def test_images_that_are_too_small_are_refused_and_nothing_is_printed(capfd):
     with pytest.raises(ConfigError, match='takes no images of 2x2x3'):
         prepared(plain_symbol(), shape=(2, 2, 3))
     assert capfd.readouterr().out == ''
+
+
+@pytest.mark.parametrize('network', ['r18', 'd121', 'y1', 'mnas025', 'xception'])
+def test_the_factors_are_those_that_mxnets_module_gives_to_the_symbol(network):
+    shape = (112, 112, 3) if network == 'xception' else (32, 32, 3)
+    symbol = get_symbol(
+        resolve(network, net_act='prelu', net_multiplier=0.125, emb_size=8, image_shape=shape)
+    )
+    names = [name for name in symbol.list_arguments() if name != 'data']
+    optimizer = mx.optimizer.SGD(wd=1.0, param_idx2name=dict(enumerate(names)), sym=symbol)
+    parameters = prepared(symbol, shape=shape)
+    for index, name in enumerate(names):
+        if parameters[name].grad_req != 'null':
+            own = (parameters[name].lr_mult, parameters[name].wd_mult)
+            assert (name, *own) == (name, optimizer._get_lr(index) / optimizer.lr, optimizer._get_wd(index))
