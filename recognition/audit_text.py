@@ -37,8 +37,7 @@ def audit_report(
     tables = [_layers(audited, check), *([_stages(stages)] if stages else [])]
     lines = [*_totals(audited), *(_memory(memory) if memory else []), *_explanation(audited, check, explain)]
     units = 'FLOPs are multiply-accumulates (MACs), bytes those of the outputs, for this batch'
-    title = f'{network}: input {inputs}; {units}'
-    return Report(title, tables, lines)
+    return Report(network, tables, lines, f'input {inputs}; {units}')
 
 
 def _layers(audited: Audit, check: SummaryCheck) -> Table:

@@ -27,8 +27,9 @@ def network_table(settings: Mapping[str, Any]) -> Report:
             continue
         sizes: Tuple[Cell, ...] = (total.parameters, total.trainable, total.fixed, total.auxiliary)
         rows.append((preset, head, *sizes, total.flops, total.bytes))
-    title = 'all presets and heads, for one image of the size of the preset; MACs are multiply-accumulates'
-    return Report(title, [Table(HEAD, tuple(rows), names=2, title='Networks')], refused)
+    about = 'for one image of the size of the preset; MACs are multiply-accumulates'
+    table = Table(HEAD, tuple(rows), names=2, title='Networks')
+    return Report('all presets and heads', [table], refused, about)
 
 
 def _combinations() -> Iterator[Tuple[str, str]]:

@@ -24,6 +24,8 @@ from recognition.verification import Verification
 NAME = 'report.html'
 MIME_TYPES = {'.png': 'image/png', '.svg': 'image/svg+xml'}
 
+WIDE = 'body { max-width: max-content; }\n'
+
 Block = NewType('Block', str)  # HTML that is safe to put on the page
 
 STYLE = """
@@ -68,8 +70,8 @@ def write_report(
     return write_whole(Path(folder) / name, html(title, sections, summary).encode('utf-8'))
 
 
-def html(title: str, sections: Sequence[Section], summary: str = '') -> str:
-    """Return the page as text."""
+def html(title: str, sections: Sequence[Section], summary: str = '', *, wide: bool = False) -> str:
+    """Return the page as text; a wide one is as wide as its tables."""
     body = [f'<h1>{escape(title)}</h1>']
     if summary:
         body.append(f'<p class="lead">{escape(summary)}</p>')
@@ -84,7 +86,7 @@ def html(title: str, sections: Sequence[Section], summary: str = '') -> str:
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<title>{escape(title)}</title>',
-        f'<style>\n{STYLE}\n</style>',
+        f'<style>\n{STYLE}\n{WIDE if wide else ""}</style>',
         '</head>',
         '<body>',
         *body,

@@ -33,11 +33,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """A title, tables, and lines behind them."""
+    """A title and what is said about it, tables, and lines behind them."""
 
     title: str
     tables: Sequence[Table]
     lines: Sequence[str] = field(default_factory=tuple)
+    about: str = ''
 
 
 def shown(cell: Cell) -> str:
@@ -71,7 +72,7 @@ def _terminal(report: Report, file: IO[str]) -> None:
     )
     # rich would end the program itself where the reader of a pipe has gone
     with console.capture() as captured:
-        console.print(Text(report.title))
+        console.print(Text(': '.join(filter(None, (report.title, report.about)))))
         for table in report.tables:
             if table.title:
                 console.print(Text(f'\n{table.title}'))
@@ -118,7 +119,7 @@ def _stacked(table: Table) -> Table:
 
 
 def _markdown(report: Report, file: IO[str]) -> None:
-    parts = [f'# {_escaped(report.title)}']
+    parts = [f'# {_escaped(report.title)}', *([_escaped(report.about)] if report.about else [])]
     for table in report.tables:
         parts += [f'## {_escaped(table.title)}'] if table.title else []
         rule = ['---' if i < table.names else '---:' for i in range(len(table.head))]
@@ -149,7 +150,7 @@ def _html(report: Report, file: IO[str]) -> None:
     sections = [page.Section(table.title or 'Table', [_block(table)]) for table in report.tables]
     if report.lines:
         sections.append(page.Section('Totals', [page.paragraph(line) for line in report.lines]))
-    file.write(page.html(report.title, sections))
+    file.write(page.html(report.title, sections, report.about, wide=True))
 
 
 def _block(table: Table) -> page.Block:
