@@ -6,7 +6,6 @@ of the one that died. Source of the roles and of the DMLC_* variables: MXNet's p
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shlex
@@ -19,12 +18,15 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
+from recognition.cli import INTERRUPTED
 from config.errors import ConfigError, FaceSymbolsError
+from recognition.death import die_with_parent
 from recognition.interrupt import StopRequest
+from recognition.remote import END, KILLED, LISTENS
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,11 @@ SERVE = (
     'import symbols',
 )  # mxnet's import serves, and does not return before the job is done
 HERE = '127.0.0.1'
+# no questions; a host that does not answer for 45 seconds is lost
+SSH = ('ssh', '-o', 'BatchMode=yes', '-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=3')
 TOLD = 20  # lines of the log of a process that died
 POLL = 0.1  # seconds
-CTRL_C = '\x03'
 PATIENCE = 5.0  # seconds that a process has to end when it is asked to
-SIGNAL_OF_PARENTS_DEATH = 1  # prctl's PR_SET_PDEATHSIG
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Plan:
     hosts: Sequence[str] = ()
     address: str = HERE
     port: int = 0
-    ssh: Sequence[str] = ('ssh', '-tt', '-o', 'BatchMode=yes')
+    ssh: Sequence[str] = SSH
 
 
 @dataclass
@@ -88,9 +90,10 @@ def check_plan(plan: Plan) -> None:
         raise ConfigError('the command of the workers is missing; it stands behind --')
     if not plan.hosts and not shutil.which(plan.command[0]):
         raise ConfigError(f'the command {plan.command[0]!r} is not to be found')
-    if plan.hosts and plan.address == HERE:
+    elsewhere = [host for host in plan.hosts if not _is_here(host)]
+    if elsewhere and _is_here(plan.address):
         raise ConfigError(
-            f'the hosts {", ".join(plan.hosts)} cannot reach this machine under {HERE}; give its --address'
+            f'the hosts {", ".join(elsewhere)} cannot reach this machine under {plan.address}; give its --address'
         )
     try:
         with socket.socket() as trial:
@@ -115,15 +118,18 @@ def address_towards(host: str) -> str:
             trial.connect((host.rpartition('@')[2], 9))
             return str(trial.getsockname()[0])
     except OSError as error:
-        raise ConfigError(f'the host {host!r} cannot be reached: {error.strerror or error}') from None
+        raise ConfigError(
+            f'the address of this machine that the host {host!r} sees is not known, so give --address: '
+            f'{error.strerror or error}'
+        ) from None
 
 
-def address_of(host: str) -> str:
-    """Return the IPv4 address of [user@]name, as ps-lite can listen on no name; '' where ssh alone knows the name."""
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine under a name that no other machine can use."""
     try:
-        return socket.gethostbyname(host.rpartition('@')[2])
-    except OSError:
-        return ''
+        return socket.gethostbyname(host.rpartition('@')[2]).startswith('127.')
+    except OSError:  # a name that ssh alone knows
+        return False
 
 
 def read_hosts(path: Path) -> List[str]:
@@ -146,8 +152,9 @@ class Job:
 
     def __init__(self, plan: Plan) -> None:
         check_plan(plan)
-        self.plan = replace(plan, address=address_of(plan.address))
-        self.port = plan.port or free_port(plan.address)
+        self.plan = plan
+        self.address = socket.gethostbyname(plan.address)  # the parameter server listens on no name
+        self.port = plan.port or free_port(self.address)
         self.members: List[Member] = []
 
     def run(self, stop: StopRequest) -> None:
@@ -169,9 +176,9 @@ class Job:
 
     def _start(self, role: str, number: int, host: str) -> None:
         command = list(self.plan.command if role == WORKER else SERVE)
-        variables = self._variables(role, host)
+        variables = self._variables(role)
         if host:
-            command = [*self.plan.ssh, host, remote_words(command, variables)]
+            command = [*self.plan.ssh, host, remote_words(command, variables, towards=self.address)]
         log = self.plan.logs / f'{role}-{number}.log'
         process = subprocess.Popen(
             command,
@@ -182,24 +189,22 @@ class Job:
             text=True,
             errors='replace',
             start_new_session=True,  # Ctrl-C comes from here alone, once
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         member = Member(role, number, host, process, log)
         member.reader = threading.Thread(target=_copy_lines, args=(member,), daemon=True)
         member.reader.start()
         self.members.append(member)
 
-    def _variables(self, role: str, host: str) -> Dict[str, str]:
+    def _variables(self, role: str) -> Dict[str, str]:
         variables = {
             'DMLC_ROLE': role,
-            'DMLC_PS_ROOT_URI': self.plan.address,
+            'DMLC_PS_ROOT_URI': self.address,
             'DMLC_PS_ROOT_PORT': str(self.port),
             'DMLC_NUM_WORKER': str(self.plan.workers),
             'DMLC_NUM_SERVER': str(self.plan.servers),
+            LISTENS: self.address,  # by itself it would choose the first network that it finds
         }
-        listens = address_of(host) if host else self.plan.address
-        if listens:  # by itself it would choose the first network that it finds
-            variables['DMLC_NODE_HOST'] = listens
         if role == WORKER and not self.plan.hosts and 'OMP_NUM_THREADS' not in os.environ:
             cores = len(os.sched_getaffinity(0))
             variables['OMP_NUM_THREADS'] = str(max(1, cores // self.plan.workers))
@@ -216,7 +221,7 @@ class Job:
             if stop and not passed_on:
                 passed_on = True
                 for member in workers:
-                    _ask_to_stop(member)
+                    _signal(member, signal.SIGTERM)
             time.sleep(POLL)
 
     def _check(self, *, busy: bool, stopping: bool) -> None:
@@ -231,7 +236,7 @@ class Job:
             early = busy and member.role != WORKER and time.monotonic() - member.ended > PATIENCE
             if early or (status and not asked):
                 raise FaceSymbolsError(
-                    f'{member} {_ended(status)}, so the job was ended{self._last_lines(member)}'
+                    f'{member} {_ended(member, status)}, so the job was ended{self._last_lines(member)}'
                 )
 
     def _last_lines(self, member: Member) -> str:
@@ -261,15 +266,14 @@ class Job:
         return len(workers) == self.plan.workers and all(each.process.poll() == 0 for each in workers)
 
 
-def remote_words(command: Sequence[str], variables: Mapping[str, str]) -> str:
-    """Return a shell's command line that runs `command` in the folder that is the current one here."""
-    settings = [f'{name}={value}' for name, value in variables.items()]
-    return f'cd {shlex.quote(os.getcwd())} && exec env {shlex.join([*settings, *command])}'
+def remote_words(command: Sequence[str], variables: Mapping[str, str], towards: str) -> str:
+    """Return a shell's command line that runs `command` in the folder that is the current one here.
 
-
-def _die_with_parent() -> None:
-    """Have the system kill this process when the launcher is killed; a word would not do, for it may be waiting."""
-    ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+    It finds out itself on which address it listens; see recognition.remote.
+    """
+    settings = [f'{name}={value}' for name, value in variables.items() if name != LISTENS]
+    words = [sys.executable, '-m', 'recognition.remote', towards, *settings, END, *command]
+    return f'cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}'
 
 
 def _copy_lines(member: Member) -> None:
@@ -284,24 +288,19 @@ def _copy_lines(member: Member) -> None:
                 sys.stderr.flush()
 
 
-def _ask_to_stop(member: Member) -> None:
-    """Have a worker save and end; on a host by the key for that, as ssh passes on what is typed and no signals."""
-    if not member.process.stdin:
-        _signal(member, signal.SIGTERM)
-        return
-    with suppress(OSError):  # it has just ended
-        member.process.stdin.write(CTRL_C)
-        member.process.stdin.flush()
-
-
 def _signal(member: Member, number: int) -> None:
-    try:
-        os.killpg(member.process.pid, number)
-    except ProcessLookupError:  # it has just ended
-        return
+    """Send a signal; to a process elsewhere by a word, but its connection is cut, which kills it, for SIGKILL."""
+    with suppress(ProcessLookupError, BrokenPipeError):  # it has just ended
+        if member.process.stdin and number != signal.SIGKILL:
+            member.process.stdin.write(f'{number:d}\n')
+            member.process.stdin.flush()
+        else:
+            os.killpg(member.process.pid, number)
 
 
-def _ended(status: int) -> str:
+def _ended(member: Member, status: int) -> str:
     if status < 0:
         return f'was killed by {signal.Signals(-status).name}'
+    if member.host and status != INTERRUPTED and status - KILLED in set(signal.Signals):
+        return f'was killed by {signal.Signals(status - KILLED).name}'
     return f'ended with status {status}'

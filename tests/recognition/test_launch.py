@@ -19,7 +19,7 @@ import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.interrupt import StopRequest
-from recognition.launch import HERE, Job, Plan, address_of, read_hosts, remote_words
+from recognition.launch import HERE, Job, Plan, read_hosts, remote_words
 from recognition.state import load_state
 from recognition.train import train
 from tests.recognition.training import ROOT, command, config, write_faces
@@ -58,6 +58,26 @@ WITHOUT_NORM = """
                 result = trainer.step(images, labels)
                 told.append([workers.total([result.losses.sum()])[0], result.norm])
     np.savez(f'{out}-{workers.rank}.npz', told=told, **trainer.arrays())
+"""
+
+
+PRINTS = """if True:
+    import os, sys
+    print(os.getcwd(), os.environ['A'], os.environ['DMLC_NODE_HOST'], sys.argv[1:])
+"""
+FAILS_ALONE = """
+    from recognition.cli import run
+    from config.errors import DataError
+    from recognition.workers import Workers
+    import mxnet as mx
+
+    def main():
+        workers = Workers('device', [mx.cpu()])
+        if workers.rank == 1:
+            raise ERROR('bad image')
+        workers.total([1.0])
+
+    run(main)
 """
 
 
@@ -255,6 +275,28 @@ def test_a_worker_that_fails_is_quoted(tmp_path):
         run(['sh', '-c', 'echo one; echo two >&2; exit 3'], tmp_path, workers=1)
 
 
+def test_processes_on_hosts_are_started_by_the_words_for_it_and_quoted(tmp_path, monkeypatch):
+    """The hosts are this machine, and a shell stands for ssh: what ssh runs on a host it runs here."""
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    there = {'hosts': ['me@localhost'], 'ssh': ['sh', '-c', 'exec sh -c "$2"', 'ssh']}
+    sentence = r'worker 0 on me@localhost was killed by SIGKILL, so .*:\n    127\.0\.0\.1$'
+    with pytest.raises(FaceSymbolsError, match=sentence):
+        run(['sh', '-c', 'echo $DMLC_NODE_HOST; kill -9 $$'], tmp_path, workers=1, **there)
+
+
+@pytest.mark.parametrize(('error', 'shown'), [('DataError', 'error'), ('ZeroDivisionError',) * 2])
+def test_a_worker_that_fails_alone_ends_the_job(tmp_path, monkeypatch, error, shown):
+    """MXNet would have it wait at its end for the other, which waits for it."""
+    script = tmp_path / 'fail.py'
+    script.write_text(textwrap.dedent(FAILS_ALONE.replace('ERROR', error)))
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    begin = time.monotonic()
+    with pytest.raises(FaceSymbolsError, match=r'worker \d .*ended with status 1, so .*') as caught:
+        run([sys.executable, script], tmp_path / 'logs')
+    assert re.search(rf'\n    {shown}: bad image$', str(caught.value))
+    assert time.monotonic() - begin < 30
+
+
 def test_hosts_are_read_from_lines(tmp_path):
     path = tmp_path / 'hosts'
     path.write_text('# cluster\nfirst\n\n me@second # fast\n')
@@ -271,15 +313,14 @@ def test_hosts_are_read_from_lines(tmp_path):
         read_hosts(tmp_path / 'none')
 
 
-def test_a_worker_on_a_host_is_asked_to_stop_by_its_terminal(tmp_path):
-    (tmp_path / 'ssh.py').write_text('import pty, sys\npty.spawn(["sh", "-c", sys.argv[2]])\n')
+def test_a_worker_on_a_host_is_asked_to_stop(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
     waits = (
-        'import pathlib, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [2]); '
-        f'pathlib.Path({str(tmp_path / "ready")!r}).touch(); signal.sigwait([2]); print("saved")'
+        'import pathlib, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); '
+        f'pathlib.Path({str(tmp_path / "ready")!r}).touch(); signal.sigwait([15]); print("saved")'
     )
-    ssh = (sys.executable, str(tmp_path / 'ssh.py'))
-    command = [sys.executable, '-c', waits]
-    plan = Plan(command, 1, 1, tmp_path / 'logs', hosts=('localhost',), address='127.0.0.2', ssh=ssh)
+    ssh = ('sh', '-c', 'exec sh -c "$2"', 'ssh')
+    plan = Plan([sys.executable, '-c', waits], 1, 1, tmp_path / 'logs', hosts=('localhost',), ssh=ssh)
 
     class Stop:
         def __bool__(self):
@@ -289,22 +330,20 @@ def test_a_worker_on_a_host_is_asked_to_stop_by_its_terminal(tmp_path):
     assert 'saved' in (tmp_path / 'logs' / 'worker-0.log').read_text()
 
 
-def test_hosts_get_numbers_to_listen_on_as_names_do_not_do():
-    assert address_of('me@localhost') == '127.0.0.1'
-    assert address_of('127.0.0.2') == '127.0.0.2'
-    assert address_of('no-such-host.invalid') == ''
-
-
 def test_the_words_for_a_host_survive_its_shell(tmp_path, monkeypatch):
     odd = tmp_path / "a 'folder' $HOME"
     odd.mkdir()
     monkeypatch.chdir(odd)
     words = remote_words(
-        [sys.executable, '-c', 'import os, sys; print(os.getcwd(), os.environ["A"], sys.argv[1:])', '$B "c'],
-        {'A': 'x y'},
+        [sys.executable, '-c', PRINTS, '$B "c'],
+        {'A': 'x y', 'DMLC_NODE_HOST': 'a name of mine'},
+        towards='127.0.0.1',
     )
-    printed = subprocess.run(['sh', '-c', words], capture_output=True, text=True, check=True).stdout
-    assert printed == f"{odd} x y ['$B \"c']\n"
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    told = subprocess.Popen(['sh', '-c', words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert told.stdout.read() == f"{odd} x y 127.0.0.1 ['$B \"c']\n"
+    told.stdin.close()
+    assert told.wait() == 0
 
 
 def test_dist_without_a_job_and_dist_async_are_refused(folder, tmp_path, monkeypatch):
