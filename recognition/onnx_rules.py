@@ -68,14 +68,6 @@ def fully_connected(draft: Draft, call: Call) -> str:
 def activation(draft: Draft, call: Call) -> str:
     """Apply the function that `act_type` names."""
     kind = call.get('act_type')
-    if kind == 'log_sigmoid':
-        positive = draft.operator('Neg', call.inputs, f'{call.name}_negated')
-        soft = draft.operator('Softplus', [positive], f'{call.name}_soft')
-        return draft.operator('Neg', [soft], call.name)
-    if kind == 'mish':
-        soft = draft.operator('Softplus', call.inputs, f'{call.name}_soft')
-        gate = draft.operator('Tanh', [soft], f'{call.name}_gate')
-        return draft.operator('Mul', [call.inputs[0], gate], call.name)
     if kind not in FUNCTIONS:
         raise call.refuse(f'there is no rule for act_type={kind!r}')
     return draft.operator(FUNCTIONS[kind], call.inputs, call.name)
@@ -91,7 +83,7 @@ FUNCTIONS = {
 
 
 def leaky_relu(draft: Draft, call: Call) -> str:
-    """Rectify in one of the six ways that MXNet calls so."""
+    """Rectify in one of the ways that MXNet calls so."""
     kind = call.get('act_type', 'leaky')
     if kind not in RECTIFIERS:
         raise call.refuse(f'there is no rule for act_type={kind!r}')
@@ -123,19 +115,12 @@ def _gelu(draft: Draft, call: Call) -> str:
     return scalar(draft, 'Mul', product, 0.5, call.name)
 
 
-def _random_slope(draft: Draft, call: Call) -> str:
-    """Rectify with the mean of the slopes that training draws from, as MXNet does outside of training."""
-    slope = (call.get('lower_bound', 0.125) + call.get('upper_bound', 0.334)) / 2
-    return draft.operator('LeakyRelu', call.inputs, call.name, alpha=slope)
-
-
 RECTIFIERS: Dict[str, Callable[[Draft, Call], str]] = {
     'leaky': lambda draft, call: draft.operator(
         'LeakyRelu', call.inputs, call.name, alpha=call.get('slope', SLOPE)
     ),
     'elu': lambda draft, call: draft.operator('Elu', call.inputs, call.name, alpha=call.get('slope', SLOPE)),
     'selu': lambda draft, call: draft.operator('Selu', call.inputs, call.name),
-    'rrelu': _random_slope,
     'prelu': _prelu,
     'gelu': _gelu,
 }
@@ -153,6 +138,8 @@ def pooling(draft: Draft, call: Call) -> str:
     stride = call.get('stride') or (1,) * len(kernel)
     pad = call.get('pad') or (0,) * len(kernel)
     behind = _beyond(call, kernel, stride, pad)
+    if any(p + b >= k for p, b, k in zip(pad, behind, kernel)):
+        raise call.refuse('a window of it lies outside of the map')
     data, inside = call.inputs[0], None
     if kind == 'avg':
         inside = int(call.flag('count_include_pad', True))
