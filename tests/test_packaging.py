@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('config', 'symbols', 'recognition')
 PYTHONS = ('3.9', '3.10', '3.11', '3.12')
-EXTRAS = {'train', 'audit', 'plot', 'keras', 'demo', 'test', 'dev', 'browser', 'torch', 'all'}
+EXTRAS = {'train', 'audit', 'plot', 'keras', 'onnx', 'demo', 'test', 'dev', 'browser', 'torch', 'all'}
 
 
 @pytest.fixture(scope='module')
