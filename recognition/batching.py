@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
@@ -22,7 +23,7 @@ class Request(NamedTuple):
     """Rows (n, ...) to work on, and where the result (n, D) is awaited."""
 
     rows: np.ndarray
-    future: 'Future[np.ndarray]'
+    future: Future[np.ndarray]
 
 
 class Batcher:
@@ -42,7 +43,7 @@ class Batcher:
         worker.start()
         self.close = weakref.finalize(self, _stop, self._queue, self._stopped, worker)
 
-    def submit(self, rows: np.ndarray) -> 'Future[np.ndarray]':
+    def submit(self, rows: np.ndarray) -> Future[np.ndarray]:
         """Ask for the result of 1 to `most` rows; ConfigError once it is closed, and in a forked process."""
         if self._process != os.getpid():
             raise ConfigError('an embedder does not go into another process: load it in each, after the fork')
@@ -58,7 +59,7 @@ class Batcher:
         return request.future
 
 
-def _stop(queue: 'Queue[Optional[Request]]', stopped: threading.Event, worker: threading.Thread) -> None:
+def _stop(queue: Queue[Optional[Request]], stopped: threading.Event, worker: threading.Thread) -> None:
     stopped.set()
     while worker.is_alive() and worker is not threading.current_thread():
         with suppress(Full):
@@ -66,7 +67,7 @@ def _stop(queue: 'Queue[Optional[Request]]', stopped: threading.Event, worker: t
             worker.join()
 
 
-def _work(queue: 'Queue[Optional[Request]]', stopped: threading.Event, function: Function, most: int) -> None:
+def _work(queue: Queue[Optional[Request]], stopped: threading.Event, function: Function, most: int) -> None:
     left: Optional[Request] = None  # what did not fit into the last batch
     while True:
         first = left or queue.get()
@@ -81,8 +82,8 @@ def _work(queue: 'Queue[Optional[Request]]', stopped: threading.Event, function:
 
 
 def _gather(
-    first: Request, queue: 'Queue[Optional[Request]]', most: int
-) -> 'Tuple[List[Request], Optional[Request], bool]':
+    first: Request, queue: Queue[Optional[Request]], most: int
+) -> Tuple[List[Request], Optional[Request], bool]:
     """Return the requests of the next batch, one that comes after it, and whether that was the end."""
     requests, count = [first], len(first.rows)
     while count < most:
@@ -116,7 +117,7 @@ def _answer(requests: List[Request], function: Function) -> None:
         start += len(request.rows)
 
 
-def _cancel(first: Optional[Request], queue: 'Queue[Optional[Request]]') -> None:
+def _cancel(first: Optional[Request], queue: Queue[Optional[Request]]) -> None:
     while True:
         if first is not None:
             first.future.cancel()
