@@ -78,4 +78,5 @@ def channels_first(images: np.ndarray) -> np.ndarray:
 def damaged(model: Model, error: BaseException) -> CheckpointError:
     """Return what to raise where a package cannot read a network's file."""
     lines = str(error).strip().splitlines()
-    return CheckpointError(f'{model} cannot be loaded: {lines[0] if lines else type(error).__name__}')
+    reason = lines[-1].strip() if lines else type(error).__name__
+    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {reason}')

@@ -36,8 +36,8 @@ class OpenVINOEngine(Engine):
         self._input = input_of(model, port.get_element_type() == openvino.Type.u8, sides, image_shape)
         self.image_shape = self._input.image_shape
         self.precision, self.limit = precision_of(model.path)
-        held = read.get_rt_info().get(METADATA)
-        self._metadata = {} if held is None else {key: str(value) for key, value in held.astype(dict).items()}
+        held = read.get_rt_info(METADATA).value if read.has_rt_info(METADATA) else {}
+        self._metadata = {key: str(value) for key, value in held.items()}
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
