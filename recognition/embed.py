@@ -29,7 +29,7 @@ __all__ = ['Embedder', 'Settings']
 logger = logging.getLogger(__name__)
 
 AHEAD = 2  # batches that are decoded before they are asked for
-CHECKPOINT = 'checkpoint_sha256'  # in an ONNX file's metadata: the sum of the .params it was made from
+CHECKPOINT = 'params_sha256'  # in an ONNX file's metadata: the sum of the .params it was made from
 OnFault = Callable[[str, DataError], None]
 
 

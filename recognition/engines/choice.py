@@ -10,7 +10,7 @@ import platform
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.engines.agreement import trial_images
@@ -34,25 +34,33 @@ def choose(openers: Dict[str, Opener], key: str, batch_size: int) -> Engine:
     if len(openers) == 1:  # there is nothing to choose, and its own error says what is wrong
         return next(iter(openers.values()))()
     known = _read().get(key)
-    if known in openers:
-        return openers[known]()
-    best: Optional[Engine] = None
-    shortest, faults = float('inf'), []
+    if isinstance(known, str) and known in openers:
+        remembered, _ = _opened(known, openers[known])
+        if remembered is not None:
+            return remembered
+    best, shortest, faults = None, float('inf'), []
     for name, opener in openers.items():
-        try:
-            engine = opener()
-        except (CheckpointError, ConfigError, MissingExtra) as error:
-            logger.warning('the engine %s is left out: %s', name, error)
-            faults.append(str(error))
+        engine, fault = _opened(name, opener)
+        if engine is None:
+            faults.append(fault)
             continue
         taken = seconds(engine, batch_size)
         logger.info('%s: %.1f images/s', name, batch_size / taken)
         if taken < shortest:
             best, shortest = engine, taken
     if best is None:
-        raise ConfigError(f'no engine can run the network: {"; ".join(faults) or "none is installed"}')
+        raise ConfigError(f'no engine can run the network: {"; ".join(faults)}')
     _remember(key, best.name)
     return best
+
+
+def _opened(name: str, opener: Opener) -> Tuple[Optional[Engine], str]:
+    """Return an engine, or None and why it cannot be had."""
+    try:
+        return opener(), ''
+    except (CheckpointError, ConfigError, MissingExtra) as error:
+        logger.warning('the engine %s is left out: %s', name, error)
+        return None, str(error)
 
 
 def seconds(engine: Engine, batch_size: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, Optional
 
 import numpy as np
@@ -11,6 +12,7 @@ from recognition.engines.model import Model
 from recognition.engines.onnx_input import input_of, precision_of
 
 ERRORS_ONLY = 3  # of its log
+QUIET = 'ORT_DISABLE_TELEMETRY'  # its builds of late report to their maker, and leave a database in ~/.cache
 
 
 class OnnxRuntimeEngine(Engine):
@@ -19,6 +21,7 @@ class OnnxRuntimeEngine(Engine):
     name, reads, package, extra = 'onnxruntime', 'onnx', 'onnxruntime', 'onnx'
 
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+        os.environ.setdefault(QUIET, '1')
         runtime = self.load_package()
         options = runtime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
