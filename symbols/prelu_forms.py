@@ -91,10 +91,19 @@ def for_training(
     for number, prelu in find_prelus(graph).items():
         shape = nodes[number].output_shapes[0]
         if len(shape) == 4:
-            form = _ByBatchNorms(prelu, channels=shape[1], slopes=nodes[prelu.slopes[0]].output_shapes[0][0])
-            rules[number] = form
-            constants.update(form.constants())
+            slopes = nodes[prelu.slopes[0]].output_shapes[0][0]
+            rules[number], own = by_batch_norms(prelu, channels=shape[1], slopes=slopes)
+            constants.update(own)
     return rewrite(graph, rules), constants
+
+
+def by_batch_norms(prelu: Prelu, *, channels: int, slopes: int) -> Tuple[Rule, Dict[str, np.ndarray]]:
+    """Return the rule that puts the form of `for_training` in a PReLU's place, and the constants that it reads.
+
+    channels: of the feature map; slopes: how many there are, as many or 1.
+    """
+    form = _ByBatchNorms(prelu, channels, slopes)
+    return form, form.constants()
 
 
 @dataclass(frozen=True)
