@@ -43,12 +43,17 @@ def check_checksum(path: Path) -> None:
         )
 
 
-def _line(path: Path, name: str) -> str:
+def sum_of(path: Path) -> str:
+    """Return the SHA-256 sum of a file in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while piece := file.read(PIECE):
             digest.update(piece)
-    return f'{digest.hexdigest()}  {name}'
+    return digest.hexdigest()
+
+
+def _line(path: Path, name: str) -> str:
+    return f'{sum_of(path)}  {name}'
 
 
 def _lines(path: Path) -> List[str]:

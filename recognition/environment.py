@@ -29,7 +29,7 @@ def environment(seed: int, contexts: Sequence[Any], workers: int) -> Dict[str, A
         'devices': [str(context) for context in contexts],
         'workers': workers,
         'python': platform.python_version(),
-        'packages': {name: _version(name) for name in PACKAGES},
+        'packages': {name: package_version(name) for name in PACKAGES},
         'system': platform.platform(),
         'processor': processor(),
         'cores': os.cpu_count(),
@@ -70,7 +70,8 @@ def _git(folder: Path, *words: str) -> Optional[str]:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(package: str) -> Optional[str]:
+def package_version(package: str) -> Optional[str]:
+    """Return the version of an installed package; None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

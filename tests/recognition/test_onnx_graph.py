@@ -378,9 +378,10 @@ REFUSED = {
 @pytest.mark.parametrize('name', REFUSED)
 def test_what_has_no_form_in_onnx_is_named(name):
     build, words = REFUSED[name]
+    symbol = build()
+    values = {} if name == 'no value' else drawn(symbol)
     with pytest.raises(ConfigError) as caught:
-        symbol = build()
-        to_onnx(symbol, {} if name == 'no value' else drawn(symbol), IMAGE)
+        to_onnx(symbol, values, IMAGE)
     assert words in str(caught.value)
     assert '\n' not in str(caught.value)
 

@@ -1,0 +1,148 @@
+"""Networks for other programs: an ONNX file, which is written only where it computes what MXNet does.
+
+    check = export_onnx('runs/r50/model', 10, 'r50.onnx', options=Options(normalise=True))
+
+The file holds the network up to its embedding, for batches of any size, with its weights, and says what it takes
+(`recognition.onnx_file.read_metadata`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+
+from config.errors import CheckpointError, MissingExtra
+from recognition.checkpoint import Saved, load_embedding, load_network, params_path
+from recognition.export_check import Check, Faces, Run, compare, draw_probes
+from recognition.files import PathLike, remove_leftovers, replacing
+from recognition.onnx_draft import load_onnx
+from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
+from recognition.onnx_graph import OPSET, to_onnx
+from recognition.weights import as_numpy, check_finite
+from symbols.prelu_forms import as_operators
+
+import mxnet as mx
+
+__all__ = ['OPSET', 'Check', 'Options', 'check_origin', 'export_onnx', 'read_metadata']
+
+SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an exported network does beside embedding.
+
+    normalise: its embeddings have the length 1. uint8_nhwc: it takes images as they are decoded, uint8 (N, H, W, 3) in
+    RGB. fold: batch norms are multiplied into the convolutions beside them, where that is exact.
+    """
+
+    normalise: bool = False
+    uint8_nhwc: bool = False
+    fold: bool = False
+
+
+def export_onnx(
+    prefix: PathLike,
+    epoch: int,
+    output: PathLike,
+    *,
+    options: Options = Options(),
+    image_shape: Sequence[int] = (112, 112, 3),
+    faces: Optional[Faces] = None,
+) -> Check:
+    """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
+
+    image_shape: (H, W, C) of the images that it will take. faces: what to compare on beside noise, see
+    `recognition.export_check.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint is missing,
+    damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot have;
+    MissingExtra where onnx or onnxruntime is not installed.
+    """
+    load_onnx()
+    load_onnxruntime()
+    net = load_network(prefix, epoch, image_shape=image_shape)
+    saved = load_embedding(prefix, epoch)
+    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    probes = draw_probes(image_shape, faces)
+    content = _content(prefix, epoch, saved, options, image_shape)
+    check = compare(run_onnx(content, options), _run_mxnet(net, options), probes)
+    remove_leftovers(output)
+    with replacing(output, CheckpointError) as temporary:
+        temporary.write_bytes(content)
+    return check
+
+
+def load_onnxruntime() -> ModuleType:
+    """Return the onnxruntime module; MissingExtra says how to install it."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtra("running ONNX files needs onnxruntime: pip install 'facesymbols[onnx]'") from None
+    return onnxruntime
+
+
+def run_onnx(content: bytes, options: Options) -> Run:
+    """Return a function of images uint8 (N, H, W, C) that runs an ONNX file's content in onnxruntime, on the CPU.
+
+    Raises CheckpointError where onnxruntime does not take it.
+    """
+    runtime = load_onnxruntime()
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = SILENT
+    settings.intra_op_num_threads = len(
+        os.sched_getaffinity(0)
+    )  # its own count ignores what the process may use
+    try:
+        session = runtime.InferenceSession(content, settings, providers=['CPUExecutionProvider'])
+    except Exception as error:  # its errors have no class of their own in common
+        raise CheckpointError(
+            f'onnxruntime does not take the exported network: {_first_line(error)}'
+        ) from error
+
+    def run(images: np.ndarray) -> np.ndarray:
+        data = images if options.uint8_nhwc else _planes(images)
+        try:
+            return np.asarray(session.run(None, {'data': data})[0])
+        except Exception as error:
+            raise CheckpointError(
+                f'onnxruntime fails on the exported network: {_first_line(error)}'
+            ) from error
+
+    return run
+
+
+def _run_mxnet(net: Any, options: Options) -> Run:
+    def run(images: np.ndarray) -> np.ndarray:
+        embeddings = net(mx.nd.array(_planes(images))).asnumpy()
+        if not options.normalise:
+            return embeddings
+        return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-10)
+
+    return run
+
+
+def _content(
+    prefix: PathLike, epoch: int, saved: Saved, options: Options, image_shape: Sequence[int]
+) -> bytes:
+    """Return the bytes of the file."""
+    symbol = as_operators(saved.symbol)
+    values: Dict[str, Any] = {name: as_numpy(value) for name, value in saved.values.items()}
+    if options.fold:
+        from symbols.optimize import optimize
+
+        symbol, values = optimize(symbol, values, {'data': (1, image_shape[2], *image_shape[:2])})
+    model = to_onnx(symbol, values, image_shape, normalise=options.normalise, uint8_nhwc=options.uint8_nhwc)
+    put_metadata(model, describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape))
+    return bytes(model.SerializeToString())
+
+
+def _planes(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,141 @@
+"""What an ONNX file that was written here says of itself, beside its graph."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from config import complete
+from config.errors import CheckpointError, FaceSymbolsError
+from recognition.checkpoint import params_path
+from recognition.checksums import sum_of
+from recognition.differences import PIXEL_LAYER, differences, traits
+from recognition.environment import package_version
+from recognition.files import PathLike
+from recognition.onnx_draft import OPSET, load_onnx
+from recognition.run_files import config_path, read_json
+from recognition.weights import wanted_shapes
+from symbols import get_symbol
+
+import mxnet as mx
+
+BEST = '-best'  # what the prefix of a run's best network has behind the run's
+NEEDED = ('facesymbols', 'params_sha256', 'image_shape', 'embedding_shape', 'options')
+
+logger = logging.getLogger(__name__)
+
+
+def describe_network(
+    prefix: PathLike,
+    epoch: int,
+    symbol: mx.sym.Symbol,
+    options: Mapping[str, Any],
+    image_shape: Sequence[int],
+) -> Dict[str, Any]:
+    """Return what is written into the file of a network: values that JSON can hold, by name.
+
+    `config` is there where the run that trained the network has left it, and it is of this network.
+    """
+    (shape,) = symbol.infer_shape(data=(1, image_shape[2], *image_shape[:2]))[1]
+    told = {
+        'facesymbols': package_version('facesymbols') or 'unknown',
+        'params_sha256': sum_of(params_path(prefix, epoch)),
+        'epoch': epoch,
+        'opset': OPSET,
+        'image_shape': list(image_shape),
+        'embedding_shape': list(shape[1:]),
+        'preprocessing': preprocessing(symbol, options, image_shape),
+        'options': dict(options),
+    }
+    cfg = _config_of(prefix, symbol, image_shape)
+    return told if cfg is None else {**told, 'config': cfg}
+
+
+def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape: Sequence[int]) -> str:
+    """Return in words what the input must be."""
+    height, width, channels = image_shape
+    found = traits(symbol)
+    mean, scale = (found[PIXEL_LAYER, what] for what in ('mean', 'scale'))
+    pixels = {1: 'grey', 3: 'RGB'}.get(channels, f'{channels} channels')
+    form = f'float32 (N, {channels}, {height}, {width})'
+    if options.get('uint8_nhwc'):
+        form = f'uint8 (N, {height}, {width}, {channels})'
+    if (mean, scale) == (0.0, 1.0):
+        return f'{pixels}, {form}, as the network was trained on; it takes no mean off and scales nothing'
+    return f'{pixels}, {form} in 0..255; (x - {mean:g}) * {scale:.10g} is inside the network'
+
+
+def put_metadata(model: Any, told: Mapping[str, Any]) -> None:
+    """Write the values into a model as metadata, text as it is and all else as JSON."""
+    for key, value in told.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        model.metadata_props.add(key=key, value=text)
+
+
+def read_metadata(path: PathLike) -> Dict[str, Any]:
+    """Return what `describe_network` put into a file.
+
+    Raises CheckpointError where the file is missing, damaged, no ONNX file, or none that was exported here.
+    """
+    model = _load(Path(path))
+    held = {entry.key: _value(entry.value) for entry in model.metadata_props}
+    missing = [key for key in NEEDED if key not in held]
+    if missing:
+        raise CheckpointError(
+            f'{path} is no network that was exported here: it does not tell its {", ".join(missing)}'
+        )
+    return held
+
+
+def check_origin(path: PathLike, prefix: PathLike, epoch: int) -> None:
+    """Raise CheckpointError where an ONNX file was not made of this checkpoint as it is now."""
+    held, source = read_metadata(path), params_path(prefix, epoch)
+    if not source.is_file():
+        raise CheckpointError(f'{source} does not exist')
+    if held['params_sha256'] != sum_of(source):
+        raise CheckpointError(f'{path} is of another network than {source}: it was made of other weights')
+
+
+def _load(path: Path) -> Any:
+    from google.protobuf.message import DecodeError
+
+    onnx = load_onnx()
+    if not path.is_file():
+        raise CheckpointError(f'{path} does not exist')
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except DecodeError as error:
+        raise CheckpointError(f'{path} is damaged or no ONNX file') from error
+    except OSError as error:
+        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _config_of(
+    prefix: PathLike, symbol: mx.sym.Symbol, image_shape: Sequence[int]
+) -> Optional[Dict[str, Any]]:
+    """Return the config that lies beside the checkpoint, where the network that it builds is this one."""
+    text = str(prefix)
+    run = text[: -len(BEST)] if text.endswith(BEST) else text
+    path = next((each for each in map(config_path, (text, run)) if each.is_file()), None)
+    if path is None:
+        return None
+    try:
+        cfg = complete(read_json(path))
+        own = get_symbol(cfg)
+        same = wanted_shapes(own, image_shape) == wanted_shapes(symbol, image_shape)
+    except FaceSymbolsError as error:
+        logger.warning('%s is left out of the metadata: %s', path, error)
+        return None
+    if not same or differences(symbol, own):
+        logger.warning('%s is left out of the metadata: it is of another network', path)
+        return None
+    return dict(cfg)
