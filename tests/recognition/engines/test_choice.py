@@ -83,6 +83,8 @@ def test_an_engine_that_is_refused_is_left_out(cache, openers, caplog):
     assert choose({**openers, 'b': refused}, 'key', 2).name == 'a'
     assert choose({**openers, 'a': refused}, 'key', 2).name == 'b'  # though it remembers the other
     assert 'the engine b is left out: it disagrees' in caplog.text
+    assert choose({'a': refused, 'b': openers['b']}, 'single', 2).name == 'b'
+    assert 'single' not in json.loads((cache / 'engines.json').read_text())  # another may be had next time
     with pytest.raises(ConfigError, match='no engine can run the network: it disagrees; it disagrees'):
         choose({'a': refused, 'b': refused}, 'key', 2)
     with pytest.raises(CheckpointError, match='it disagrees'):
