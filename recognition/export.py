@@ -11,23 +11,24 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from types import ModuleType
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from config.errors import CheckpointError, MissingExtra
 from recognition.checkpoint import Saved, load_embedding, load_network, params_path
-from recognition.export_check import Check, Faces, Run, compare, draw_probes
+from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
 from recognition.onnx_graph import OPSET, to_onnx
 from recognition.weights import as_numpy, check_finite
+from symbols.optimize import optimize
 from symbols.prelu_forms import as_operators
 
 import mxnet as mx
 
-__all__ = ['OPSET', 'Check', 'Options', 'check_origin', 'export_onnx', 'read_metadata']
+__all__ = ['OPSET', 'PLAIN', 'Check', 'Options', 'check_origin', 'export_onnx', 'read_metadata']
 
 SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
 
@@ -45,12 +46,15 @@ class Options:
     fold: bool = False
 
 
+PLAIN = Options()
+
+
 def export_onnx(
     prefix: PathLike,
     epoch: int,
     output: PathLike,
     *,
-    options: Options = Options(),
+    options: Options = PLAIN,
     image_shape: Sequence[int] = (112, 112, 3),
     faces: Optional[Faces] = None,
 ) -> Check:
@@ -63,16 +67,37 @@ def export_onnx(
     """
     load_onnx()
     load_onnxruntime()
+    ready = prepare(prefix, epoch, options, image_shape, faces)
+    check = compare(run_onnx(ready.content, options), ready.reference, ready.probes)
+    remove_leftovers(output)
+    with replacing(output, CheckpointError) as temporary:
+        temporary.write_bytes(ready.content)
+    return check
+
+
+class Prepared(NamedTuple):
+    """An ONNX file's content, not checked, and what to check it on."""
+
+    content: bytes
+    told: Dict[str, Any]  # what the file says of itself
+    reference: Run
+    probes: Probes
+
+
+def prepare(
+    prefix: PathLike,
+    epoch: int,
+    options: Options,
+    image_shape: Sequence[int],
+    faces: Optional[Faces] = None,
+) -> Prepared:
+    """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
     net = load_network(prefix, epoch, image_shape=image_shape)
     saved = load_embedding(prefix, epoch)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(image_shape, faces)
-    content = _content(prefix, epoch, saved, options, image_shape)
-    check = compare(run_onnx(content, options), _run_mxnet(net, options), probes)
-    remove_leftovers(output)
-    with replacing(output, CheckpointError) as temporary:
-        temporary.write_bytes(content)
-    return check
+    told = describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape)
+    return Prepared(_content(saved, options, image_shape, told), told, _run_mxnet(net, options), probes)
 
 
 def load_onnxruntime() -> ModuleType:
@@ -124,18 +149,14 @@ def _run_mxnet(net: Any, options: Options) -> Run:
     return run
 
 
-def _content(
-    prefix: PathLike, epoch: int, saved: Saved, options: Options, image_shape: Sequence[int]
-) -> bytes:
+def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: Mapping[str, Any]) -> bytes:
     """Return the bytes of the file."""
     symbol = as_operators(saved.symbol)
     values: Dict[str, Any] = {name: as_numpy(value) for name, value in saved.values.items()}
     if options.fold:
-        from symbols.optimize import optimize
-
         symbol, values = optimize(symbol, values, {'data': (1, image_shape[2], *image_shape[:2])})
     model = to_onnx(symbol, values, image_shape, normalise=options.normalise, uint8_nhwc=options.uint8_nhwc)
-    put_metadata(model, describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape))
+    put_metadata(model, told)
     return bytes(model.SerializeToString())
 
 

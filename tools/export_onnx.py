@@ -1,4 +1,4 @@
-"""Write an embedding network as an ONNX file, once onnxruntime is seen to compute what MXNet does."""
+"""Write an embedding network as an ONNX file, or for ncnn, once that is seen to compute what MXNet does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,19 @@ def _onnx(
     ]
 
 
-FORMATS: Dict[str, Format] = {'onnx': Format('.onnx', _onnx)}
+def _ncnn(
+    model: Tuple[str, int], args: argparse.Namespace, image_shape: Tuple[int, int, int]
+) -> Sequence[str]:
+    from recognition.export import Options
+    from recognition.ncnn_export import export_ncnn
+
+    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
+    check = export_ncnn(*model, args.output, options=options, image_shape=image_shape, faces=args.faces)
+    told = Path(args.output).with_suffix('')
+    return [f'beside it   {told}.bin, {told}.json', *_check_lines(check)]
+
+
+FORMATS: Dict[str, Format] = {'onnx': Format('.onnx', _onnx), 'ncnn': Format('.param', _ncnn)}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -67,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='PREFIX,EPOCH',
         help='checkpoint: PREFIX-symbol.json and the .params of that epoch',
     )
-    add('--output', required=True, metavar='FILE', help='file to write: net.onnx')
+    add('--output', required=True, metavar='FILE', help='file to write: net.onnx; net.ncnn.param for ncnn')
     add('--format', choices=FORMATS, default='onnx', help='kind of file (default: onnx)')
     add('--normalise', action='store_true', help='give the embeddings the length 1')
     add(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+import json
+from pathlib import Path
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -27,7 +29,8 @@ class NcnnEngine(Engine):
 
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
         self._ncnn = self.load_package()
-        self.image_shape = image_shape or DEFAULT_SHAPE
+        self._told = read_told(model.path)
+        self.image_shape = image_shape or self._told_shape() or DEFAULT_SHAPE
         net: Any = self._ncnn.Net()
         for option in HALF_PRECISION:
             if hasattr(net.opt, option):
@@ -43,14 +46,41 @@ class NcnnEngine(Engine):
             raise CheckpointError(f'{graph} and {values} are damaged, or not a pair that ncnn can load')
         self._net = net
 
+    def _told_shape(self) -> Optional[Shape]:
+        sides = self._told.get('image_shape')
+        return tuple(json.loads(sides)) if sides else None
+
+    @property
+    def metadata(self) -> Dict[str, str]:
+        """Return what lies beside the pair as JSON."""
+        return self._told
+
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
         return np.stack([self._embed_one(image) for image in channels_first(images)])
 
     def _embed_one(self, image: np.ndarray) -> np.ndarray:
         extractor = self._net.create_extractor()
-        extractor.input(self._net.input_names()[0], self._ncnn.Mat(image))
+        # A copy, for ncnn reads whole vectors at once, aligned and beyond the end, as numpy's memory need not allow.
+        extractor.input(self._net.input_names()[0], self._ncnn.Mat(image).clone())
         status, out = extractor.extract(self._net.output_names()[-1])
         if status:
             raise CheckpointError(f'ncnn cannot run the network on images of {self.image_shape}')
         return np.array(out, dtype=np.float32).reshape(-1)
+
+
+def told_path(prefix: Path) -> Path:
+    """Return the path of the file that tells what a pair takes: NET.ncnn.json beside NET.ncnn.param."""
+    return Path(f'{prefix}.json')
+
+
+def read_told(prefix: Path) -> Dict[str, str]:
+    """Return what that file says, each value as text or as JSON; nothing where there is none."""
+    path = told_path(prefix)
+    if not path.is_file():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding='utf-8'))
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f'{path} is damaged: {error}') from error

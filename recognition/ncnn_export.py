@@ -1,0 +1,70 @@
+"""Networks for ncnn: a pair of files, NET.ncnn.param and NET.ncnn.bin, checked as an ONNX file is.
+
+    check = export_ncnn('runs/r50/model', 10, 'r50.ncnn.param')
+
+Beside the pair lies NET.ncnn.json, which tells what the network takes, as an ONNX file's metadata do. ncnn runs 3x3
+convolutions by Winograd's transform, on phones and small computers, too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional, Sequence
+
+from config.errors import CheckpointError, ConfigError
+from recognition.engines.model import Model
+from recognition.engines.ncnn_engine import NcnnEngine, told_path
+from recognition.export import PLAIN, Options, prepare
+from recognition.export_check import Check, Faces, compare
+from recognition.files import PathLike, remove_leftovers, replacing
+from recognition.onnx_draft import load_onnx
+from recognition.pnnx import Pair, converted, find_pnnx
+
+SUFFIX = '.param'
+
+
+def export_ncnn(
+    prefix: PathLike,
+    epoch: int,
+    output: PathLike,
+    *,
+    options: Options = PLAIN,
+    image_shape: Sequence[int] = (112, 112, 3),
+    faces: Optional[Faces] = None,
+) -> Check:
+    """Write a checkpoint's embedding network as ncnn's pair, and return how far it is from MXNet's numbers.
+
+    output: path of the .param file; the .bin file and the .json file lie beside it. Batch norms are folded whatever
+    `options` say. Arguments and errors as in `recognition.export.export_onnx`; ConfigError for a path with another
+    ending and for uint8_nhwc, since ncnn takes planes of float32; MissingExtra where ncnn, pnnx or onnx is missing.
+    """
+    output = Path(output)
+    if output.suffix != SUFFIX:
+        raise ConfigError(f'{output} must end in {SUFFIX}; the values go to the same name with .bin')
+    if options.uint8_nhwc:
+        raise ConfigError('uint8_nhwc does not go with ncnn, which takes planes of float32')
+    load_onnx()
+    NcnnEngine.load_package()
+    find_pnnx()
+    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces)
+    height, width, channels = image_shape
+    with converted(ready.content, image_shape) as pair:
+        engine = NcnnEngine(Model('ncnn', pair.graph.with_suffix('')), (height, width, channels), None)
+        check = compare(engine.embed, ready.reference, ready.probes)
+        _put(pair, json.dumps(ready.told, indent=2), output)
+    return check
+
+
+def _put(pair: Pair, told: str, output: Path) -> None:
+    """Put all three files in place, the graph last: without it there is no network, old or new."""
+    values = output.with_suffix('.bin')
+    for path in (output, values):
+        remove_leftovers(path)
+    output.unlink(missing_ok=True)
+    with replacing(told_path(output.with_suffix('')), CheckpointError) as temporary:
+        temporary.write_text(told + '\n', encoding='utf-8')
+    for path, source in ((values, pair.values), (output, pair.graph)):
+        with replacing(path, CheckpointError) as temporary:
+            temporary.write_bytes(source.read_bytes())
