@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from statistics import median
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
@@ -15,6 +17,8 @@ import numpy as np
 
 from config.errors import ConfigError
 from recognition.environment import processor
+
+ENGINES = ('onnxruntime', 'openvino', 'ncnn', 'torch')  # of which the version is told, where they are installed
 
 Contender = Callable[[], Mapping[str, float]]
 
@@ -63,12 +67,15 @@ def _row(name: str, own: Sequence[Dict[str, float]], base: Sequence[Dict[str, fl
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return a Markdown table: a column for each figure and for its ratio to the first row's."""
-    keys = list(rows[0].figures)
-    head = ['', *(word for key in keys for word in (key, 'ratio'))]
-    lines = ['| ' + ' | '.join(head) + ' |', '| --- |' + ' ---: |' * (2 * len(keys))]
+    """Return a Markdown table: a column for each figure and, where there is one, for its ratio to the first row's."""
+    keys = rows[0].figures
+    ratios = rows[0].ratios
+    head = ['', *(word for key in keys for word in ((key, 'ratio') if key in ratios else (key,)))]
+    lines = ['| ' + ' | '.join(head) + ' |', '| --- |' + ' ---: |' * (len(head) - 1)]
     for row in rows:
-        cells = [word for key in keys for word in (f'{row.figures[key]:,.4g}', f'{row.ratios[key]:.2f}')]
+        cells = []
+        for key in keys:
+            cells += [f'{row.figures[key]:,.4g}', *([f'{row.ratios[key]:.2f}'] if key in ratios else [])]
         lines.append(f'| {row.name} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
@@ -79,10 +86,12 @@ def machine() -> Dict[str, Any]:
 
     import mxnet as mx
 
+    engines = {name: version(name) for name in ENGINES if find_spec(name)}
     return {
         'processor': processor(),
         'cores': os.cpu_count(),
         'python': platform.python_version(),
         'mxnet': mx.__version__,
         'numpy': np.__version__,
+        **engines,
     }

@@ -1,0 +1,64 @@
+"""Which contenders a suite has here: those that were asked for, or whose packages are installed."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from config.errors import ConfigError, nearest
+
+PLAIN = 'plain'
+
+
+class Needs(NamedTuple):
+    """The packages of a contender, and what installs them."""
+
+    packages: Tuple[str, ...]
+    install: str
+
+
+NEEDS: Mapping[str, Needs] = {
+    PLAIN: Needs((), ''),
+    'onnxruntime': Needs(('onnx', 'onnxruntime'), "pip install 'facesymbols[onnx]'"),
+    'openvino': Needs(('onnx', 'openvino'), "pip install 'facesymbols[onnx,openvino]'"),
+    'ncnn': Needs(
+        ('onnx', 'ncnn', 'pnnx'), "pip install 'facesymbols[onnx,ncnn]' and pip install --no-deps pnnx"
+    ),
+    'torch': Needs(('torch',), "pip install 'facesymbols[torch]'"),
+}
+
+
+def choose(
+    known: Sequence[str], against: Optional[Sequence[str]], told: Callable[[str], None]
+) -> List[str]:
+    """Return those of the contenders `known` to a suite that take part: `against`, or, where None, all installed.
+
+    Those left out are told. ConfigError for a name that is not known, and for one that needs what is not installed.
+    """
+    for name in against or ():
+        if name not in known:
+            raise ConfigError(f'against={name!r} is not one of {", ".join(known)}{nearest(name, known)}')
+        if _missing(name):
+            raise ConfigError(f'{name} needs {_missing(name)}, which is not installed: {NEEDS[name].install}')
+    if against is not None:
+        return [name for name in known if name in against]
+    for name in filter(_missing, known):
+        told(f'{name} is left out, for {_missing(name)} is not installed: {NEEDS[name].install}')
+    return [name for name in known if not _missing(name)]
+
+
+def _missing(name: str) -> str:
+    return ', '.join(package for package in NEEDS[name].packages if find_spec(package) is None)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def check_counts(**counts: Optional[int]) -> None:
+    """Raise ConfigError for a number below 1; None is none."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ConfigError(f'{name}={count} must be at least 1')

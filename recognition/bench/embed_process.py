@@ -1,0 +1,135 @@
+"""The process of one contender of `recognition.bench.embed`: it opens a network its own way and embeds batches.
+
+    python -m recognition.bench.embed_process openvino FOLDER 2
+
+Every contender takes uint8 images (N, H, W, 3), FOLDER/faces.npy, and gives float32 embeddings, which go to
+FOLDER/openvino.npy before the first turn. Each imports what it needs alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Mapping, Tuple
+
+import numpy as np
+
+from recognition.bench.turns import claim_output, serve
+from recognition.engines.base import channels_first
+from recognition.engines.model import Model
+
+Embed = Callable[[np.ndarray], np.ndarray]
+GEMM_SIDE = 2048  # of the square matrices that are multiplied
+
+
+def _plain(folder: Path, faces: np.ndarray, threads: int) -> Embed:
+    """Return MXNet as InsightFace's code uses it."""
+    mx, symbol, arrays = _mxnet(folder / 'plain')
+    module = mx.mod.Module(symbol, label_names=None, context=mx.cpu())
+    module.bind([('data', channels_first(faces).shape)], for_training=False)
+    states = set(symbol.list_auxiliary_states())
+    module.set_params(
+        {name: value for name, value in arrays.items() if name not in states},
+        {name: value for name, value in arrays.items() if name in states},
+    )
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        module.forward(mx.io.DataBatch([mx.nd.array(channels_first(images))]), is_train=False)
+        return np.asarray(module.get_outputs()[0].asnumpy())
+
+    return embed
+
+
+def _rewritten(folder: Path, faces: np.ndarray, threads: int) -> Embed:
+    """Return MXNet with the network rewritten for it."""
+    from config.compat import prepare_mxnet
+
+    prepare_mxnet()  # as with all of this project
+    mx, symbol, arrays = _mxnet(folder / 'rewritten')
+    executor = symbol.simple_bind(mx.cpu(), grad_req='null', data=channels_first(faces).shape)
+    executor.copy_params_from(arrays, arrays, allow_extra_params=True)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        outputs = executor.forward(is_train=False, data=mx.nd.array(channels_first(images)))
+        return np.asarray(outputs[0].asnumpy())
+
+    return embed
+
+
+def _mxnet(prefix: Path) -> Tuple[Any, Any, Mapping[str, Any]]:
+    """Return mxnet, and a saved network's symbol and values."""
+    from config.compat import prepare_numpy
+
+    prepare_numpy()
+    import mxnet as mx
+
+    values = np.load(f'{prefix}.npz')
+    return mx, mx.sym.load(f'{prefix}.json'), {name: mx.nd.array(values[name]) for name in values.files}
+
+
+def _onnxruntime(folder: Path, faces: np.ndarray, threads: int, *, file: str) -> Embed:
+    from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(Model('onnx', folder / file), faces.shape[1:], threads).embed
+
+
+def _openvino(folder: Path, faces: np.ndarray, threads: int) -> Embed:
+    from recognition.engines.openvino_engine import OpenVINOEngine
+
+    return OpenVINOEngine(Model('onnx', folder / 'folded.onnx'), faces.shape[1:], threads).embed
+
+
+def _ncnn(folder: Path, faces: np.ndarray, threads: int) -> Embed:
+    from recognition.engines.ncnn_engine import NcnnEngine
+
+    return NcnnEngine(Model('ncnn', folder / 'folded.ncnn'), faces.shape[1:], threads).embed
+
+
+def _torch(folder: Path, faces: np.ndarray, threads: int) -> Embed:
+    """Return PyTorch in the layout that is fastest there."""
+    import torch
+
+    from recognition.bench.torch_network import build_torch
+
+    torch.set_num_threads(threads)
+    graph, values = json.loads((folder / 'plain.json').read_text()), np.load(folder / 'plain.npz')
+    network = build_torch(graph, values).eval().to(memory_format=torch.channels_last)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():  # (N, H, W, C) with its axes renamed is what channels-last means
+            return network(torch.from_numpy(images).permute(0, 3, 1, 2).float()).numpy()
+
+    return embed
+
+
+def _gemm(folder: Path, faces: np.ndarray, threads: int) -> Embed:
+    """Return the product of two dense matrices, which takes no notice of the images."""
+    one, other = np.random.default_rng(0).random((2, GEMM_SIDE, GEMM_SIDE), np.float32)
+    return lambda images: one @ other
+
+
+CONTENDERS: Mapping[str, Callable[[Path, np.ndarray, int], Embed]] = {
+    'plain': _plain,
+    'mxnet': _rewritten,
+    'onnxruntime plain': partial(_onnxruntime, file='plain.onnx'),
+    'onnxruntime': partial(_onnxruntime, file='folded.onnx'),
+    'openvino': _openvino,
+    'ncnn': _ncnn,
+    'torch': _torch,
+    'gemm': _gemm,
+}
+
+
+def main(name: str, folder: str, threads: str) -> None:
+    """Open the contender, write its embeddings and take turns."""
+    replies = claim_output()
+    faces = np.load(Path(folder, 'faces.npy'))
+    embed = CONTENDERS[name](Path(folder), faces, int(threads))
+    np.save(Path(folder, f'{name}.npy'), embed(faces))
+    serve(replies, lambda: embed(faces))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
