@@ -21,7 +21,7 @@ ifneq ($(WANTED) $(CURDIR),$(HELD) $(shell cat $(INSTALLED) 2>/dev/null))
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: help demo docs test test-slow test-browser test-torch test-all lint format clean
+.PHONY: help demo docs bench test test-slow test-browser test-torch test-all lint format clean
 
 help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,12 @@ demo: $(INSTALLED)  ## train on real faces, verify on unseen people; the results
 
 docs: $(INSTALLED)  ## draw the pictures in docs/
 	@for name in r100 d121 xception; do $(PY) tools/plot_net.py $$name -o docs/$$name.svg || exit; done
+
+bench: $(INSTALLED)  ## install PyTorch and pnnx, measure beside them, and write docs/benchmarks.md (an hour)
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps pnnx
+	@for suite in embed train data memory startup; do \
+		$(PY) tools/benchmark.py $$suite --markdown docs/benchmarks.md $(ARGS) || exit; done
 
 test: $(INSTALLED)  ## run the tests, without the slow ones
 	@$(PYTEST) -m 'not slow and not browser and not torch' $(ARGS)

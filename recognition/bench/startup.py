@@ -1,0 +1,62 @@
+"""Seconds that Python takes to import mxnet, beside those to import this project and build a network as well.
+
+Those of the processor are there, too: on a busy machine those on the clock differ by more than what is measured.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from statistics import median
+from typing import Callable, Dict, List, Mapping
+
+from config.errors import FaceSymbolsError
+from recognition.bench.rounds import Row, interleaved
+
+# On Python 3.12 mxnet alone cannot be imported; what it lacks counts as its own there.
+ALONE = 'import mxnet'
+FIT = 'from config.compat import prepare_numpy; prepare_numpy(); import mxnet'
+PROGRAMS: Mapping[str, str] = {
+    'import mxnet': FIT if sys.version_info >= (3, 12) else ALONE,
+    'import symbols': 'import symbols',
+    'import symbols, and get_symbol of r50': (
+        "import symbols; from config import resolve; symbols.get_symbol(resolve('r50'))"
+    ),
+}
+CLOCK, PROCESSOR = 'seconds', 'CPU seconds'
+
+
+def measure(rounds: int, *, told: Callable[[str], None] = print) -> List[Row]:
+    """Run each of PROGRAMS in a fresh process in every round; FaceSymbolsError where one fails."""
+    contenders = {name: partial(_run, name, program) for name, program in PROGRAMS.items()}
+    first, *others = interleaved(contenders, rounds, told=told)
+    return [_with_differences(row, first) for row in (first, *others)]
+
+
+def _run(name: str, program: str) -> Dict[str, float]:
+    begin, used = time.perf_counter(), _used()
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, errors='replace')
+    figures = {CLOCK: time.perf_counter() - begin, PROCESSOR: _used() - used}
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [''])[-1]
+        raise FaceSymbolsError(f'{name} ended with status {done.returncode}; {last}')
+    return figures
+
+
+def _used() -> float:
+    """Return the seconds of the processor that ended child processes have had."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _with_differences(row: Row, first: Row) -> Row:
+    """Return a row with the medians, over the rounds, of what it takes on top of the first."""
+    more = {
+        f'{key} on top': median(own[key] - alone[key] for own, alone in zip(row.rounds, first.rounds))
+        for key in row.figures
+    }
+    return replace(row, figures={**row.figures, **more})
