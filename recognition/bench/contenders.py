@@ -29,9 +29,7 @@ NEEDS: Mapping[str, Needs] = {
 }
 
 
-def choose(
-    known: Sequence[str], against: Optional[Sequence[str]], told: Callable[[str], None]
-) -> List[str]:
+def choose(known: Sequence[str], against: Optional[Sequence[str]], told: Callable[[str], None]) -> List[str]:
     """Return those of the contenders `known` to a suite that take part: `against`, or, where None, all installed.
 
     Those left out are told. ConfigError for a name that is not known, and for one that needs what is not installed.

@@ -1,4 +1,4 @@
-"""A Markdown file of suites, a section each, where a suite that is measured anew takes the place of its last section."""
+"""A Markdown file of suites, a section each; a suite that is measured anew takes the place of its last section."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ HEADING = re.compile(r'^## (\S+)$', re.MULTILINE)
 
 def section(about: str, machine: Mapping[str, Any], settings: Mapping[str, Any], table: str) -> str:
     """Return a suite's section below its heading: what it measures, machine and versions, settings, the table."""
-    words = [', '.join(f'{key} {_text(value)}' for key, value in each.items()) for each in (machine, settings)]
+    words = [
+        ', '.join(f'{key} {_text(value)}' for key, value in each.items()) for each in (machine, settings)
+    ]
     return '\n\n'.join([f'{about[0].upper()}{about[1:]}.', *(f'{each}.' for each in words if each), table])
 
 

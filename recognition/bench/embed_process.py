@@ -17,7 +17,7 @@ from typing import Any, Callable, Mapping, Tuple
 import numpy as np
 
 from recognition.bench.turns import claim_output, serve
-from recognition.engines.base import channels_first
+from recognition.engines.base import Shape, channels_first
 from recognition.engines.model import Model
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -44,9 +44,6 @@ def _plain(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
 def _rewritten(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     """Return MXNet with the network rewritten for it."""
-    from config.compat import prepare_mxnet
-
-    prepare_mxnet()  # as with all of this project
     mx, symbol, arrays = _mxnet(folder / 'rewritten')
     executor = symbol.simple_bind(mx.cpu(), grad_req='null', data=channels_first(faces).shape)
     executor.copy_params_from(arrays, arrays, allow_extra_params=True)
@@ -60,31 +57,33 @@ def _rewritten(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
 def _mxnet(prefix: Path) -> Tuple[Any, Any, Mapping[str, Any]]:
     """Return mxnet, and a saved network's symbol and values."""
-    from config.compat import prepare_numpy
-
-    prepare_numpy()
     import mxnet as mx
 
     values = np.load(f'{prefix}.npz')
     return mx, mx.sym.load(f'{prefix}.json'), {name: mx.nd.array(values[name]) for name in values.files}
 
 
+def _shape(faces: np.ndarray) -> Shape:
+    height, width, channels = faces.shape[1:]
+    return height, width, channels
+
+
 def _onnxruntime(folder: Path, faces: np.ndarray, threads: int, *, file: str) -> Embed:
     from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(Model('onnx', folder / file), faces.shape[1:], threads).embed
+    return OnnxRuntimeEngine(Model('onnx', folder / file), _shape(faces), threads).embed
 
 
 def _openvino(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     from recognition.engines.openvino_engine import OpenVINOEngine
 
-    return OpenVINOEngine(Model('onnx', folder / 'folded.onnx'), faces.shape[1:], threads).embed
+    return OpenVINOEngine(Model('onnx', folder / 'folded.onnx'), _shape(faces), threads).embed
 
 
 def _ncnn(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     from recognition.engines.ncnn_engine import NcnnEngine
 
-    return NcnnEngine(Model('ncnn', folder / 'folded.ncnn'), faces.shape[1:], threads).embed
+    return NcnnEngine(Model('ncnn', folder / 'folded.ncnn'), _shape(faces), threads).embed
 
 
 def _torch(folder: Path, faces: np.ndarray, threads: int) -> Embed:
@@ -95,11 +94,12 @@ def _torch(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
     torch.set_num_threads(threads)
     graph, values = json.loads((folder / 'plain.json').read_text()), np.load(folder / 'plain.npz')
-    network = build_torch(graph, values).eval().to(memory_format=torch.channels_last)
+    network: Any = build_torch(graph, values).eval()
+    network = network.to(memory_format=torch.channels_last)
 
     def embed(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():  # (N, H, W, C) with its axes renamed is what channels-last means
-            return network(torch.from_numpy(images).permute(0, 3, 1, 2).float()).numpy()
+            return np.asarray(network(torch.from_numpy(images).permute(0, 3, 1, 2).float()))
 
     return embed
 

@@ -18,7 +18,12 @@ import numpy as np
 from config.errors import ConfigError
 from recognition.environment import processor
 
-ENGINES = ('onnxruntime', 'openvino', 'ncnn', 'torch')  # of which the version is told, where they are installed
+ENGINES = (
+    'onnxruntime',
+    'openvino',
+    'ncnn',
+    'torch',
+)  # of which the version is told, where they are installed
 
 Contender = Callable[[], Mapping[str, float]]
 

@@ -41,7 +41,9 @@ def build_torch(graph: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> T
     return TorchNetwork(steps, start, graph['heads'][0][0])
 
 
-Step = Tuple[int, Callable[..., torch.Tensor], Tuple[int, ...]]  # a node, what computes it, the nodes it reads
+Step = Tuple[
+    int, Callable[..., torch.Tensor], Tuple[int, ...]
+]  # a node, what computes it, the nodes it reads
 
 
 class TorchNetwork(nn.Module):
@@ -134,9 +136,7 @@ def _batch_norm(attributes: Attributes, arrays: Sequence[np.ndarray]) -> nn.Modu
 
 def _fully_connected(attributes: Attributes, arrays: Sequence[np.ndarray]) -> nn.Module:
     outputs, inputs = arrays[0].shape
-    layer = _with(
-        nn.Linear(inputs, outputs, bias=len(arrays) > 1), **dict(zip(('weight', 'bias'), arrays))
-    )
+    layer = _with(nn.Linear(inputs, outputs, bias=len(arrays) > 1), **dict(zip(('weight', 'bias'), arrays)))
     return nn.Sequential(nn.Flatten(), layer) if _flag(attributes, 'flatten', True) else layer
 
 
@@ -170,12 +170,14 @@ def _pooling(attributes: Attributes, arrays: Sequence[np.ndarray]) -> nn.Module:
     kind = attributes.get('pool_type', 'max')
     if _flag(attributes, 'global_pool'):
         return _choice({'max': lambda: nn.AdaptiveMaxPool2d(1), 'avg': lambda: nn.AdaptiveAvgPool2d(1)}, kind)
-    sizes = [_pair(attributes, key, default) for key, default in (('kernel', 1), ('stride', 1), ('pad', 0))]
+    kernel, stride, pad = (
+        _pair(attributes, key, default) for key, default in (('kernel', 1), ('stride', 1), ('pad', 0))
+    )
     full = attributes.get('pooling_convention', 'valid') == 'full'
     padding_counts = _flag(attributes, 'count_include_pad', True)
     table: Mapping[str, Callable[[], nn.Module]] = {
-        'max': lambda: nn.MaxPool2d(*sizes, ceil_mode=full),
-        'avg': lambda: nn.AvgPool2d(*sizes, ceil_mode=full, count_include_pad=padding_counts),
+        'max': lambda: nn.MaxPool2d(kernel, stride, pad, ceil_mode=full),
+        'avg': lambda: nn.AvgPool2d(kernel, stride, pad, ceil_mode=full, count_include_pad=padding_counts),
     }
     return _choice(table, kind)
 

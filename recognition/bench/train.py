@@ -1,8 +1,8 @@
 """A training step: MXNet as InsightFace uses it, this project's trainer, and PyTorch.
 
-Forward, softmax loss over 1000 identities without a bias, backward, SGD with momentum and decay, on the same uint8 images
-(N, 3, H, W), from the same values. The rate of dropout is 0, so that all have the same losses in their first steps; one
-that has not is refused.
+Forward, softmax loss over 1000 identities without a bias, backward, SGD with momentum and decay, on the same uint8
+images (N, 3, H, W), from the same values. The rate of dropout is 0, so that all have the same losses in their first
+steps; one that has not is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from recognition.bench.turns import Turns
 NETWORKS, BATCH = ('r18', 'd121'), 8
 CLASSES, RATE = 1000, 1e-4
 SECONDS = 2.0  # that a turn takes at least
-FIRST, LATER = 1e-4, 1e-2  # how far a loss may be from plain's, as a share: the first one's, and after updates
+FIRST, LATER = (
+    1e-4,
+    1e-2,
+)  # how far a loss may be from plain's, as a share: the first one's, and after updates
 FIGURE = 'images/s'
 # what may be named in `against` -> its rows
 ROWS: Mapping[str, Tuple[str, ...]] = {PLAIN: (), 'torch': ('torch eager', 'torch channels-last')}
@@ -80,8 +83,8 @@ def _open(
 ) -> Callable[[], Dict[str, float]]:
     """Start a contender's process and compare its losses with plain's, which is the first to be opened."""
     words = [name, str(folder), str(threads)]
-    log = folder / f'{name}.log'
-    turns = Turns(name, 'recognition.bench.train_process', words, threads=threads, log=log)
+    log, module = folder / f'{name}.log', 'recognition.bench.train_process'
+    turns = Turns(name, module, words, threads=threads, ours=name in OURS, log=log)
     stack.callback(turns.close)
     check(name, np.load(folder / f'{name}.npy'), np.load(folder / f'{PLAIN}.npy'))
     return lambda: {FIGURE: batch / turns.seconds(SECONDS)}
@@ -92,7 +95,7 @@ def check(name: str, found: np.ndarray, wanted: np.ndarray) -> None:
     limits = np.array([FIRST, *[LATER] * (len(wanted) - 1)]) * np.abs(wanted)
     if not (np.abs(found - wanted) <= limits).all():
         ours, theirs = (', '.join(f'{loss:.6g}' for loss in losses) for losses in (found, wanted))
-        raise FaceSymbolsError(f"{name} has the losses {ours} in its first steps and plain {theirs}")
+        raise FaceSymbolsError(f'{name} has the losses {ours} in its first steps and plain {theirs}')
 
 
 def _with_seconds(network: str, batch: int, row: Row) -> Row:

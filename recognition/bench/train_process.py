@@ -36,9 +36,6 @@ class Task(NamedTuple):
 
 def _plain(task: Task) -> Step:
     """Return a step as InsightFace's script makes it, by mx.mod.Module."""
-    from config.compat import prepare_numpy
-
-    prepare_numpy()
     import mxnet as mx
 
     embedding = mx.sym.load(str(task.folder / 'plain.json'))
@@ -71,7 +68,9 @@ def _ours(task: Task, *, recompute: bool = False) -> Step:
     import mxnet as mx
 
     own = {'num_classes': task.settings['classes'], 'fc7_no_bias': True, 'recompute': recompute}
-    cfg = resolve(task.settings['network'], None, 'softmax', **task.settings['settings'], **own, mom=MOMENTUM, wd=DECAY)
+    cfg = resolve(
+        task.settings['network'], None, 'softmax', **task.settings['settings'], **own, mom=MOMENTUM, wd=DECAY
+    )
     rate = task.settings['rate']
     symbol = mx.sym.load(str(task.folder / 'own.json'))
     trainer = Trainer(symbol, cfg, lambda step: rate, [mx.cpu()])
@@ -96,9 +95,11 @@ def _torch(task: Task, *, channels_last: bool = False) -> Step:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     graph = json.loads((task.folder / 'plain.json').read_text())
     weight = torch.from_numpy(task.values['fc7_weight'])
-    classifier = torch.nn.Linear(*reversed(weight.shape), bias=False)
+    classes, width = weight.shape
+    classifier = torch.nn.Linear(width, classes, bias=False)
     classifier.load_state_dict({'weight': weight})
-    network = torch.nn.Sequential(build_torch(graph, task.values), classifier).to(memory_format=layout)
+    network: Any = torch.nn.Sequential(build_torch(graph, task.values), classifier)
+    network = network.to(memory_format=layout)
     optimizer = torch.optim.SGD(
         network.parameters(), task.settings['rate'], momentum=MOMENTUM, weight_decay=DECAY
     )

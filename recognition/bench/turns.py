@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Dict, Sequence, TextIO
 
@@ -18,6 +19,7 @@ from config.compat import ONEDNN_CACHE
 from config.errors import FaceSymbolsError
 
 READY = 'ready'
+ONEDNN_DEFAULT = '1024'  # compiled operators that are kept
 PATIENCE = 30.0  # seconds that a process may take to end
 THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
@@ -25,10 +27,13 @@ THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 class Turns:
     """The parent's end: starts `python -m MODULE WORDS...`, and waits until it is ready.
 
-    log: a file for what the process prints. FaceSymbolsError, with the last line of that, where the process dies.
+    ours: whether oneDNN is set as this project sets it, rather than left at its default. log: a file for what the
+    process prints. FaceSymbolsError, with the last line of that, where the process dies.
     """
 
-    def __init__(self, name: str, module: str, words: Sequence[str], *, threads: int, log: Path) -> None:
+    def __init__(
+        self, name: str, module: str, words: Sequence[str], *, threads: int, ours: bool, log: Path
+    ) -> None:
         self.name, self._log = name, log
         with open(log, 'w') as errors:
             self._process = subprocess.Popen(
@@ -37,27 +42,24 @@ class Turns:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=_environment(threads),
+                env=_environment(threads, ours),
             )
         self._answer()
 
     def seconds(self, least: float) -> float:
         """Let it work for at least so many seconds, and one batch; return the seconds that a batch took."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it is dead, and the answer will tell of what
             self._process.stdin.write(f'{least}\n')
             self._process.stdin.flush()
-        except BrokenPipeError:  # it is dead, and the answer will tell of what
-            pass
         return float(self._answer())
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -75,13 +77,13 @@ class Turns:
         return line.strip()
 
 
-def _environment(threads: int) -> Dict[str, str]:
-    """Return ours with a number of threads, and without what `import symbols` has set for oneDNN.
+def _environment(threads: int, ours: bool) -> Dict[str, str]:
+    """Return our environment with a number of threads, and oneDNN's cache as the contender would have it alone.
 
-    A contender that imports symbols gets that again; PyTorch and MXNet alone have their own default.
+    PyTorch reads the same variable as MXNet, which this project sets for MXNet's sake (config.compat).
     """
-    environment = {key: value for key, value in os.environ.items() if key != ONEDNN_CACHE}
-    return {**environment, **dict.fromkeys(THREADS, str(threads))}
+    cache = {ONEDNN_CACHE: '0' if ours else ONEDNN_DEFAULT}
+    return {**os.environ, **cache, **dict.fromkeys(THREADS, str(threads))}
 
 
 def claim_output() -> TextIO:

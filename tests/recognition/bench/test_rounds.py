@@ -53,3 +53,13 @@ def test_the_machine_says_what_the_figures_belong_to():
     about = machine()
     assert about['mxnet'] == '1.9.1'
     assert about['cores'] >= 1
+
+
+def test_a_figure_that_is_not_held_against_another_has_no_ratio():
+    (row,) = interleaved({'a': lambda: {'images/s': 2000}}, 1, told=told)
+    row.figures['of GEMM'] = 0.5
+    assert table([row]).splitlines() == [
+        '|  | images/s | ratio | of GEMM |',
+        '| --- | ---: | ---: | ---: |',
+        '| a | 2,000 | 1.00 | 0.5 |',
+    ]
