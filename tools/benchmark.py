@@ -2,7 +2,7 @@
 
     python tools/benchmark.py data                     images read a second
     python tools/benchmark.py embed                    images embedded a second, by every engine that is installed
-    python tools/benchmark.py embed --networks r100 --batch 1 --against onnxruntime,torch
+    python tools/benchmark.py embed --networks r100 --batch 1 --threads 2 --against onnxruntime,torch
     python tools/benchmark.py train                    a training step, beside PyTorch's
     python tools/benchmark.py classifier --rounds 1    a million identities; takes 15 GB and some minutes
     python tools/benchmark.py memory --rounds 1        memory as foretold and as measured

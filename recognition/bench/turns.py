@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, Sequence, TextIO
+from typing import Callable, Dict, Sequence, TextIO, cast
 
 from config.compat import ONEDNN_CACHE
 from config.errors import FaceSymbolsError
@@ -44,32 +44,29 @@ class Turns:
                 text=True,
                 env=_environment(threads, ours),
             )
+        self._asks, self._answers = cast(TextIO, self._process.stdin), cast(TextIO, self._process.stdout)
         self._answer()
 
     def seconds(self, least: float) -> float:
         """Let it work for at least so many seconds, and one batch; return the seconds that a batch took."""
-        assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it is dead, and the answer will tell of what
-            self._process.stdin.write(f'{least}\n')
-            self._process.stdin.flush()
+            self._asks.write(f'{least}\n')
+            self._asks.flush()
         return float(self._answer())
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._asks.close()
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             status = self._process.wait()
             last = (self._log.read_text(errors='replace').strip().splitlines() or [''])[-1]

@@ -12,15 +12,16 @@ OURS = ['plain', 'facesymbols', 'facesymbols, recompute']
 @pytest.fixture
 def measure(monkeypatch):
     monkeypatch.setattr(train, 'SECONDS', 0)
+    # Two images would be too few: a batch norm of two vectors gives signs, and rounding turns some of them.
     # PyTorch 2.13 crashes in the gradient of a 1x1 convolution with stride 2 on 8 channels, channels last
-    options = {'batch': 2, 'threads': 1, 'settings': {'net_multiplier': 0.25}, 'told': lambda _: None}
+    options = {'batch': 4, 'threads': 1, 'settings': {'net_multiplier': 0.25}, 'told': lambda _: None}
     return lambda **changed: train.measure(1, **{**options, **changed})
 
 
 def assert_rows(rows, names):
     assert [row.name for row in rows] == names
     for row in rows:
-        assert row.figures['seconds a step'] == 2 / row.figures['images/s'] > 0
+        assert row.figures['seconds a step'] == 4 / row.figures['images/s'] > 0
     assert rows[0].ratios == {'images/s': 1}
 
 
@@ -33,8 +34,7 @@ def test_every_way_to_train_has_the_same_losses(measure, network):
 
 @pytest.mark.torch
 @pytest.mark.parametrize('network', ['r18', 'd121'])
-def test_pytorch_has_the_same_losses(measure, monkeypatch, network):
-    monkeypatch.setattr(train, 'LATER', 1e-3)
+def test_pytorch_has_the_same_losses(measure, network):
     names = [*OURS, 'torch eager', 'torch channels-last']
     assert_rows(measure(networks=(network,), against=['torch']), [f'{network}, {name}' for name in names])
 
