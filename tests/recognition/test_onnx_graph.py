@@ -13,7 +13,7 @@ from config import network, resolve
 from config.errors import ConfigError, MissingExtra
 from recognition.onnx_draft import LARGEST
 from recognition.onnx_graph import IR_VERSION, OPSET, RULES, to_onnx
-from symbols import get_symbol, list_activations, list_heads
+from symbols import get_symbol
 from symbols.nodes import load_symbol
 from symbols.prelu_forms import as_operators
 from symbols.rewriting import describe
@@ -85,9 +85,9 @@ def test_weights_are_copied_as_they_lie_in_memory():
     """MXNet's exporter makes a Python number of each weight, which takes minutes for the 65 million of r100."""
     symbol = S.FullyConnected(data(), num_hidden=200000, no_bias=True, name='fc')
     values = {'fc_weight': np.ones((200000, 168), np.float32)}
-    start = time.perf_counter()
+    start = time.process_time()
     to_onnx(symbol, values, IMAGE)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 # The options.
@@ -181,9 +181,7 @@ def test_the_missing_package_is_named(monkeypatch):
 
 @pytest.mark.parametrize('preset', network)
 def test_there_is_a_rule_for_whatever_a_preset_is_made_of(preset):
-    built = [get_symbol(resolve(preset, net_output=head)) for head in list_heads()[:1]]
-    built += [get_symbol(resolve(preset, net_act=list_activations()[0]))]
-    used = {node['op'] for symbol in built for node in describe(as_operators(symbol))['nodes']}
+    used = {node['op'] for node in describe(as_operators(get_symbol(resolve(preset))))['nodes']}
     assert used - {'null'} <= set(RULES)
 
 
