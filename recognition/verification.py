@@ -144,10 +144,10 @@ def embed(
     return normalise(embeddings).astype(np.float32)
 
 
-def check_flip(flip: str) -> None:
-    """Raise ConfigError unless `flip` is one of FLIPS."""
+def check_flip(flip: str, key: str = 'flip') -> None:
+    """Raise ConfigError, which names the setting `key`, unless `flip` is one of FLIPS."""
     if flip not in FLIPS:
-        raise ConfigError(f'flip={flip!r} is not one of {", ".join(FLIPS)}{nearest(flip, FLIPS)}')
+        raise ConfigError(f'{key}={flip!r} is not one of {", ".join(FLIPS)}{nearest(flip, FLIPS)}')
 
 
 def normalise(rows: np.ndarray) -> np.ndarray:

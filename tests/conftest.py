@@ -84,6 +84,21 @@ def random_values(rng, name, shape):
 
 
 @pytest.fixture(scope='session')
+def small(tmp_path_factory):
+    """Return one small network as the files of all engines (tests.small_network); nobody changes them."""
+    from tests.small_network import write_all
+
+    return write_all(tmp_path_factory.mktemp('small'))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Return the folder of what is remembered, which is the test's own."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'facesymbols'
+
+
+@pytest.fixture(scope='session')
 def reference():
     """Return the folder of reference numbers."""
     return REFERENCE

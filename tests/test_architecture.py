@@ -234,7 +234,11 @@ def run_python(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    'module', ['config', 'config.schema', 'recognition', 'recognition.data', 'recognition.loader']
+    'module',
+    [
+        *('config', 'config.schema', 'recognition', 'recognition.data', 'recognition.loader'),
+        *('recognition.embed', 'recognition.gallery'),
+    ],
 )
 def test_mxnet_stays_out_of_processes_that_do_not_need_it(module):
     assert run_python(f"import sys, {module}; print('mxnet' in sys.modules)") == 'False'

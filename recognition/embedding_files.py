@@ -1,0 +1,173 @@
+"""Embeddings in files, with their images' names and what made them: .npz, .npy, .parquet, .safetensors.
+
+.npz holds `embeddings` (N, D), `names` and `about`, which is JSON. Beside a .npy stand its names, a line each, in a
+.txt and the rest in a .json. In .parquet the columns are `name` and `embedding`; in the other formats too, `about`
+is what the metadata say.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+
+import numpy as np
+
+from config.errors import ConfigError, DataError, MissingExtra
+from recognition.files import PathLike, remove_leftovers, replacing
+
+__all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']
+
+
+class Embedded(NamedTuple):
+    """Embeddings, float32 (N, D), the names of their images, and words on how they were made, by name."""
+
+    names: List[str]
+    rows: np.ndarray
+    about: Dict[str, str]
+
+
+def check_output(path: PathLike, *, overwrite: bool = False) -> None:
+    """Raise ConfigError where embeddings cannot be saved there, MissingExtra where its format needs a package."""
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ConfigError(f'{path} does not end in {", ".join(FORMATS)}')
+    for file in (path, *_beside(path)):
+        if file.exists() and not overwrite:
+            raise ConfigError(f'{file} is there already; --overwrite replaces it')
+    for package in FORMATS[path.suffix].packages:
+        _load(package, path.suffix)
+
+
+def save_embeddings(path: PathLike, embedded: Embedded, *, overwrite: bool = False) -> None:
+    """Write embeddings in the format of the path's ending; whatever happens, the file is whole or not there."""
+    check_output(path, overwrite=overwrite)
+    path = Path(path)
+    remove_leftovers(path)
+    FORMATS[path.suffix].write(path, embedded)
+
+
+def load_embeddings(path: PathLike) -> Embedded:
+    """Read what `save_embeddings` wrote; DataError where it is missing, damaged or something else."""
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise DataError(f'{path} does not end in {", ".join(FORMATS)}, so that it holds no embeddings')
+    kind = FORMATS[path.suffix]
+    for package in kind.packages:
+        _load(package, path.suffix)
+    try:
+        names, rows, about = kind.read(path)
+    except OSError as error:
+        raise DataError(f'{error.filename or path} cannot be read: {error.strerror or error}') from error
+    except Exception as error:  # each format's package has errors of its own for a damaged file
+        raise DataError(
+            f'{path} is damaged, or holds no embeddings: {" ".join(str(error).split())}'
+        ) from error
+    if rows.ndim != 2 or rows.dtype != np.float32 or len(rows) != len(names):
+        raise DataError(f'{path} holds {len(names)} names and embeddings of shape {rows.shape}, {rows.dtype}')
+    if not np.isfinite(rows).all():
+        raise DataError(f'{path} holds embeddings that are not finite')
+    return Embedded(list(names), rows, about)
+
+
+def _load(package: str, suffix: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise MissingExtra(
+            f"embeddings in {suffix} need {package.split('.')[0]}: pip install 'facesymbols[embed]'"
+        ) from error
+
+
+def _write_npz(path: Path, embedded: Embedded) -> None:
+    about = np.array(json.dumps(embedded.about))
+    with replacing(path) as temporary, open(temporary, 'wb') as file:
+        np.savez(file, embeddings=embedded.rows, names=np.array(embedded.names, dtype=np.str_), about=about)
+
+
+def _read_npz(path: Path) -> Embedded:
+    with np.load(path, allow_pickle=False) as held:
+        return Embedded(held['names'].tolist(), held['embeddings'], json.loads(str(held['about'])))
+
+
+def _beside(path: Path) -> Tuple[Path, ...]:
+    """Return the other files of embeddings in a .npy: of the names, and of the rest."""
+    return (path.with_suffix('.txt'), path.with_suffix('.json')) if path.suffix == '.npy' else ()
+
+
+def _write_npy(path: Path, embedded: Embedded) -> None:
+    broken = next((name for name in embedded.names if len(name.splitlines()) > 1), None)
+    if broken is not None:
+        raise DataError(f'{path.with_suffix(".txt")} cannot hold the name {broken!r}, which is two lines')
+    names, about = _beside(path)
+    # the arrays come last: when they are there, all is
+    with replacing(path) as arrays, replacing(about) as words, replacing(names) as lines:
+        with open(arrays, 'wb') as file:
+            np.save(file, embedded.rows)
+        words.write_text(json.dumps(embedded.about), 'utf-8')
+        lines.write_text(''.join(f'{name}\n' for name in embedded.names), 'utf-8')
+
+
+def _read_npy(path: Path) -> Embedded:
+    names, about = _beside(path)
+    lines = names.read_text('utf-8').splitlines()
+    return Embedded(lines, np.load(path, allow_pickle=False), json.loads(about.read_text('utf-8')))
+
+
+def _write_parquet(path: Path, embedded: Embedded) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    flat = pa.array(np.ascontiguousarray(embedded.rows).reshape(-1))
+    columns = {
+        'name': pa.array(embedded.names, pa.string()),
+        'embedding': pa.FixedSizeListArray.from_arrays(flat, embedded.rows.shape[1]),
+    }
+    table = pa.table(columns).replace_schema_metadata({'facesymbols': json.dumps(embedded.about)})
+    with replacing(path) as temporary:
+        parquet.write_table(table, temporary)
+
+
+def _read_parquet(path: Path) -> Embedded:
+    import pyarrow.parquet as parquet
+
+    with open(path, 'rb') as file:
+        table = parquet.read_table(file)
+    column = table['embedding'].combine_chunks()
+    rows = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return Embedded(table['name'].to_pylist(), rows, json.loads(table.schema.metadata[b'facesymbols']))
+
+
+def _write_safetensors(path: Path, embedded: Embedded) -> None:
+    from safetensors.numpy import save
+
+    metadata = {**embedded.about, 'names': json.dumps(embedded.names)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save({'embeddings': np.ascontiguousarray(embedded.rows)}, metadata))
+
+
+def _read_safetensors(path: Path) -> Embedded:
+    from safetensors import safe_open
+
+    with open(path, 'rb'):  # a missing file is an OSError with its name
+        pass
+    with safe_open(str(path), framework='numpy') as held:
+        about = dict(held.metadata())
+        return Embedded(json.loads(about.pop('names')), held.get_tensor('embeddings'), about)
+
+
+class Format(NamedTuple):
+    """How a file is written and read, and which packages that needs."""
+
+    write: Callable[[Path, Embedded], None]
+    read: Callable[[Path], Embedded]
+    packages: Tuple[str, ...] = ()
+
+
+FORMATS = {
+    '.npz': Format(_write_npz, _read_npz),
+    '.npy': Format(_write_npy, _read_npy),
+    '.parquet': Format(_write_parquet, _read_parquet, ('pyarrow', 'pyarrow.parquet')),
+    '.safetensors': Format(_write_safetensors, _read_safetensors, ('safetensors', 'safetensors.numpy')),
+}

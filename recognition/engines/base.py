@@ -1,0 +1,82 @@
+"""What every engine is: a class that opens a network's file and embeds batches of images."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import ClassVar, Dict, Optional, Tuple
+
+import numpy as np
+
+from config.errors import CheckpointError, MissingExtra
+from recognition.engines.model import Model
+
+Shape = Tuple[int, int, int]  # height, width, 3
+DEFAULT_SHAPE: Shape = (112, 112, 3)
+
+# How far, in cosine distance, an engine's embeddings may be from MXNet's.
+LIMIT = 1e-4
+WINOGRAD_LIMIT = 1e-3  # 3x3 convolutions by way of a transform that rounds more
+INT8_LIMIT = 5e-2  # weights and activations in 256 steps
+INT8_OPERATORS = (b'QuantizeLinear', b'QLinearConv', b'ConvInteger', b'MatMulInteger')
+
+
+class Engine:
+    """A network that is ready to embed; one thread at a time may call it.
+
+    A subclass says what it reads (`recognition.engines.model.KINDS`), and which package and extra it needs.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[str]
+    package: ClassVar[str]
+    extra: ClassVar[Optional[str]] = None
+
+    precision: str = 'float32'
+    limit: float = LIMIT  # largest cosine distance from MXNet's embedding
+    image_shape: Shape
+
+    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+        """Open a file of the kind that the engine reads.
+
+        image_shape: (H, W, 3) of networks whose file leaves it open; threads: None leaves it to the engine. Raises
+        CheckpointError for a damaged file, MissingExtra where the package is not installed.
+        """
+        raise NotImplementedError
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D), as the network gives them."""
+        raise NotImplementedError
+
+    @property
+    def metadata(self) -> Dict[str, str]:
+        """Return what the file says of the network, by name."""
+        return {}
+
+    @classmethod
+    def present(cls) -> bool:
+        """Whether the engine's package is installed."""
+        return find_spec(cls.package) is not None
+
+    @classmethod
+    def load_package(cls) -> ModuleType:
+        """Import the engine's package; MissingExtra says how to install it."""
+        try:
+            return import_module(cls.package)
+        except ImportError as error:
+            raise MissingExtra(
+                f"the engine {cls.name} needs {cls.package}: pip install 'facesymbols[{cls.extra}]'"
+            ) from error
+
+
+def channels_first(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..255."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def damaged(model: Model, error: BaseException) -> CheckpointError:
+    """Return what to raise where a package cannot read a network's file."""
+    lines = str(error).strip().splitlines()
+    reason = lines[-1].strip() if lines else type(error).__name__
+    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {reason}')

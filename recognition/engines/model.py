@@ -1,0 +1,78 @@
+"""The files that a network is in: a checkpoint of MXNet, an ONNX file, or ncnn's pair."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import List, NamedTuple, Tuple
+
+from config.errors import CheckpointError
+from recognition.checksums import PIECE
+from recognition.files import PathLike
+from recognition.options import parse_checkpoint
+
+KINDS = {
+    'checkpoint': 'a checkpoint PREFIX,EPOCH',
+    'onnx': 'a file NET.onnx',
+    'ncnn': 'a pair NET.ncnn.param, NET.ncnn.bin',
+}
+PAIR = re.compile(r'(.+)\.(param|bin)')
+
+
+class Model(NamedTuple):
+    """Where a network is: `kind` (of KINDS), and the path of its file or the prefix of its files."""
+
+    kind: str
+    path: Path
+    epoch: int = 0
+
+    def __str__(self) -> str:
+        return f'{self.path},{self.epoch}' if self.kind == 'checkpoint' else str(self.files[0])
+
+    @property
+    def files(self) -> List[Path]:
+        """Return the files that hold it; the values, by which networks are told apart, are in the last one."""
+        if self.kind == 'checkpoint':
+            from recognition.checkpoint import params_path, symbol_path  # they import mxnet
+
+            return [symbol_path(self.path), params_path(self.path, self.epoch)]
+        if self.kind == 'ncnn':
+            return [Path(f'{self.path}.param'), Path(f'{self.path}.bin')]
+        return [self.path]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 sum, in hexadecimal, of the file that holds the values."""
+        digest = hashlib.sha256()
+        with open(self.files[-1], 'rb') as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+def find_model(path: PathLike) -> Model:
+    """Return which network a path stands for: 'prefix,epoch', 'net.onnx' or one file of ncnn's pair.
+
+    Raises CheckpointError for another path, and where one of the files does not exist.
+    """
+    text = os.fspath(path)
+    pair = PAIR.fullmatch(text)
+    if text.endswith('.onnx'):
+        model = Model('onnx', Path(text))
+    elif pair:
+        model = Model('ncnn', Path(pair.group(1)))
+    else:
+        try:
+            model = Model('checkpoint', *_prefix(text))
+        except CheckpointError as error:
+            raise CheckpointError(f'{error}; or give {KINDS["onnx"]} or {KINDS["ncnn"]}') from None
+    for file in model.files if model.kind != 'checkpoint' else []:  # a checkpoint's error names what is there
+        if not file.is_file():
+            raise CheckpointError(f'{file} does not exist')
+    return model
+
+
+def _prefix(text: str) -> Tuple[Path, int]:
+    prefix, epoch = parse_checkpoint('the network', text)
+    return Path(prefix), epoch

@@ -1,0 +1,70 @@
+"""What an ONNX graph takes and gives, for the engines that read one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from config.errors import CheckpointError, ConfigError
+from recognition.engines.base import DEFAULT_SHAPE, INT8_LIMIT, INT8_OPERATORS, LIMIT, Shape, channels_first
+
+
+class Input(NamedTuple):
+    """Images as a graph takes them: uint8 (N, H, W, 3), or float32 (N, 3, H, W) in 0..255."""
+
+    as_bytes: bool
+    image_shape: Shape
+    batch: Optional[int]  # images at a time, where the graph fixes it
+
+    def run(self, images: np.ndarray, forward: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return `forward` of uint8 images (N, H, W, 3), in as many calls as the graph's batch asks for."""
+        data = np.ascontiguousarray(images) if self.as_bytes else channels_first(images)
+        if self.batch is None:
+            return forward(data)
+        rows = []
+        for start in range(0, len(data), self.batch):
+            part = data[start : start + self.batch]
+            lacking = [(0, self.batch - len(part)), *[(0, 0)] * 3]
+            rows.append(forward(np.pad(part, lacking))[: len(part)])
+        return np.concatenate(rows)
+
+
+def input_of(
+    source: object, is_uint8: bool, sides: Sequence[Optional[int]], image_shape: Optional[Shape]
+) -> Input:
+    """Describe a graph's input by its type and `sides` (None for one that is open).
+
+    Raises CheckpointError where it takes no images, ConfigError where it takes images of another size.
+    """
+    found = list(sides)
+    height, width, channels = (
+        found[1:] if is_uint8 else [*found[2:], *found[1:2]] if len(found) == 4 else [0] * 3
+    )
+    if len(found) != 4 or channels not in (3, None):
+        raise CheckpointError(
+            f'{source} takes an input of shape {tuple(found)}, which is no batch of RGB images'
+        )
+    wanted = image_shape or DEFAULT_SHAPE
+    shape = (height or wanted[0], width or wanted[1], 3)
+    if image_shape and shape != tuple(image_shape):
+        raise ConfigError(
+            f'image_shape={tuple(image_shape)} does not fit {source}, which takes images of {shape}'
+        )
+    return Input(is_uint8, shape, found[0])
+
+
+class Precision(NamedTuple):
+    """What an engine computes in, and the cosine distance from MXNet's embedding that goes with it."""
+
+    name: str
+    limit: float
+
+
+def precision_of(path: Path) -> Precision:
+    """Return the precision of an ONNX file: INT8 where one of its operators is a quantised one."""
+    content = path.read_bytes()
+    if any(operator in content for operator in INT8_OPERATORS):
+        return Precision('INT8', INT8_LIMIT)
+    return Precision('float32', LIMIT)

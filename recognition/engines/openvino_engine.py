@@ -1,0 +1,49 @@
+"""OpenVINO, from an ONNX file, which it reads itself."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from recognition.engines.base import Engine, Shape, damaged
+from recognition.engines.model import Model
+from recognition.engines.onnx_input import input_of, precision_of
+
+# Left to itself it computes in bfloat16 on processors that have it, which moves an embedding by more than LIMIT.
+EXACT = {'INFERENCE_PRECISION_HINT': 'f32', 'PERFORMANCE_HINT': 'LATENCY'}
+METADATA = 'framework'  # where it keeps what an ONNX file says of itself
+
+
+class OpenVINOEngine(Engine):
+    """A compiled model on the CPU, in float32."""
+
+    name, reads, package, extra = 'openvino', 'onnx', 'openvino', 'openvino'
+
+    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+        openvino = self.load_package()
+        settings: Dict[str, Any] = dict(EXACT)
+        if threads is not None:
+            settings['INFERENCE_NUM_THREADS'] = threads
+        core = openvino.Core()
+        try:
+            read = core.read_model(str(model.path))
+            self._compiled: Any = core.compile_model(read, 'CPU', settings)
+        except Exception as error:  # a RuntimeError, mostly
+            raise damaged(model, error) from error
+        port = read.inputs[0]
+        sides = [side.get_length() if side.is_static else None for side in port.get_partial_shape()]
+        self._input = input_of(model, port.get_element_type() == openvino.Type.u8, sides, image_shape)
+        self.image_shape = self._input.image_shape
+        self.precision, self.limit = precision_of(model.path)
+        held = read.get_rt_info(METADATA).value if read.has_rt_info(METADATA) else {}
+        self._metadata = {key: str(value) for key, value in held.items()}
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        return self._input.run(images, lambda data: np.array(self._compiled([data])[0]))
+
+    @property
+    def metadata(self) -> Dict[str, str]:
+        """Return the metadata of the ONNX file."""
+        return self._metadata

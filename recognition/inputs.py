@@ -1,0 +1,132 @@
+"""Images to embed, from whatever holds them: arrays, encoded bytes, files, folders, and lists of these.
+
+All become uint8 RGB (H, W, 3). Grey becomes three equal channels; of 16 bits the upper 8 are kept; an alpha channel is
+left out, so that what is transparent shows the colour that is stored there. An image in a file is turned as its EXIF
+orientation says; an array is taken as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Tuple
+
+import numpy as np
+
+from config.errors import DataError
+from recognition.files import PathLike
+from recognition.images import decode_image, load_cv2
+
+SUFFIXES = (
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.bmp',
+    '.webp',
+    '.tif',
+    '.tiff',
+    '.pgm',
+    '.ppm',
+)  # looked for in folders
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
+TYPES = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 8}  # of arrays -> bits that are left out
+
+
+class Item(NamedTuple):
+    """An image that is not in memory yet: its name, and what reads it as uint8 RGB (H, W, 3), or DataError."""
+
+    name: str
+    load: Callable[[], np.ndarray]
+
+
+def items(images: Any) -> Iterator[Item]:
+    """Give each image of `images`, one after another, folders in the order of their files' paths.
+
+    An image without a name is called by its place: image 0, image 1. Raises DataError for what can be no image, and
+    for a folder that holds none.
+    """
+    return _items(images, [0])
+
+
+def _items(images: Any, count: List[int]) -> Iterator[Item]:
+    """`count`: how many images were given before."""
+    if isinstance(images, (str, os.PathLike)):
+        found: Iterable[Item] = _of_path(Path(images))
+    elif isinstance(images, (bytes, bytearray, memoryview)):
+        name = f'image {count[0]}'
+        found = [Item(name, partial(decode_image, bytes(images), name))]
+    elif isinstance(images, np.ndarray):
+        found = _of_array(images, count[0])
+    elif isinstance(images, Iterable) and not isinstance(images, dict):
+        for each in images:
+            yield from _items(each, count)
+        return
+    else:
+        raise DataError(
+            f'a {type(images).__name__} is no image; give arrays, files, folders or encoded bytes'
+        )
+    for item in found:
+        count[0] += 1
+        yield item
+
+
+def _of_path(path: Path) -> Iterable[Item]:
+    files = image_files(path) if path.is_dir() else [path]
+    return (Item(printable(file), partial(read_image, file)) for file in files)
+
+
+def image_files(folder: PathLike) -> List[Path]:
+    """Return the images in a folder and those below it, by their suffixes, sorted; hidden ones are left out."""
+    files: List[Path] = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        shown = (name for name in names if not name.startswith('.'))
+        files += (Path(where, name) for name in shown if name.lower().endswith(SUFFIXES))
+    if not files:
+        raise DataError(f'{folder} holds no images ({", ".join(SUFFIXES)})')
+    return sorted(files)
+
+
+def printable(path: PathLike) -> str:
+    """Return a path as text that UTF-8 can hold."""
+    return os.fspath(path).encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a file as uint8 RGB (H, W, 3); DataError where it is missing or no image."""
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise DataError(f'{printable(path)} cannot be read: {error.strerror}') from None
+    return decode_image(encoded, printable(path))
+
+
+def _of_array(array: np.ndarray, first: int) -> Iterable[Item]:
+    batch = array if array.ndim == 4 else array[None]
+    return (
+        Item(f'image {number}', partial(as_rgb, image, f'image {number}'))
+        for number, image in enumerate(batch, first)
+    )
+
+
+def as_rgb(image: np.ndarray, name: str) -> np.ndarray:
+    """Return an array (H, W) or (H, W, 1|3|4), uint8 or uint16, as uint8 RGB (H, W, 3); DataError for another."""
+    if image.dtype not in TYPES:
+        raise DataError(f'{name} is {image.dtype}, where uint8 of 0..255 (or uint16) is wanted')
+    grey = image[..., None] if image.ndim == 2 else image
+    if grey.ndim != 3 or grey.shape[2] not in CHANNELS or not grey.size:
+        raise DataError(
+            f'{name} has shape {image.shape}, where (H, W), (H, W, 3) or a batch (N, H, W, 3) is wanted'
+        )
+    drop = TYPES[image.dtype]
+    eight = (grey >> drop).astype(np.uint8) if drop else grey
+    return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight[:, :, :3]
+
+
+def resized(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Stretch uint8 RGB (H, W, 3) to `size` (height, width): by areas where both sides shrink, else bicubic."""
+    cv2 = load_cv2()
+    shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=method))

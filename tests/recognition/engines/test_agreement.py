@@ -1,0 +1,59 @@
+"""Cosine distances to the last digit, and the images that engines are compared on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from config.errors import CheckpointError
+from recognition.engines.agreement import check_agreement, cosine_distances, trial_images
+
+
+def test_cosine_distances_worked_out_by_hand():
+    first = np.array([[1, 0], [2, 0], [1, 0], [0, 0], [0, 0], [1, 1e-5]])
+    second = np.array([[3, 0], [0, 1], [-1, 0], [0, 0], [1, 0], [1, 0]])
+    np.testing.assert_allclose(cosine_distances(first, second), [0, 1, 2, 0, 1, 5e-11], rtol=1e-6, atol=1e-16)
+
+
+def test_trial_images_are_the_same_every_time_and_differ():
+    images = trial_images((14, 12, 3), 5)
+    assert (images.shape, images.dtype) == ((5, 14, 12, 3), np.uint8)
+    np.testing.assert_array_equal(images, trial_images((14, 12, 3), 5))
+    steps = np.abs(np.diff(images.astype(int), axis=2)).mean(axis=(1, 2, 3))
+    assert (steps[0::2] > 60).all()  # noise
+    assert steps[1::2].max() < steps[0::2].min()
+    assert len({image.tobytes() for image in images}) == 5
+
+
+class Fixed:
+    """An engine that gives one answer."""
+
+    image_shape, limit, precision = (4, 4, 3), 1e-4, 'float32'
+
+    def __init__(self, name, rows):
+        self.name, self.rows = name, np.asarray(rows, np.float32)
+
+    def embed(self, images):
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    ('rows', 'words'),
+    [
+        (
+            [[1, 0.02]],
+            r'the engine mine \(float32\) disagrees with theirs on net: .* is 0\.0002, above 0\.0001',
+        ),
+        ([[np.nan, 0]], 'is nan, above'),
+        ([[1, 0, 0]], r'gives shape \(1, 3\) where theirs gives \(1, 2\) for net; they hold two networks'),
+    ],
+)
+def test_what_disagrees_is_refused(rows, words):
+    with pytest.raises(CheckpointError, match=words):
+        check_agreement(Fixed('mine', rows), Fixed('theirs', [[1, 0]]), 'net')
+
+
+def test_what_agrees_is_measured():
+    assert check_agreement(Fixed('mine', [[2, 0.02]]), Fixed('theirs', [[1, 0]]), 'net') == pytest.approx(
+        5e-5, rel=1e-3
+    )

@@ -1,0 +1,123 @@
+"""The fastest engine: timed once, remembered, and timed again where anything has changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from config.errors import CheckpointError, ConfigError
+from recognition.embed import Embedder
+from recognition.engines import ENGINES
+from recognition.engines.choice import choice_key, choose
+from tests.small_network import SHAPE
+
+
+class Slow:
+    """An engine that takes its time."""
+
+    image_shape = SHAPE
+
+    def __init__(self, name, seconds):
+        self.name, self.seconds = name, seconds
+
+    def embed(self, images):
+        time.sleep(self.seconds)
+        return np.ones((len(images), 2))
+
+
+@pytest.fixture
+def opened():
+    return []
+
+
+@pytest.fixture
+def openers(opened):
+    def opener(name, seconds):
+        def open_it():
+            opened.append(name)
+            return Slow(name, seconds)
+
+        return open_it
+
+    return {name: opener(name, seconds) for name, seconds in {'a': 0.02, 'b': 0.001, 'c': 0.03}.items()}
+
+
+def test_the_fastest_is_chosen_and_remembered(cache, openers, opened):
+    assert choose(openers, 'key', 2).name == 'b'
+    assert opened == ['a', 'b', 'c']
+    assert json.loads((cache / 'engines.json').read_text()) == {'key': 'b'}
+    assert choose(openers, 'key', 2).name == 'b'
+    assert opened == ['a', 'b', 'c', 'b']
+    choose(openers, 'another', 2)
+    assert len(opened) == 7
+
+
+@pytest.mark.parametrize(
+    'content', ['', '{"key": "b"', '[1]', '{"key": "unknown"}', '{"key": ["b"]}', '\0' * 9]
+)
+def test_a_damaged_memory_is_ignored(cache, openers, opened, content):
+    cache.mkdir(parents=True)
+    (cache / 'engines.json').write_text(content)
+    assert choose(openers, 'key', 2).name == 'b'
+    assert len(opened) == 3
+    assert json.loads((cache / 'engines.json').read_text())['key'] == 'b'
+    assert [file.name for file in cache.iterdir()] == ['engines.json']
+
+
+def test_a_memory_that_cannot_be_written_is_no_fault(cache, openers, caplog):
+    cache.parent.mkdir(parents=True)
+    cache.write_text('a file where the folder would be')
+    assert choose(openers, 'key', 2).name == 'b'
+    assert 'not remembered' in caplog.text
+
+
+def test_an_engine_that_is_refused_is_left_out(cache, openers, caplog):
+    def refused():
+        raise CheckpointError('it disagrees')
+
+    assert choose({**openers, 'b': refused}, 'key', 2).name == 'a'
+    assert choose({**openers, 'a': refused}, 'key', 2).name == 'b'  # though it remembers the other
+    assert 'the engine b is left out: it disagrees' in caplog.text
+    assert choose({'a': refused, 'b': openers['b']}, 'single', 2).name == 'b'
+    assert 'single' not in json.loads((cache / 'engines.json').read_text())  # another may be had next time
+    with pytest.raises(ConfigError, match='no engine can run the network: it disagrees; it disagrees'):
+        choose({'a': refused, 'b': refused}, 'key', 2)
+    with pytest.raises(CheckpointError, match='it disagrees'):
+        choose({'a': refused}, 'key', 2)
+
+
+def test_a_key_is_that_of_network_versions_and_settings():
+    packages = ['numpy', 'mxnet']
+    keys = {
+        choice_key('a', packages, None, 32, None),
+        choice_key('b', packages, None, 32, None),
+        choice_key('a', ['numpy'], None, 32, None),
+        choice_key('a', packages, None, 8, None),
+        choice_key('a', packages, None, 32, 1),
+    }
+    assert len(keys) == 5
+    assert choice_key('a', packages[::-1], None, 32, None) in keys
+
+
+def test_auto_takes_those_that_are_installed(cache, small, monkeypatch, caplog):
+    with caplog.at_level(logging.INFO):
+        first = Embedder.load(small.onnx)
+    assert caplog.text.count('images/s') == 2
+    with caplog.at_level(logging.INFO):
+        assert Embedder.load(small.onnx).engine == first.engine
+    assert caplog.text.count('images/s') == 2  # not timed again
+    monkeypatch.setitem(sys.modules, first.engine, None)
+    (other,) = {'onnxruntime', 'openvino'} - {first.engine}
+    assert Embedder.load(small.onnx).engine == other
+
+
+def test_auto_on_a_checkpoint_without_other_engines_is_mxnet(cache, small, monkeypatch):
+    for engine in ENGINES.values():
+        if engine.name != 'mxnet':
+            monkeypatch.setitem(sys.modules, engine.package, None)
+    assert Embedder.load(small.checkpoint, image_shape=SHAPE).engine == 'mxnet'

@@ -1,0 +1,133 @@
+"""Each engine with the graphs that it may meet, and with files that are damaged."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from config.errors import CheckpointError
+from recognition.engines import open_engine
+from recognition.engines.base import INT8_LIMIT, LIMIT, WINOGRAD_LIMIT
+from recognition.engines.model import find_model
+from tests.small_network import SHAPE, make_values, write_ncnn, write_onnx
+
+ONNX = ('onnxruntime', 'openvino')
+
+
+def opened(path, engine, **settings):
+    return open_engine(engine, find_model(path), batch_size=8, **settings)
+
+
+@pytest.fixture(scope='module')
+def images():
+    return np.random.default_rng(1).integers(0, 256, (5, *SHAPE), dtype=np.uint8)
+
+
+@pytest.mark.parametrize('engine', ONNX)
+@pytest.mark.parametrize('as_bytes', [False, True])
+@pytest.mark.parametrize('batch', ['N', 1, 2, 5, 8])
+def test_bytes_or_floats_and_any_batch_that_a_graph_fixes(small, tmp_path, images, engine, as_bytes, batch):
+    path = write_onnx(tmp_path / 'net.onnx', small.values, as_bytes=as_bytes, batch=batch)
+    net = opened(path, engine)
+    assert net.image_shape == SHAPE
+    np.testing.assert_allclose(net.embed(images), small.values.embed(images), atol=1e-4)
+    np.testing.assert_allclose(net.embed(images[:2]), small.values.embed(images[:2]), atol=1e-4)
+    assert (net.precision, net.limit) == ('float32', LIMIT)
+
+
+@pytest.mark.parametrize('engine', ONNX)
+def test_a_size_that_the_graph_leaves_open(small, tmp_path, images, engine):
+    path = write_onnx(tmp_path / 'net.onnx', small.values, size=('height', 'width'))
+    net = opened(path, engine, image_shape=SHAPE)
+    assert net.image_shape == SHAPE
+    np.testing.assert_allclose(net.embed(images), small.values.embed(images), atol=1e-4)
+    assert opened(path, engine).image_shape == (112, 112, 3)
+
+
+@pytest.mark.parametrize('engine', ONNX)
+def test_an_int8_file_says_what_it_is(small, tmp_path, engine):
+    model = onnx.load(str(write_onnx(tmp_path / 'net.onnx', small.values)))
+    nodes = [
+        helper.make_node('QuantizeLinear', ['scaled', 'step', 'zero'], ['eight']),
+        helper.make_node('DequantizeLinear', ['eight', 'step', 'zero'], ['back']),
+    ]
+    model.graph.node[4].input[0] = 'back'
+    for place, node in enumerate(nodes, 4):
+        model.graph.node.insert(place, node)
+    model.graph.initializer.append(helper.make_tensor('step', TensorProto.FLOAT, [], [1 / 127]))
+    model.graph.initializer.append(helper.make_tensor('zero', TensorProto.INT8, [], [0]))
+    onnx.save(model, str(tmp_path / 'int8.onnx'))
+    net = opened(tmp_path / 'int8.onnx', engine, reference=find_model(small.checkpoint))
+    assert (net.precision, net.limit) == ('INT8', INT8_LIMIT)
+
+
+def test_ncnn_says_what_it_is(small):
+    net = opened(small.ncnn, 'ncnn', image_shape=SHAPE)
+    assert (net.precision, net.limit) == ('float32 with Winograd', WINOGRAD_LIMIT)
+
+
+@pytest.mark.parametrize('engine', ONNX)
+@pytest.mark.parametrize('content', [b'', b'no network', None])
+def test_a_damaged_onnx_file_is_one_sentence(small, tmp_path, engine, content):
+    cut = Path(small.onnx).read_bytes()[:900]
+    (tmp_path / 'net.onnx').write_bytes(cut if content is None else content)
+    with pytest.raises(CheckpointError, match=r'net\.onnx is damaged, or no network') as caught:
+        opened(tmp_path / 'net.onnx', engine)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize('engine', ONNX)
+@pytest.mark.parametrize('shape', [['N', 512], ['N', 1, 14, 12], ['N', 14, 12, 3]])
+def test_a_graph_that_takes_no_images_is_one_sentence(tmp_path, engine, shape):
+    graph = helper.make_graph(
+        [helper.make_node('Relu', ['data'], ['out'])],
+        'other',
+        [helper.make_tensor_value_info('data', TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info('out', TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+    onnx.save(model, str(tmp_path / 'net.onnx'))
+    with pytest.raises(CheckpointError, match='which is no batch of RGB images'):
+        opened(tmp_path / 'net.onnx', engine)
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda graph, values: values.write_bytes(values.read_bytes()[:4000]),
+        lambda graph, values: values.write_bytes(b''),
+        lambda graph, values: graph.write_text(graph.read_text().replace('InnerProduct', 'Unknown')),
+        lambda graph, values: graph.write_text(''),
+    ],
+)
+def test_a_damaged_pair_of_ncnn_is_one_sentence(tmp_path, damage):
+    graph = write_ncnn(tmp_path / 'net.ncnn', make_values())
+    damage(graph, graph.with_suffix('.bin'))
+    with pytest.raises(CheckpointError, match='damaged, or not a pair that ncnn can load'):
+        opened(graph, 'ncnn', image_shape=SHAPE)
+
+
+def test_paths_that_stand_for_networks(small, tmp_path):
+    assert find_model(small.ncnn) == find_model(small.ncnn.replace('.param', '.bin'))
+    assert find_model(small.checkpoint).kind == 'checkpoint'
+    with pytest.raises(CheckpointError, match=r'is not PREFIX,EPOCH.*or give a file NET\.onnx or a pair'):
+        find_model(tmp_path / 'net.pt')
+    for name in ('none.onnx', 'none.ncnn.param', 'none.ncnn.bin'):
+        with pytest.raises(CheckpointError, match=r'none\..* does not exist'):
+            find_model(tmp_path / name)
+    with pytest.raises(CheckpointError, match=r'none-0003\.params does not exist|none-symbol\.json'):
+        opened(tmp_path / 'none,3', 'mxnet')
+
+
+def test_threads_come_too_late_for_an_mxnet_that_is_imported(small, monkeypatch, caplog):
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    with caplog.at_level(logging.WARNING):
+        opened(small.checkpoint, 'mxnet', image_shape=SHAPE, threads=1)
+        assert caplog.text == ''
+        opened(small.checkpoint, 'mxnet', image_shape=SHAPE, threads=3)
+    assert 'set OMP_NUM_THREADS=3 before' in caplog.text

@@ -1,0 +1,149 @@
+"""Whatever holds an image, and whatever image it is: uint8 RGB comes out, or a sentence."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from config.errors import DataError
+from recognition.inputs import items, resized
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (9, 7), dtype=np.uint8)
+
+
+def png(image):
+    order = image[..., [2, 1, 0, *range(3, image.shape[2])]] if image.ndim == 3 else image
+    return cv2.imencode('.png', order)[1].tobytes()
+
+
+def read(images):
+    return [item.load() for item in items(images)]
+
+
+def repeated(grey):
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+ALPHA = np.dstack([COLOUR, GREY])
+DEEP = (COLOUR.astype(np.uint16) << 8) | 77
+
+
+@pytest.mark.parametrize(
+    ('image', 'expected'),
+    [
+        (COLOUR, COLOUR),
+        (GREY, repeated(GREY)),
+        (ALPHA, COLOUR),
+        (DEEP, COLOUR),
+        ((GREY.astype(np.uint16) << 8) | 9, repeated(GREY)),
+        (np.dstack([DEEP, DEEP[..., 0]]), COLOUR),
+        (COLOUR[:1, :1], COLOUR[:1, :1]),
+    ],
+    ids=['colour', 'grey', 'alpha', '16-bit', '16-bit grey', '16-bit alpha', 'one pixel'],
+)
+def test_array_file_and_bytes_give_the_same(tmp_path, image, expected):
+    file = tmp_path / 'image.png'
+    file.write_bytes(png(image))
+    found = read([image, file, str(file), png(image), bytearray(png(image))])
+    for each in found:
+        assert each.dtype == np.uint8
+        np.testing.assert_array_equal(each, expected)
+    assert len(found) == 5
+
+
+def test_grey_with_an_axis_of_its_own():
+    np.testing.assert_array_equal(read(GREY[..., None])[0], repeated(GREY))
+
+
+def with_orientation(jpeg, orientation):
+    """Put an EXIF segment into a JPEG."""
+    entry = struct.pack('>HHIHH', 0x0112, 3, 1, orientation, 0)
+    tiff = b'MM\0*' + struct.pack('>I', 8) + struct.pack('>H', 1) + entry + struct.pack('>I', 0)
+    segment = b'Exif\0\0' + tiff
+    return jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + jpeg[2:]
+
+
+def test_a_photograph_is_turned_as_its_exif_orientation_says():
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, :16] = 255
+    jpeg = cv2.imencode('.jpg', image)[1].tobytes()
+    upright, turned = read([jpeg, with_orientation(jpeg, 6)])  # 6: turn it clockwise
+    assert (upright.shape, turned.shape) == ((16, 32, 3), (32, 16, 3))
+    assert turned[:16].min() > 200
+    assert turned[16:].max() < 50
+
+
+def test_folders_are_read_in_order_with_those_below_them(tmp_path):
+    names = ['b.png', 'a/z.PNG', 'a/b/c.jpg', 'c.txt', '.hidden.png', '.git/x.png', 'd.pgm']
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(GREY))
+    found = [item.name for item in items(tmp_path)]
+    assert found == [str(tmp_path / name) for name in ('a/b/c.jpg', 'a/z.PNG', 'b.png', 'd.pgm')]
+
+
+def test_names_count_through_all_that_is_given(tmp_path):
+    (tmp_path / 'a.png').write_bytes(png(GREY))
+    given = [GREY, tmp_path, np.stack([COLOUR, COLOUR]), (png(GREY) for _ in range(2))]
+    names = [item.name for item in items(given)]
+    assert names == ['image 0', str(tmp_path / 'a.png'), 'image 2', 'image 3', 'image 4', 'image 5']
+
+
+def test_nothing_is_read_before_it_is_asked_for(tmp_path):
+    (first,) = items(tmp_path / 'later.png')
+    with pytest.raises(DataError, match=r'later\.png cannot be read: No such file'):
+        first.load()
+    (tmp_path / 'later.png').write_bytes(png(COLOUR))
+    np.testing.assert_array_equal(first.load(), COLOUR)
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        (3, 'a int is no image'),
+        ({'a': GREY}, 'a dict is no image'),
+        (None, 'a NoneType is no image'),
+        ([GREY, 3.5], 'a float is no image'),
+        (GREY / 255, 'image 0 is float64, where uint8'),
+        (np.zeros((3, 9, 7), np.uint8), r'shape \(3, 9, 7\)'),
+        (np.zeros((2, 3, 9, 7), np.uint8), r'shape \(3, 9, 7\)'),
+        (np.zeros((0, 7, 3), np.uint8), r'shape \(0, 7, 3\)'),
+        (np.zeros(7, np.uint8), r'shape \(7,\)'),
+        (b'', 'image 0 holds no image'),
+        (png(COLOUR)[:40], 'image 0 holds 40 bytes'),
+    ],
+)
+def test_what_is_no_image_is_one_sentence(given, words):
+    with pytest.raises(DataError, match=words):
+        read(given)
+
+
+def test_a_folder_without_images_is_told(tmp_path):
+    (tmp_path / 'a.txt').write_text('a')
+    with pytest.raises(DataError, match=r'holds no images \(\.jpg'):
+        read(tmp_path)
+
+
+def test_a_name_that_is_no_unicode_can_be_printed(tmp_path):
+    file = tmp_path / b'\xff.png'.decode('utf-8', 'surrogateescape')
+    file.write_bytes(png(COLOUR))
+    (item,) = items(tmp_path)
+    item.name.encode('utf-8')
+    np.testing.assert_array_equal(item.load(), COLOUR)
+
+
+def test_huge_and_tiny_images_are_stretched():
+    huge = np.zeros((3000, 5000, 3), np.uint8)
+    huge[:, 2500:] = 200
+    found = resized(huge, (14, 12))
+    assert found.shape == (14, 12, 3)
+    assert (found[:, :6] == 0).all()
+    assert (found[:, 6:] == 200).all()
+    np.testing.assert_array_equal(
+        resized(COLOUR[:1, :1], (14, 12)), np.broadcast_to(COLOUR[0, 0], (14, 12, 3))
+    )

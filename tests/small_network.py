@@ -1,0 +1,109 @@
+"""One small network as all the files that engines read: a checkpoint, an ONNX file, ncnn's pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import mxnet as mx
+
+HEIGHT, WIDTH, SIZE = 14, 12, 8
+SHAPE = (HEIGHT, WIDTH, 3)
+MEAN, SCALE = 127.5, 1 / 128
+
+
+class Values(NamedTuple):
+    """Weights of `fc1 = weight (x - MEAN) SCALE + bias`, x flattened."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def embed(self, images):
+        """Return the embeddings (N, SIZE) of uint8 images (N, HEIGHT, WIDTH, 3), as numpy makes them."""
+        pixels = (np.asarray(images, np.float64).transpose(0, 3, 1, 2) - MEAN) * SCALE
+        return pixels.reshape(len(pixels), -1) @ self.weight.T.astype(np.float64) + self.bias
+
+
+def make_values(seed=0) -> Values:
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(0, 0.1, (SIZE, 3 * HEIGHT * WIDTH)).astype(np.float32)
+    return Values(weight, rng.normal(0, 0.1, SIZE).astype(np.float32))
+
+
+def write_checkpoint(prefix, epoch, values: Values) -> str:
+    data = (mx.sym.var('data') - MEAN) * SCALE
+    symbol = mx.sym.FullyConnected(mx.sym.Flatten(data), num_hidden=SIZE, name='fc1')
+    args = {'fc1_weight': mx.nd.array(values.weight), 'fc1_bias': mx.nd.array(values.bias)}
+    mx.model.save_checkpoint(str(prefix), epoch, symbol, args, {})
+    return f'{prefix},{epoch}'
+
+
+def write_onnx(
+    path, values: Values, *, as_bytes=False, batch='N', metadata=None, size=(HEIGHT, WIDTH)
+) -> Path:
+    kind = TensorProto.UINT8 if as_bytes else TensorProto.FLOAT
+    shape = [batch, *size, 3] if as_bytes else [batch, 3, *size]
+    nodes = [
+        helper.make_node('Cast', ['data'], ['float'], to=TensorProto.FLOAT),
+        helper.make_node('Transpose', ['float'], ['planes'], perm=[0, 3, 1, 2] if as_bytes else [0, 1, 2, 3]),
+        helper.make_node('Sub', ['planes', 'mean'], ['centred']),
+        helper.make_node('Mul', ['centred', 'scale'], ['scaled']),
+        helper.make_node('Flatten', ['scaled'], ['flat']),
+        helper.make_node('Gemm', ['flat', 'weight', 'bias'], ['fc1'], transB=1),
+    ]
+    constants = {
+        'mean': np.float32(MEAN),
+        'scale': np.float32(SCALE),
+        'weight': values.weight,
+        'bias': values.bias,
+    }
+    graph = helper.make_graph(
+        nodes,
+        'small',
+        [helper.make_tensor_value_info('data', kind, shape)],
+        [helper.make_tensor_value_info('fc1', TensorProto.FLOAT, [batch, SIZE])],
+        [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+    helper.set_model_props(model, metadata or {})
+    onnx.save(model, str(path))
+    return Path(path)
+
+
+def write_ncnn(path, values: Values) -> Path:
+    """Write PATH.param and PATH.bin; the scaling is folded into the weights."""
+    weight = values.weight * np.float32(SCALE)
+    bias = values.bias - MEAN * SCALE * values.weight.sum(axis=1)
+    lines = [
+        '7767517',
+        '2 2',
+        'Input data 0 1 data',
+        f'InnerProduct fc1 1 1 data fc1 0={SIZE} 1=1 2={weight.size}',
+    ]
+    Path(f'{path}.param').write_text('\n'.join(lines) + '\n')
+    tag = np.zeros(1, np.uint32)  # the weights are float32
+    Path(f'{path}.bin').write_bytes(tag.tobytes() + weight.tobytes() + bias.astype(np.float32).tobytes())
+    return Path(f'{path}.param')
+
+
+class Small(NamedTuple):
+    """The network and its files."""
+
+    values: Values
+    checkpoint: str
+    onnx: str
+    ncnn: str
+
+
+def write_all(folder: Path, seed=0) -> Small:
+    values = make_values(seed)
+    return Small(
+        values,
+        write_checkpoint(folder / 'model', 7, values),
+        str(write_onnx(folder / 'net.onnx', values)),
+        str(write_ncnn(folder / 'net.ncnn', values)),
+    )

@@ -1,0 +1,161 @@
+"""Embedding folders from the command line, as a user does: files out, faults listed, nothing half written."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from config.errors import CheckpointError, ConfigError, DataError
+from recognition.embed import Embedder
+from recognition.embedding_files import FORMATS, load_embeddings
+from tests.small_network import SHAPE, make_values, write_onnx
+
+ROOT = Path(__file__).parents[2]
+main = runpy.run_path(str(ROOT / 'tools' / 'embed.py'))['main']
+
+pytestmark = pytest.mark.usefixtures('cache')
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        file = tmp_path / 'photos' / f'{number % 2}' / f'{number}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), rng.integers(0, 256, (SHAPE if number else (40, 30, 3)), dtype=np.uint8))
+    return tmp_path / 'photos'
+
+
+def arguments(photos, out, model, *more):
+    return [str(photos), '--model', str(model), '--out', str(out), *more]
+
+
+@pytest.mark.parametrize('suffix', FORMATS)
+def test_a_folder_in_every_format(small, photos, tmp_path, capsys, suffix):
+    out = tmp_path / f'emb{suffix}'
+    assert not main(arguments(photos, out, small.onnx, '--engine', 'onnxruntime'))
+    names, rows, about = load_embeddings(out)
+    assert [os.path.relpath(name, photos) for name in names] == [
+        '0/0.png',
+        '0/2.png',
+        '0/4.png',
+        '1/1.png',
+        '1/3.png',
+    ]
+    embedder = Embedder.load(small.onnx, 'onnxruntime')
+    np.testing.assert_allclose(rows, embedder(photos), atol=1e-6)
+    assert about['network'] == embedder.network
+    assert (about['engine'], about['mirror'], about['normalised']) == ('onnxruntime', 'sum', 'true')
+    assert '5 embeddings of 8 values by onnxruntime' in capsys.readouterr().out
+
+
+def test_options_reach_the_embedder(small, photos, tmp_path):
+    words = [
+        '--mirror',
+        'concat',
+        '--no-normalise',
+        '--batch-size',
+        '3',
+        '--threads',
+        '1',
+        '--image-size',
+        '14,12',
+    ]
+    assert not main(arguments(photos, tmp_path / 'emb.npz', small.checkpoint, '--engine', 'mxnet', *words))
+    _, rows, about = load_embeddings(tmp_path / 'emb.npz')
+    embedder = Embedder.load(small.checkpoint, 'mxnet', mirror='concat', normalise=False, image_shape=SHAPE)
+    np.testing.assert_allclose(rows, embedder(photos), atol=1e-5)
+    assert rows.shape == (5, 16)
+    assert (about['mirror'], about['normalised']) == ('concat', 'false')
+
+
+def test_images_that_cannot_be_read_are_listed_and_the_rest_is_embedded(small, photos, tmp_path, capsys):
+    (photos / 'bad.jpg').write_bytes(b'\xff\xd8 cut short')
+    (photos / 'empty.png').write_bytes(b'')
+    assert main(arguments(photos, tmp_path / 'emb.npz', small.onnx)) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(' holds')[0] for line in told if ' holds' in line] == [
+        str(photos / 'bad.jpg'),
+        str(photos / 'empty.png'),
+    ]
+    assert told[-1] == '2 of 7 images cannot be read'
+    assert len(load_embeddings(tmp_path / 'emb.npz').names) == 5
+
+
+def test_where_no_image_can_be_read_nothing_is_written(small, tmp_path):
+    (tmp_path / 'bad.jpg').write_bytes(b'\xff\xd8')
+    with pytest.raises(DataError, match='none of the 1 images can be read'):
+        main(arguments(tmp_path, tmp_path / 'emb.npz', small.onnx))
+    assert not (tmp_path / 'emb.npz').exists()
+
+
+def test_no_resize_leaves_out_images_of_another_size(small, photos, tmp_path, capsys):
+    assert main(arguments(photos, tmp_path / 'emb.npz', small.onnx, '--no-resize')) == 1
+    assert '0.png is 40x30, and the network takes 14x12; resizing is turned off' in capsys.readouterr().err
+    assert len(load_embeddings(tmp_path / 'emb.npz').names) == 4
+
+
+def test_mistakes_are_told_before_the_work(small, photos, tmp_path):
+    with pytest.raises(ConfigError, match=r'does not end in \.npz'):
+        main(arguments(photos, tmp_path / 'emb.csv', 'none.onnx'))
+    (tmp_path / 'emb.npz').write_text('mine')
+    with pytest.raises(ConfigError, match='--overwrite replaces it'):
+        main(arguments(photos, tmp_path / 'emb.npz', 'none.onnx'))
+    assert (tmp_path / 'emb.npz').read_text() == 'mine'
+    with pytest.raises(CheckpointError, match=r'none\.onnx does not exist'):
+        main(arguments(photos, tmp_path / 'emb.npz', 'none.onnx', '--overwrite'))
+    with pytest.raises(DataError, match='nowhere does not exist'):
+        main(arguments(tmp_path / 'nowhere', tmp_path / 'new.npz', small.onnx))
+    assert not main(arguments(photos, tmp_path / 'emb.npz', small.onnx, '--overwrite'))
+    assert len(load_embeddings(tmp_path / 'emb.npz').names) == 5
+
+
+def start(*words):
+    return subprocess.Popen(
+        [sys.executable, '-W', 'ignore', 'tools/embed.py', *words],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_program_ends_with_a_sentence_and_a_status(photos, tmp_path):
+    (tmp_path / 'net.onnx').write_bytes(b'no network')
+    process = start(
+        *arguments(photos, tmp_path / 'emb.npz', tmp_path / 'net.onnx', '--engine', 'onnxruntime')
+    )
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, '')
+    assert err.startswith('error: ')
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_stopped_at_work_it_leaves_no_file(tmp_path, how):
+    """Hundreds of images of many pixels, so that it is at work when the signal comes."""
+    model = write_onnx(tmp_path / 'net.onnx', make_values())
+    (tmp_path / 'photos').mkdir()
+    large = cv2.imencode('.png', np.zeros((2500, 2500, 3), np.uint8))[1].tobytes()
+    for number in range(300):
+        (tmp_path / 'photos' / f'{number}.png').write_bytes(large)
+    process = start(*arguments(tmp_path / 'photos', tmp_path / 'emb.npz', model, '--engine', 'onnxruntime'))
+    warned = process.stderr.readline()  # that it stretches them
+    assert 'is stretched' in warned
+    process.send_signal(how)
+    begun = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 10
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert err.strip() == ('interrupted' if how == signal.SIGINT else '')
+    assert sorted(os.listdir(tmp_path)) == ['net.onnx', 'photos']

@@ -1,0 +1,69 @@
+"""A search from the command line, in a gallery that the embedding program saved."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from config.errors import ConfigError, DataError
+from tests.small_network import SHAPE, make_values, write_onnx
+
+ROOT = Path(__file__).parents[2]
+main = runpy.run_path(str(ROOT / 'tools' / 'search_gallery.py'))['main']
+embed = runpy.run_path(str(ROOT / 'tools' / 'embed.py'))['main']
+
+pytestmark = pytest.mark.usefixtures('cache')
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / 'photos').mkdir()
+    for number in range(6):
+        image = rng.integers(0, 256, SHAPE, dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / 'photos' / f'{number}.png'), image)
+    query = cv2.imread(str(tmp_path / 'photos' / '3.png')).astype(int) + rng.integers(-20, 20, SHAPE)
+    cv2.imwrite(str(tmp_path / 'query.png'), np.clip(query, 0, 255))
+    return tmp_path / 'photos'
+
+
+@pytest.fixture(params=['sum', 'concat'])
+def gallery(small, photos, tmp_path, request):
+    path = str(tmp_path / 'gallery.npz')
+    assert not embed([str(photos), '--model', small.onnx, '--out', path, '--mirror', request.param])
+    return path
+
+
+def test_the_like_face_is_found_first(small, photos, gallery, tmp_path, capsys):
+    query = str(tmp_path / 'query.png')
+    capsys.readouterr()
+    assert not main([query, '--gallery', gallery, '--model', small.onnx, '--top', '2', '--json'])
+    found = json.loads(capsys.readouterr().out)
+    assert found['image'] == query
+    assert found['neighbours'][0]['name'] == str(photos / '3.png')
+    assert found['neighbours'][0]['cosine'] > 0.9 > found['neighbours'][1]['cosine']
+    assert not main([query, str(photos), '--gallery', gallery, '--model', small.onnx])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 * (1 + 5)
+    assert lines[:2] == [query, f'   1  cosine {found["neighbours"][0]["cosine"]:7.4f}  {photos / "3.png"}']
+    for number in range(6):
+        assert lines[6 * (number + 1) + 1] == f'   1  cosine  1.0000  {photos / f"{number}.png"}'
+
+
+def test_another_network_is_refused(gallery, tmp_path):
+    other = write_onnx(tmp_path / 'other.onnx', make_values(seed=4))
+    with pytest.raises(ConfigError, match=r'gallery\.npz was made by another network .* than .*other\.onnx'):
+        main([str(tmp_path / 'query.png'), '--gallery', gallery, '--model', str(other)])
+
+
+def test_mistakes_are_one_sentence(small, gallery, tmp_path):
+    query = [str(tmp_path / 'query.png'), '--model', small.onnx, '--gallery']
+    with pytest.raises(ConfigError, match='top=0'):
+        main([*query, gallery, '--top', '0'])
+    with pytest.raises(DataError, match=r'none\.npz cannot be read'):
+        main([*query, str(tmp_path / 'none.npz')])
