@@ -165,7 +165,7 @@ def test_what_has_no_form_in_onnx_is_named(name):
 def test_a_network_beyond_two_gigabytes_is_refused(monkeypatch):
     monkeypatch.setattr('recognition.onnx_draft.LARGEST', 1000)
     symbol = S.FullyConnected(data(), num_hidden=5)
-    with pytest.raises(ConfigError, match='its weights take 3,380 bytes, and an ONNX file holds 1,000'):
+    with pytest.raises(ConfigError, match='weights take 3,380 bytes, and an ONNX file holds 1,000'):
         to_onnx(symbol, drawn(symbol), IMAGE)
     assert LARGEST < 2**31
 
