@@ -138,5 +138,7 @@ class Draft:
         held = {name: value for name, value in self._constants.items() if name in read}
         size = sum(prod(value.shape) * value.itemsize for value in held.values())
         if size > LARGEST:
-            raise ConfigError(f'its weights take {size:,} bytes, and an ONNX file holds {LARGEST:,}')
+            raise ConfigError(
+                f"the network's weights take {size:,} bytes, and an ONNX file holds {LARGEST:,}"
+            )
         return [self._onnx.numpy_helper.from_array(value, name) for name, value in held.items()]

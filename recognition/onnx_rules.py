@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import prod, sqrt
-from typing import Callable, Dict, List, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Sequence, Union
 
 import numpy as np
 
@@ -134,41 +135,59 @@ def pooling(draft: Draft, call: Call) -> str:
         raise call.refuse(f'there is no rule for pool_type={kind!r}')
     if call.flag('global_pool'):
         return draft.operator(f'Global{POOLINGS[kind]}', call.inputs, call.name)
-    kernel = call.get('kernel')
-    stride = call.get('stride') or (1,) * len(kernel)
-    pad = call.get('pad') or (0,) * len(kernel)
-    behind = _beyond(call, kernel, stride, pad)
-    if any(p + b >= k for p, b, k in zip(pad, behind, kernel)):
+    windows = _windows(call)
+    pad = [each.pad for each in windows]
+    behind = [each.beyond for each in windows]
+    if any(each.pad + each.beyond >= each.kernel for each in windows):
         raise call.refuse('a window of it lies outside of the map')
-    data, inside = call.inputs[0], None
-    if kind == 'avg':
-        inside = int(call.flag('count_include_pad', True))
-        if inside and any(behind):  # the padding counts, what is beyond it does not
-            widths = draft.constant(f'{call.name}_widths', [0, 0, *pad, 0, 0, *pad], np.int64)
-            data, pad, inside = (
-                draft.operator('Pad', [data, widths], f'{call.name}_padded'),
-                (0,) * len(pad),
-                0,
-            )
-    return draft.operator(
+    counted = int(call.flag('count_include_pad', True)) if kind == 'avg' else None
+    cut = counted and any(behind)
+    pooled = draft.operator(
         POOLINGS[kind],
-        [data],
-        call.name,
-        kernel_shape=kernel,
-        strides=stride,
+        call.inputs,
+        f'{call.name}_uncut' if cut else call.name,
+        kernel_shape=[each.kernel for each in windows],
+        strides=[each.stride for each in windows],
         pads=(*pad, *(p + b for p, b in zip(pad, behind))),
-        count_include_pad=inside,
+        count_include_pad=counted,
     )
+    if not cut:
+        return pooled
+    # An operator Pad before it would do, too, but onnxruntime 1.19 merges the two and then counts wrongly.
+    shares = reduce(np.multiply.outer, [each.shares for each in windows])
+    return draft.operator('Div', [pooled, draft.constant(f'{call.name}_shares', shares)], call.name)
 
 
 POOLINGS = {'max': 'MaxPool', 'avg': 'AveragePool'}
 
 
-def _beyond(call: Call, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Tuple[int, ...]:
-    """Return by how much the last window reaches beyond the padding, on each axis."""
-    sides, windows = call.shapes[0][2:], call.outputs[0][2:]
-    reach = ((w or 0) * s - s + k for w, s, k in zip(windows, stride, kernel))
-    return tuple(max(0, end - (side or 0) - 2 * p) for end, side, p in zip(reach, sides, pad))
+class Window(NamedTuple):
+    """How a pooling's windows lie along one axis of a map, in pixels."""
+
+    side: int  # of the map
+    windows: int
+    kernel: int
+    stride: int
+    pad: int
+
+    @property
+    def beyond(self) -> int:
+        """By how much the last window reaches beyond the padding."""
+        return max(0, (self.windows - 1) * self.stride + self.kernel - self.side - 2 * self.pad)
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Which share of each window lies on the map and its padding."""
+        ends = np.arange(self.windows) * self.stride + self.kernel
+        return 1 - np.maximum(0, ends - self.side - 2 * self.pad) / self.kernel
+
+
+def _windows(call: Call) -> List[Window]:
+    kernel = call.get('kernel')
+    stride = call.get('stride') or (1,) * len(kernel)
+    pad = call.get('pad') or (0,) * len(kernel)
+    sides, counts = ([side or 0 for side in dims[0][2:]] for dims in (call.shapes, call.outputs))
+    return [Window(*numbers) for numbers in zip(sides, counts, kernel, stride, pad)]
 
 
 def l2_normalization(draft: Draft, call: Call) -> str:

@@ -60,8 +60,9 @@ class _Folding:
         self._linear: Dict[int, Linear] = {}
         self._affine: Dict[int, Affine] = {}
         for number, node in enumerate(self._nodes):
-            names = [self._nodes[entry[0]]['name'] for entry in node['inputs']]
-            if shared.isdisjoint(names[1:]):
+            read = [self._nodes[entry[0]] for entry in node['inputs']]
+            names = [each['name'] for each in read]
+            if shared.isdisjoint(names[1:]) and all(each['op'] == 'null' for each in read[1:]):
                 self._read(number, names, values, channels[number])
 
     def _read(self, number: int, names: Sequence[str], values: Values, channels: Sequence[int]) -> None:

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+
+from config.errors import CheckpointError, ConfigError, DataError
+from recognition.export import read_metadata
+from tests.recognition.exported import save_tiny
+
+ROOT = Path(__file__).parents[2]
+
+main = runpy.run_path(str(ROOT / 'tools' / 'export_onnx.py'))['main']
+
+
+@pytest.fixture(scope='module')
+def prefix(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp('models') / 'model')
+
+
+def arguments(prefix, output, *more):
+    return ['--model', f'{prefix},1', '--output', str(output), '--image-size', '32,32', *map(str, more)]
+
+
+def test_what_is_printed(prefix, tmp_path, capsys):
+    output = tmp_path / 'net.onnx'
+    assert not main(arguments(prefix, output))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        f'written     {output}, {output.stat().st_size:,} bytes',
+        'opset       17; the batch size is free',
+        'input       RGB, float32 (N, 3, 32, 32) in 0..255; (x - 127.5) * 0.0078125 is inside the network',
+        'output      24 values, not normalised',
+    ]
+    shown = r'difference  (\S+) of the largest value at most, cosine (\S+) at least'
+    difference, cosine = map(float, re.fullmatch(shown, lines[4]).groups())
+    assert 0 < difference < 1e-4
+    assert cosine == pytest.approx(1, abs=1e-6)
+    assert lines[5:] == [
+        '            to MXNet, in batches of 1 and 4, on random pixels and 4 photographs of faces (ORL)'
+    ]
+
+
+def test_the_options_are_those_of_the_file(prefix, tmp_path, capsys):
+    faces, output = tmp_path / 'faces', tmp_path / 'net.onnx'
+    faces.mkdir()
+    cv2.imwrite(str(faces / 'one.png'), np.full((40, 40, 3), 90, np.uint8))
+    assert not main(
+        arguments(
+            prefix, output, '--normalise', '--uint8-nhwc', '--fold', '--faces', faces, '--format', 'onnx'
+        )
+    )
+    shown = capsys.readouterr().out
+    assert 'input       RGB, uint8 (N, 32, 32, 3) in 0..255' in shown
+    assert 'output      24 values, of length 1' in shown
+    assert f'on random pixels and 1 faces from {faces}' in shown
+    assert read_metadata(output)['options'] == {'normalise': True, 'uint8_nhwc': True, 'fold': True}
+    session = onnxruntime.InferenceSession(str(output))
+    (embedding,) = session.run(None, {'data': np.full((1, 32, 32, 3), 90, np.uint8)})[0]
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_file_is_replaced_only_where_that_is_asked_for(prefix, tmp_path, capsys):
+    output = tmp_path / 'net.onnx'
+    output.write_bytes(b'mine')
+    with pytest.raises(CheckpointError, match=r'net\.onnx exists; --overwrite replaces it'):
+        main(arguments(prefix, output))
+    assert output.read_bytes() == b'mine'
+    assert not main(arguments(prefix, output, '--overwrite'))
+    assert read_metadata(output)['epoch'] == 1
+    assert os.listdir(tmp_path) == ['net.onnx']
+
+
+def test_mistakes_of_the_command_line_are_one_sentence(prefix, tmp_path):
+    output = tmp_path / 'net.onnx'
+    with pytest.raises(CheckpointError, match='PREFIX,EPOCH'):
+        main(['--model', str(prefix), '--output', str(output)])
+    with pytest.raises(ConfigError, match='HEIGHT,WIDTH'):
+        main(['--model', f'{prefix},1', '--output', str(output), '--image-size', '32'])
+    with pytest.raises(ConfigError, match=r'--output .*net\.pb must end in \.onnx'):
+        main(arguments(prefix, tmp_path / 'net.pb'))
+    with pytest.raises(DataError, match='is no folder'):
+        main(arguments(prefix, output, '--faces', tmp_path / 'nothing'))
+    with pytest.raises(CheckpointError, match='epochs there are 1'):
+        main(['--model', f'{prefix},2', '--output', str(output)])
+    assert not output.exists()
+
+
+def test_as_a_program(prefix, tmp_path):
+    output = tmp_path / 'net.onnx'
+    words = [sys.executable, '-W', 'ignore', 'tools/export_onnx.py']
+    done = subprocess.run([*words, *arguments(prefix, output)], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert read_metadata(output)['embedding_shape'] == [24]
+    again = subprocess.run([*words, *arguments(prefix, output)], cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert again.stderr == f'error: {output} exists; --overwrite replaces it\n'
