@@ -34,7 +34,7 @@ docs: $(INSTALLED)  ## draw the pictures in docs/
 
 bench: $(INSTALLED)  ## install PyTorch and pnnx, measure beside them, and write docs/benchmarks.md (an hour)
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt
-	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps pnnx
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps pnnx -c constraints.txt
 	@for suite in embed train data memory startup; do \
 		$(PY) tools/benchmark.py $$suite --markdown docs/benchmarks.md $(ARGS) || exit; done
 

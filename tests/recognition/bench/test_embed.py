@@ -40,6 +40,7 @@ def test_every_engine_embeds_every_network(measure):
     assert [row.figures['of GEMM'] for row in rows if row.name.endswith(', gemm')] == [1, 1]
 
 
+@pytest.mark.slow
 def test_plain_and_rewritten_stand_alone(measure):
     assert_rows(measure(networks=('r18',), against=['plain']), ['r18, plain', 'r18, mxnet', 'r18, gemm'])
 
@@ -50,6 +51,7 @@ def test_pytorch_embeds(measure):
     assert_rows(rows, ['r18, plain', 'r18, mxnet', 'r18, torch', 'r18, gemm'])
 
 
+@pytest.mark.slow
 def test_another_network_is_refused(measure, monkeypatch):
     def rewritten(symbol, values, shapes, **how):
         return symbol, {**values, 'conv0_weight': values['conv0_weight'] * 1.01}
