@@ -100,7 +100,7 @@ def test_options_reach_the_suite(capsys, monkeypatch, tmp_path):
     assert settings['networks'] == ['r50', 'y1']
     assert (settings['threads'], settings['against']) == (
         'as many as there are usable cores',
-        'all of them',
+        'plain,torch where installed',
     )
 
 
