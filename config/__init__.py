@@ -77,6 +77,7 @@ loss = EasyDict(LOSSES)
 
 default = Config({name: KEYS[name].default for name in DEFAULT_KEYS})
 config = Config({name: key.default for name, key in KEYS.items() if name not in DEFAULT_KEYS})
+config.update(network[default.network])  # a network from the start: InsightFace's default
 
 
 def _preset(table: Mapping[str, Mapping[str, Any]], kind: str, name: Optional[str]) -> Mapping[str, Any]:

@@ -23,9 +23,7 @@ FIT = 'from config.compat import prepare_numpy; prepare_numpy(); import mxnet'
 PROGRAMS: Mapping[str, str] = {
     'import mxnet': FIT if sys.version_info >= (3, 12) else ALONE,
     'import symbols': 'import symbols',
-    'import symbols, and get_symbol of r50': (
-        "import symbols; from config import resolve; symbols.get_symbol(resolve('r50'))"
-    ),
+    'import symbols, and get_symbol': ('import symbols; symbols.get_symbol()'),
 }
 CLOCK, PROCESSOR = 'seconds', 'CPU seconds'
 

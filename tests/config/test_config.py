@@ -59,10 +59,11 @@ def central():
     return {**default, **config}
 
 
-def test_after_import_the_central_config_holds_every_default():
+def test_after_import_the_central_config_holds_every_default_and_the_default_network():
     program = (
-        'from config import config, default; from config.keys import KEYS; '
-        'print({**config, **default} == {name: key.default for name, key in KEYS.items()})'
+        'from config import config, default, network; from config.keys import KEYS; '
+        'fresh = {name: key.default for name, key in KEYS.items()}; '
+        'print({**config, **default} == {**fresh, **network[default.network]})'
     )
     done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == 'True', done.stderr
