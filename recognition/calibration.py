@@ -1,4 +1,4 @@
-"""Faces to choose the scales of a quantised network by: some of a folder's images, or of a data set."""
+"""Faces to choose the scales of a quantized network by: some of a folder's images, or of a data set."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from recognition.cli import run
 from config.errors import CheckpointError, ConfigError
@@ -34,7 +34,7 @@ def _onnx(
         f'input       {told["preprocessing"]}',
         f'output      {" x ".join(map(str, told["embedding_shape"]))} values'
         + (', of length 1' if options.normalise else ', not normalised'),
-        *_check_lines(check),
+        *check.lines(),
     ]
 
 
@@ -47,7 +47,7 @@ def _ncnn(
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
     check = export_ncnn(*model, args.output, options=options, image_shape=image_shape, faces=args.faces)
     told = Path(args.output).with_suffix('')
-    return [f'beside it   {told}.bin, {told}.json', *_check_lines(check)]
+    return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
 
 FORMATS: Dict[str, Format] = {'onnx': Format('.onnx', _onnx), 'ncnn': Format('.param', _ncnn)}
@@ -99,14 +99,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add('--overwrite', action='store_true', help='replace a file of that name')
     return parser
-
-
-def _check_lines(check: Any) -> Sequence[str]:
-    batches = ' and '.join(map(str, check.batches))
-    return [
-        f'difference  {check.difference:.2g} of the largest value at most, cosine {check.cosine:.8f} at least',
-        f'            to MXNet, in batches of {batches}, on {check.images}',
-    ]
 
 
 if __name__ == '__main__':

@@ -10,14 +10,16 @@ from recognition.cli import run
 from config.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from recognition.quantise import Outcome
+    from recognition.quantize import Outcome
 
-EXAMPLE = 'example: python tools/quantise_onnx.py --model r50.onnx --faces faces --set lfw.bin --output int8.onnx'
+EXAMPLE = (
+    'example: python tools/quantize_onnx.py --model r50.onnx --faces faces --set lfw.bin --output int8.onnx'
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='quantise_onnx.py', description=__doc__, epilog=EXAMPLE)
+    parser = argparse.ArgumentParser(prog='quantize_onnx.py', description=__doc__, epilog=EXAMPLE)
     add = parser.add_argument
     add(
         '--model',
@@ -46,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Quantise, compare, print."""
+    """Quantize, compare, print."""
     args = build_parser().parse_args(argv)
     output = Path(args.output)
     if args.count < 1:
@@ -55,13 +57,13 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise CheckpointError(f'{output} exists; --overwrite replaces it')
     from recognition.calibration import read_faces
     from recognition.onnx_file import read_metadata
-    from recognition.quantise import quantise
+    from recognition.quantize import quantize
     from recognition.verification import load_bin
 
     height, width, _ = read_metadata(args.model)['image_shape']
     faces = read_faces(args.faces, (height, width), args.count)
     images, issame = load_bin(args.set, (height, width), resize=True)
-    outcome = quantise(
+    outcome = quantize(
         args.model, output, faces, images.transpose(0, 2, 3, 1), issame, most_lost=args.most_lost
     )
     print(f'written    {output}, {output.stat().st_size:,} bytes of {Path(args.model).stat().st_size:,}')
@@ -71,7 +73,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def print_outcome(outcome: Outcome) -> None:
     """Print the figures of both networks, a line each."""
-    for name, each in (('float32', outcome.plain), ('INT8', outcome.quantised)):
+    for name, each in (('float32', outcome.plain), ('INT8', outcome.quantized)):
         print(
             f'{name:<10} accuracy {100 * each.accuracy:.2f} % +- {100 * each.accuracy_std:.2f} % of {each.pairs:,} '
             f'pairs, EER {100 * each.eer:.2f} %, AUC {each.auc:.4f}'

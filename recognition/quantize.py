@@ -1,7 +1,7 @@
 """An ONNX network in INT8: smaller, and faster on processors that multiply bytes; what it costs is measured first.
 
 Convolutions and fully connected layers take bytes, scaled by what a set of faces showed (post-training static
-quantisation, Jacob et al. 2018, 'Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+quantization, Jacob et al. 2018, 'Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference', section 2); ONNX Runtime does it. The layer that sees the pixels stays in float32.
 """
 
@@ -37,17 +37,17 @@ class Outcome:
     """What a network in INT8 is beside the one in float32, on the same pairs."""
 
     plain: Verification
-    quantised: Verification
+    quantized: Verification
     distance: float  # the largest cosine distance between both embeddings of an image
     calibrated_on: int  # faces
 
     @property
     def lost(self) -> float:
         """Return how much accuracy is lost, below 0 where it is gained."""
-        return self.plain.accuracy - self.quantised.accuracy
+        return self.plain.accuracy - self.quantized.accuracy
 
 
-def quantise(
+def quantize(
     source: PathLike,
     output: PathLike,
     faces: np.ndarray,
@@ -70,13 +70,13 @@ def quantise(
     _check_images(told['image_shape'], faces=faces, pairs=pairs)
     with TemporaryDirectory() as folder:
         made = Path(folder, 'int8.onnx')
-        _quantise(runtime, Path(source), made, _Batches(faces, told['options']['uint8_nhwc']))
-        plain, quantised = _embed(source, pairs), _embed(made, pairs)
-        distance = float(cosine_distances(plain, quantised).max())
-        outcome = Outcome(verify(plain, issame), verify(quantised, issame), distance, len(faces))
+        _quantize(runtime, Path(source), made, _Batches(faces, told['options']['uint8_nhwc']))
+        plain, quantized = _embed(source, pairs), _embed(made, pairs)
+        distance = float(cosine_distances(plain, quantized).max())
+        outcome = Outcome(verify(plain, issame), verify(quantized, issame), distance, len(faces))
         if outcome.lost > most_lost:
             raise CheckpointError(
-                f'INT8 takes the accuracy from {outcome.plain.accuracy:.4f} to {outcome.quantised.accuracy:.4f}, more '
+                f'INT8 takes the accuracy from {outcome.plain.accuracy:.4f} to {outcome.quantized.accuracy:.4f}, more '
                 f'than {most_lost:g} down, and nothing is written; other faces to calibrate on may help'
             )
         model = onnx.load(str(made))
@@ -104,7 +104,7 @@ class _Batches:
         return next(self._batches, None)
 
 
-def _quantise(runtime: Any, source: Path, made: Path, batches: _Batches) -> None:
+def _quantize(runtime: Any, source: Path, made: Path, batches: _Batches) -> None:
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
@@ -152,7 +152,7 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
     """Return what is written into the file."""
     return {
         'calibrated_on': outcome.calibrated_on,
-        'accuracy': outcome.quantised.accuracy,
+        'accuracy': outcome.quantized.accuracy,
         'accuracy_float32': outcome.plain.accuracy,
         'pairs': outcome.plain.pairs,
         'cosine_distance': outcome.distance,
