@@ -88,18 +88,13 @@ class Embedder:
         check_flip(mirror, 'mirror')
         _check_numbers(batch_size=batch_size, **({} if threads is None else {'threads': threads}))
         model = find_model(path)
-        compared = model if model.kind == 'checkpoint' else None
-        if reference is not None:
-            compared = find_model(reference)
-            if compared.kind != 'checkpoint':
-                raise ConfigError(f'reference={str(reference)!r} is no checkpoint PREFIX,EPOCH')
         opened = open_engine(
             engine,
             model,
             batch_size=batch_size,
             image_shape=_shape(image_shape),
             threads=threads,
-            reference=compared,
+            reference=_reference(model, reference),
         )
         logger.info('%s by %s, %s', model, opened.name, opened.precision)
         settings = Settings(normalise, mirror, resize, batch_size)
@@ -198,6 +193,16 @@ def _result(names: List[str], future: Future[np.ndarray]) -> Iterator[Tuple[str,
     except CancelledError:
         raise ConfigError('the embedder is closed') from None
     return zip(names, rows)
+
+
+def _reference(model: Model, path: Optional[PathLike]) -> Optional[Model]:
+    """Return the checkpoint that engines are compared with: the one that is named, or else the network itself."""
+    found = model if path is None else find_model(path)
+    if found.kind == 'checkpoint':
+        return found
+    if path is not None:
+        raise ConfigError(f'reference={str(path)!r} is no checkpoint PREFIX,EPOCH')
+    return None
 
 
 def _network(model: Model, metadata: Dict[str, str]) -> str:

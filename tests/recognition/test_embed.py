@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
-import threading
-import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -115,16 +111,6 @@ def test_another_size_is_refused_where_that_is_asked_for(small, images):
     ):
         load(small, resize=False)(np.zeros((20, 20, 3), np.uint8))
     assert load(small, resize=False)(images).shape == (7, 8)
-
-
-def test_eight_threads_get_what_one_gets(small):
-    images = np.random.default_rng(2).integers(0, 256, (96, *SHAPE), dtype=np.uint8)
-    expected = wanted(small.values, images)
-    for engine in ENGINES:
-        with load(small, engine, batch_size=16) as embedder, ThreadPoolExecutor(8) as pool:
-            parts = np.array_split(np.arange(96), 32)
-            found = list(pool.map(lambda part: embedder(images[part]), parts))
-        np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-5, err_msg=engine)
 
 
 def test_a_folder_is_never_in_memory_whole(small, tmp_path, monkeypatch):
@@ -277,41 +263,3 @@ def test_a_network_is_known_by_its_values(small, tmp_path):
     made = write_onnx(tmp_path / 'net.onnx', small.values, metadata={'params_sha256': networks[0]})
     for engine in ('onnxruntime', 'openvino'):
         assert Embedder.load(made, engine).network == networks[0]
-
-
-def test_a_closed_embedder_says_so(small, images):
-    embedder = load(small)
-    embedder.close()
-    with pytest.raises(ConfigError, match='closed'):
-        embedder(images)
-
-
-def test_the_thread_ends_with_the_embedder(small, images):
-    before = threading.active_count()
-    embedder = load(small, 'onnxruntime')
-    embedder(images)
-    assert threading.active_count() == before + 1
-    del embedder
-    gc.collect()
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
-
-
-def test_a_forked_process_is_told_to_load_its_own(small, images):
-    embedder = load(small, 'onnxruntime')
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            embedder(images)
-            words = 'none'
-        except ConfigError as error:
-            words = str(error)
-        os.write(writing, words.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        assert 'load it in each, after the fork' in told.read()
-    os.waitpid(child, 0)

@@ -1,0 +1,78 @@
+"""An embedder among threads and processes: equal numbers, and an end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from config.errors import ConfigError
+from recognition.embed import Embedder
+from recognition.engines import ENGINES
+from recognition.verification import normalise
+from tests.small_network import SHAPE
+
+pytestmark = pytest.mark.usefixtures('cache')
+
+
+@pytest.fixture(scope='module')
+def images():
+    return np.random.default_rng(1).integers(0, 256, (7, *SHAPE), dtype=np.uint8)
+
+
+def load(small, engine, **settings):
+    path = {'checkpoint': small.checkpoint, 'onnx': small.onnx, 'ncnn': small.ncnn}[ENGINES[engine].reads]
+    return Embedder.load(path, engine, image_shape=SHAPE, **settings)
+
+
+def test_eight_threads_get_what_one_gets(small):
+    images = np.random.default_rng(2).integers(0, 256, (96, *SHAPE), dtype=np.uint8)
+    expected = normalise(small.values.embed(images) + small.values.embed(images[:, :, ::-1]))
+    for engine in ENGINES:
+        with load(small, engine, batch_size=16) as embedder, ThreadPoolExecutor(8) as pool:
+            parts = np.array_split(np.arange(96), 32)
+            found = list(pool.map(lambda part: embedder(images[part]), parts))
+        np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-5, err_msg=engine)
+
+
+def test_a_closed_embedder_says_so(small, images):
+    embedder = load(small, 'mxnet')
+    embedder.close()
+    with pytest.raises(ConfigError, match='closed'):
+        embedder(images)
+
+
+def test_the_thread_ends_with_the_embedder(small, images):
+    before = threading.active_count()
+    embedder = load(small, 'onnxruntime')
+    embedder(images)
+    assert threading.active_count() == before + 1
+    del embedder
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_forked_process_is_told_to_load_its_own(small, images):
+    embedder = load(small, 'onnxruntime')
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            embedder(images)
+            words = 'none'
+        except ConfigError as error:
+            words = str(error)
+        os.write(writing, words.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        assert 'load it in each, after the fork' in told.read()
+    os.waitpid(child, 0)
