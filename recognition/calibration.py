@@ -7,7 +7,7 @@ from typing import Callable, List, Tuple
 
 import numpy as np
 
-from config.errors import DataError
+from config.errors import ConfigError, DataError
 from recognition.data import FaceDataset
 from recognition.files import PathLike
 from recognition.inputs import Item, items, resized
@@ -17,9 +17,11 @@ def read_faces(folder: PathLike, size: Tuple[int, int], count: int) -> np.ndarra
     """Return `count` images, uint8 RGB (N, H, W, 3) of `size` (height, width), taken evenly; all where there are fewer.
 
     folder: images, or a data set with `property` and train.rec. Raises DataError where it is neither, or an image
-    cannot be read.
+    cannot be read; ConfigError for a count below 1.
     """
     folder = Path(folder)
+    if count < 1:
+        raise ConfigError(f'{count} faces are too few to choose the scales by')
     if not folder.is_dir():
         raise DataError(f'{folder} is no folder')
     read: List[Callable[[], np.ndarray]]

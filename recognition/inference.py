@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Bound:
         self._symbol = symbol
         self._arguments = {name: value for name, value in held.items() if name not in auxiliary}
         self._auxiliary = {name: value for name, value in held.items() if name in auxiliary}
-        self._executors: Dict[Sequence[int], Any] = {}
+        self._executors: Dict[Tuple[int, ...], Any] = {}  # the last is the one that was used last
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Return what the symbol gives for float32 (N, C, H, W)."""
@@ -70,16 +70,16 @@ class Bound:
         executor.arg_dict['data'][:] = data
         return np.asarray(executor.forward(is_train=False)[0].asnumpy())
 
-    def _executor(self, shape: Sequence[int]) -> Any:
-        """Return the executor of a shape; all share the values, and the one that was made first goes first."""
-        if shape not in self._executors:
+    def _executor(self, shape: Tuple[int, ...]) -> Any:
+        """Return the executor of a shape; all share the values, and the one that was not used longest goes first."""
+        executor = self._executors.pop(shape, None)
+        if executor is None:
             if len(self._executors) == SIZES:
                 del self._executors[next(iter(self._executors))]
             arguments = {**self._arguments, 'data': mx.nd.zeros(shape)}
-            self._executors[shape] = self._symbol.bind(
-                mx.cpu(), arguments, grad_req='null', aux_states=self._auxiliary
-            )
-        return self._executors[shape]
+            executor = self._symbol.bind(mx.cpu(), arguments, grad_req='null', aux_states=self._auxiliary)
+        self._executors[shape] = executor
+        return executor
 
 
 class Done(NamedTuple):
@@ -105,13 +105,13 @@ def export_optimized(
     `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
     """
     check_prefix(output)
+    if symbol_path(output).resolve() == symbol_path(prefix).resolve():
+        raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
     rewritten = load_optimized(prefix, epoch, image_shape, for_mxnet=for_mxnet)
     net = load_network(prefix, epoch, image_shape=image_shape)
     probes = draw_probes(image_shape, faces)
     bound = Bound(*rewritten)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
-    if symbol_path(output).resolve() == symbol_path(prefix).resolve():
-        raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
     auxiliary = set(rewritten.symbol.list_auxiliary_states())
     held = {name: mx.nd.array(value) for name, value in rewritten.values.items()}
     save_network(

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
-from config.errors import CheckpointError, DataError
+from config.errors import CheckpointError, ConfigError, DataError
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
 from recognition.export import load_onnxruntime
@@ -28,6 +28,7 @@ MOST_LOST = 0.01  # of accuracy, by default
 LAYERS = ('Conv', 'Gemm')
 BATCH = 16
 ENGINE = 'onnxruntime'
+SUFFIX = '.onnx'
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,19 @@ def quantize(
     faces: uint8 RGB (N, H, W, 3) of the network's size, by which the scales are chosen: some hundreds, of people that
     are not in `pairs`. pairs: uint8 RGB (2 P, H, W, 3), rows 2p and 2p + 1 being pair p; issame: (P,).
     Raises CheckpointError for a file that is none of ours or in INT8 already, and, with nothing written, where more
-    than `most_lost` (0..1) of the accuracy is lost; DataError for images that do not fit.
+    than `most_lost` (0..1) of the accuracy is lost; DataError for images that do not fit; ConfigError for a path or
+    a share that cannot be.
     """
     onnx, runtime = load_onnx(), load_onnxruntime()
+    _check_request(Path(source), Path(output), most_lost)
     told = read_metadata(source)
     if 'int8' in told:
         raise CheckpointError(f'{source} is in INT8 already; start from the network in float32')
     _check_images(told['image_shape'], faces=faces, pairs=pairs)
+    if len(pairs) != 2 * len(issame):
+        raise DataError(
+            f'{len(pairs)} images do not fit {len(issame)} answers: two for each pair are expected'
+        )
     with TemporaryDirectory() as folder:
         made = Path(folder, 'int8.onnx')
         _quantize(runtime, Path(source), made, _Batches(faces, told['options']['uint8_nhwc']))
@@ -137,6 +144,15 @@ def _first_layer(source: Path) -> List[str]:
 def _embed(network: PathLike, images: np.ndarray) -> np.ndarray:
     with Embedder.load(network, ENGINE) as embedder:
         return embedder(images)
+
+
+def _check_request(source: Path, output: Path, most_lost: float) -> None:
+    if output.suffix != SUFFIX:
+        raise ConfigError(f'{output} must end in {SUFFIX}')
+    if output.resolve() == source.resolve():
+        raise ConfigError(f'{output} is the network in float32 itself; choose another name')
+    if not 0 <= most_lost <= 1:
+        raise ConfigError(f'most_lost={most_lost:g} must be from 0 to 1')
 
 
 def _check_images(image_shape: Sequence[int], **given: np.ndarray) -> None:

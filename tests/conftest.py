@@ -74,6 +74,22 @@ def make_network(make_images):
     return make
 
 
+@pytest.fixture
+def save(tmp_path, make_network):
+    """Return a function: config -> prefix of a checkpoint of epoch 1 of such a network, with random values."""
+    from recognition.checkpoint import arrays_of, save_network
+
+    import mxnet as mx
+
+    def write(cfg, prefix=tmp_path / 'model'):
+        net = make_network(cfg)
+        symbol = net(mx.sym.var('data'))
+        save_network(prefix, 1, symbol, *arrays_of(net, symbol))
+        return prefix
+
+    return write
+
+
 def random_values(rng, name, shape):
     """Return random values that keep the numbers of a network in range."""
     if name.endswith('weight'):

@@ -15,9 +15,13 @@ CHANNELS = 3
 
 
 class Format(NamedTuple):
-    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print."""
+    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print.
+
+    files: gives the paths that are written for an output.
+    """
 
     suffix: str
+    files: Callable[[Path], Sequence[Path]]
     write: Callable[[Tuple[str, int], argparse.Namespace, Tuple[int, int, int]], Sequence[str]]
 
 
@@ -50,7 +54,16 @@ def _ncnn(
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
 
-FORMATS: Dict[str, Format] = {'onnx': Format('.onnx', _onnx), 'ncnn': Format('.param', _ncnn)}
+def _ncnn_files(output: Path) -> Sequence[Path]:
+    from recognition.ncnn_export import files_of
+
+    return files_of(output)
+
+
+FORMATS: Dict[str, Format] = {
+    'onnx': Format('.onnx', lambda output: [output], _onnx),
+    'ncnn': Format('.param', _ncnn_files, _ncnn),
+}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -61,8 +74,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     form, output = FORMATS[args.format], Path(args.output)
     if output.suffix != form.suffix:
         raise ConfigError(f'--output {args.output} must end in {form.suffix}')
-    if output.exists() and not args.overwrite:
-        raise CheckpointError(f'{output} exists; --overwrite replaces it')
+    for file in form.files(output):
+        if file.exists() and not args.overwrite:
+            raise CheckpointError(f'{file} exists; --overwrite replaces it')
     lines = form.write(model, args, (height, width, CHANNELS))
     print(f'written     {output}, {output.stat().st_size:,} bytes')
     print(*lines, sep='\n')

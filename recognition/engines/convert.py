@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Iterator, Optional, Tuple
 
 from config.errors import ConfigError
 from recognition.engines.base import DEFAULT_SHAPE, Shape
@@ -54,19 +55,38 @@ def _kept(
     folder = cache_folder() / kind
     path = folder / f'{model.fingerprint()}-{"x".join(map(str, shape))}{suffix}'
     if path.is_file():
-        path.touch()
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(path, shape)
-    _drop_old(folder, f'*{suffix}')
+        with suppress(OSError):  # a cache that may only be read will do
+            path.touch()
+        return path
+    with _alone(folder):
+        if not path.is_file():  # or else another process has made it in the meantime
+            write(path, shape)
+        _drop_old(folder, f'*{suffix}')
     return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other processes and threads out of it; ConfigError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / '.lock', 'ab')  # noqa: SIM115 (it is closed below)
+    except OSError as error:
+        raise ConfigError(
+            f'the converted network cannot be kept in {folder}: {error.strerror}; '
+            'the variable XDG_CACHE_HOME names another folder'
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, however the process ends
+        yield
 
 
 def _drop_old(folder: Path, pattern: str) -> None:
     with suppress(OSError):  # another process may be at it
         files = sorted(folder.glob(pattern), key=lambda file: file.stat().st_mtime, reverse=True)
         for file in files[KEPT:]:
-            for each in folder.glob(f'{escape(file.stem)}.*'):  # what belongs to it, too
+            file.unlink()  # first: without it there is no network
+            for each in folder.glob(f'{escape(file.stem)}.*'):  # what belongs to it
                 each.unlink()
 
 

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 import recognition.export
-from config import network, resolve
+from config import network
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from config.presets import FAMILIES
 from recognition.checkpoint import arrays_of, params_path, save_network
@@ -25,42 +25,12 @@ from recognition.export_check import BATCHES, TOLERANCE, compare, draw_probes
 from recognition.run_files import config_path
 from recognition.verification import normalise
 from symbols import get_symbol, list_activations, list_heads
+from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALLEST = {name: next(iter(family.presets)) for name, family in FAMILIES.items()}
-ODD, LARGER = (
-    (41, 52),
-    (73, 90),
-)  # neither even nor square; what halves five times, rounding down, needs the second
-LARGER_FAMILIES = ('keras_densenet', 'plain_densenet')
-SMALL_SHAPE = (32, 32, 3)
-MULTIPLIERS = {'vargfacenet': 0.25}
-SLOW_TO_BUILD = ('densenet', 'keras_densenet')
 LIKE_OTHERS = ('mnasnet', 'mobilenet', 'keras_resnet')
-
-
-def small(preset, **settings):
-    """Return the config of a preset as narrow as it may be, whose statistics become those of one batch."""
-    name = resolve(preset).net_name
-    family = next(key for key, row in FAMILIES.items() if name in (key, row.alias))
-    sides = LARGER if family in LARGER_FAMILIES else ODD
-    given = {'emb_size': 24, 'num_classes': 7, 'image_shape': (*sides, 3), 'bn_mom': 0}
-    return resolve(preset, **{**given, 'net_multiplier': MULTIPLIERS.get(family, 0.125), **settings})
-
-
-@pytest.fixture
-def save(tmp_path, make_network):
-    """Return a function: config -> prefix of a checkpoint of epoch 1 of such a network, with random values."""
-
-    def write(cfg, prefix=tmp_path / 'model'):
-        net = make_network(cfg)
-        symbol = net(mx.sym.var('data'))
-        save_network(prefix, 1, symbol, *arrays_of(net, symbol))
-        return prefix
-
-    return write
 
 
 @pytest.fixture
