@@ -35,7 +35,7 @@ def seeds():
     mx.random.seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_images():
     """Return a function: image_shape (H, W, C), count -> float32 RGB images (count, C, H, W) in 0..255."""
     import mxnet as mx
@@ -48,7 +48,7 @@ def make_images():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_network(make_images):
     """Return a function: config -> network with random parameters and batch norm statistics that fit them.
 

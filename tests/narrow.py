@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from config import resolve
 from config.presets import FAMILIES
+from recognition.checkpoint import arrays_of, save_network
+
+import mxnet as mx
 
 SMALLEST = {name: next(iter(family.presets)) for name, family in FAMILIES.items()}
 ODD, LARGER = (
@@ -23,3 +26,10 @@ def small(preset, **settings):
     sides = LARGER if family in LARGER_FAMILIES else ODD
     given = {'emb_size': 24, 'num_classes': 7, 'image_shape': (*sides, 3), 'bn_mom': 0}
     return resolve(preset, **{**given, 'net_multiplier': MULTIPLIERS.get(family, 0.125), **settings})
+
+
+def write_network(net, prefix):
+    """Write a network as a checkpoint of epoch 1, and return its prefix."""
+    symbol = net(mx.sym.var('data'))
+    save_network(prefix, 1, symbol, *arrays_of(net, symbol))
+    return prefix
