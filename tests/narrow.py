@@ -16,6 +16,7 @@ ODD, LARGER = (
 LARGER_FAMILIES = ('keras_densenet', 'plain_densenet')
 SMALL_SHAPE = (32, 32, 3)
 MULTIPLIERS = {'vargfacenet': 0.25}
+LIKE_OTHERS = ('mnasnet', 'mobilenet', 'keras_resnet')  # in what they are made of
 SLOW_TO_BUILD = ('densenet', 'keras_densenet')
 
 

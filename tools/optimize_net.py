@@ -62,7 +62,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         faces=args.faces,
     )
     print(f'written     {symbol_path(args.output)}, {params_path(args.output, epoch)}')
-    print(f'operators   {done.after:,}, of {done.before:,}')
+    print(f'operators   {done.after:,}, where there were {done.before:,}')
     print(*done.check.lines(), sep='\n')
     return None
 

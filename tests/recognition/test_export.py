@@ -25,12 +25,11 @@ from recognition.export_check import BATCHES, TOLERANCE, compare, draw_probes
 from recognition.run_files import config_path
 from recognition.verification import normalise
 from symbols import get_symbol, list_activations, list_heads
-from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
+from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx
 
 ROOT = Path(__file__).resolve().parents[2]
-LIKE_OTHERS = ('mnasnet', 'mobilenet', 'keras_resnet')
 
 
 @pytest.fixture
