@@ -35,7 +35,8 @@ def read_faces(folder: PathLike, size: Tuple[int, int], count: int) -> np.ndarra
 
 
 def _spread(held: int, count: int) -> List[int]:
-    return [int(index) for index in np.unique(np.linspace(0, held - 1, min(held, count)).round())]
+    """Return places in 0..held-1, all different, since they are 1 apart at least before they are rounded."""
+    return [int(index) for index in np.linspace(0, held - 1, min(held, count)).round()]
 
 
 def _fitted(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:

@@ -56,6 +56,7 @@ def test_it_is_run_on_the_network_in_a_folder_that_goes(install, tmp_path):
         ('echo reading >&2; echo "no rule for Blob" >&2; exit 3', r'\(status 3\): no rule for Blob'),
         ('exit 255', r'\(status 255\): it says nothing'),
         ('kill -SEGV $$', r'\(status -11\): it says nothing'),
+        ('touch net.ncnn.param net.ncnn.bin; exit 1', r'\(status 1\): it says nothing'),
         ('touch net.ncnn.param', r'\(status 0\): it says nothing'),
         ('touch net.ncnn.bin; printf "\\377 bytes" >&2', r'\(status 0\): .* bytes'),
     ],
