@@ -53,7 +53,7 @@ def _kept(
     """Return the file of a network in the cache, which `write` makes where it is not there."""
     shape = image_shape or DEFAULT_SHAPE
     folder = cache_folder() / kind
-    path = folder / f'{model.fingerprint()}-{"x".join(map(str, shape))}{suffix}'
+    path = folder / f'{model.content_key()}-{"x".join(map(str, shape))}{suffix}'
     if path.is_file():
         with suppress(OSError):  # a cache that may only be read will do
             path.touch()

@@ -83,6 +83,28 @@ def test_few_converted_networks_are_kept(cache, tmp_path, exported):
     assert [epoch for _, epoch, _, _ in exported.calls] == list(range(KEPT + 2))
 
 
+def test_the_same_weights_under_another_graph_are_another_network(cache, tmp_path, exported):
+    model = write_checkpoint(tmp_path / 'model', 7, make_values())
+    first = Embedder.load(model, 'onnxruntime', image_shape=SHAPE)(images())
+    graph = tmp_path / 'model-symbol.json'
+    assert graph.read_text().count('"scalar": "127.5"') == 1
+    graph.write_text(graph.read_text().replace('"scalar": "127.5"', '"scalar": "100"'))
+    second = Embedder.load(model, 'onnxruntime', image_shape=SHAPE)(images())
+    assert len(exported.calls) == 2
+    assert np.abs(first - second).max() > 0.01
+
+
+@pytest.mark.parametrize('engine', ['auto', 'mxnet', 'onnxruntime', 'ncnn'])
+def test_a_checkpoint_that_is_not_there_is_one_sentence(cache, tmp_path, engine):
+    with pytest.raises(
+        CheckpointError, match=r'none-(symbol\.json|0003\.params) (does not exist|cannot be read)'
+    ):
+        Embedder.load(tmp_path / 'none,3', engine)
+    write_checkpoint(tmp_path / 'model', 7, make_values())
+    with pytest.raises(CheckpointError, match=r'model-0003\.params .*; the epochs there are 7'):
+        Embedder.load(tmp_path / 'model,3', engine)
+
+
 def test_without_the_package_there_is_no_conversion(cache, small, exported, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[onnx\]'"):
