@@ -49,11 +49,11 @@ test-browser: $(INSTALLED)  ## install Chromium if there is none (as root), and 
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[browser]' -c constraints.txt
 	@$(PYTEST) -m browser $(ARGS)
 
-test-torch: $(INSTALLED)  ## install PyTorch and compare with it (several GB where pip finds no CPU build)
-	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt
+test-torch: $(INSTALLED)  ## install PyTorch and pnnx, and test with them (several GB where pip finds no CPU build)
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch,pnnx]' -c constraints.txt
 	@$(PYTEST) -m torch $(ARGS)
 
-test-all: $(INSTALLED)  ## run every test but those in a browser or beside PyTorch
+test-all: $(INSTALLED)  ## run every test but those that need a browser, PyTorch or pnnx
 	@$(PYTEST) -m 'not browser and not torch' $(ARGS)
 
 lint: $(INSTALLED)  ## check style, formatting and types

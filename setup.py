@@ -19,6 +19,7 @@ KERAS = ['h5py>=3.8']
 ONNX = ['onnx>=1.14', 'onnxruntime>=1.16']  # the opset of recognition/onnx_graph.py came before these
 OPENVINO = ['openvino>=2024.4']
 NCNN = ['ncnn>=1.0.20240820']
+PNNX = ['pnnx>=20240819']  # makes ncnn's files; pip installs torch with it, which it does not use
 EMBED = ['pyarrow>=14,<22', 'safetensors>=0.4']  # later releases of pyarrow ask for numpy 2
 SEARCH = ['faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
@@ -60,6 +61,7 @@ setup(
         'dev': DEV,
         'openvino': OPENVINO,
         'ncnn': NCNN,
+        'pnnx': PNNX,
         'embed': EMBED,
         'search': SEARCH,
         'all': [*DEMO, *KERAS, *ONNX, *OPENVINO, *NCNN, *EMBED, *SEARCH, *TEST, *DEV],

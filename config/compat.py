@@ -17,6 +17,7 @@ import warnings
 import numpy as np
 
 ONEDNN_CACHE = 'DNNL_PRIMITIVE_CACHE_CAPACITY'  # oneDNN's own environment variable; 1024 is its default
+TELLS_OF_FUSING = 'MXNET_SUBGRAPH_VERBOSE'  # a line on standard error for each network that is bound
 ALIASES = {'bool': bool, 'int': int, 'float': float, 'object': object}
 
 
@@ -26,13 +27,14 @@ def wanted_numpy() -> str:
 
 
 def prepare_mxnet() -> None:
-    """Prepare numpy, and switch oneDNN's cache off unless the environment already says how large it is.
+    """Prepare numpy, and switch oneDNN's cache and mxnet's talk of fusing off unless the environment has settings.
 
     mxnet has caches of its own: networks of full width train and embed as fast without it, within measurement; a
     batch of one image of a very narrow one took up to 1.7 times as long. Raises ImportError as prepare_numpy does.
     """
     prepare_numpy()
     os.environ.setdefault(ONEDNN_CACHE, '0')
+    os.environ.setdefault(TELLS_OF_FUSING, '0')
 
 
 def prepare_numpy() -> None:

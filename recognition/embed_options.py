@@ -38,6 +38,11 @@ def add_embed_options(parser: argparse.ArgumentParser, *, mirror: bool = True) -
         metavar='HEIGHT,WIDTH',
         help='what the network takes, in pixels (default: what its file says, or 112,112)',
     )
+    add(
+        '--reference',
+        metavar='PREFIX,EPOCH',
+        help='checkpoint that a file was made of; the engine is refused where it disagrees with MXNet on it',
+    )
     if mirror:
         add(
             '--mirror',
@@ -63,4 +68,5 @@ def load_embedder(
         batch_size=args.batch_size,
         threads=args.threads,
         image_shape=size,
+        reference=args.reference,
     )

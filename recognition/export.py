@@ -17,6 +17,8 @@ import numpy as np
 
 from config.errors import CheckpointError, MissingExtra
 from recognition.checkpoint import Saved, load_embedding, load_network, params_path
+from recognition.engines.base import channels_first
+from recognition.engines.onnxruntime_engine import QUIET
 from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.onnx_draft import load_onnx
@@ -97,11 +99,12 @@ def prepare(
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(image_shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape)
-    return Prepared(_content(saved, options, image_shape, told), told, _run_mxnet(net, options), probes)
+    return Prepared(_content(saved, options, image_shape, told), told, run_mxnet(net, options), probes)
 
 
 def load_onnxruntime() -> ModuleType:
     """Return the onnxruntime module; MissingExtra says how to install it."""
+    os.environ.setdefault(QUIET, '1')
     try:
         import onnxruntime
     except ImportError:
@@ -128,7 +131,7 @@ def run_onnx(content: bytes, options: Options) -> Run:
         ) from error
 
     def run(images: np.ndarray) -> np.ndarray:
-        data = images if options.uint8_nhwc else _planes(images)
+        data = images if options.uint8_nhwc else channels_first(images)
         try:
             return np.asarray(session.run(None, {'data': data})[0])
         except Exception as error:
@@ -139,9 +142,11 @@ def run_onnx(content: bytes, options: Options) -> Run:
     return run
 
 
-def _run_mxnet(net: Any, options: Options) -> Run:
+def run_mxnet(net: Any, options: Options = PLAIN) -> Run:
+    """Return a function of images uint8 (N, H, W, C) that gives what an exported network should."""
+
     def run(images: np.ndarray) -> np.ndarray:
-        embeddings = net(mx.nd.array(_planes(images))).asnumpy()
+        embeddings = net(mx.nd.array(channels_first(images))).asnumpy()
         if not options.normalise:
             return embeddings
         return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-10)
@@ -158,10 +163,6 @@ def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: M
     model = to_onnx(symbol, values, image_shape, normalise=options.normalise, uint8_nhwc=options.uint8_nhwc)
     put_metadata(model, told)
     return bytes(model.SerializeToString())
-
-
-def _planes(images: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def _first_line(error: BaseException) -> str:

@@ -31,6 +31,14 @@ class Check:
     batches: Tuple[int, ...]  # images at a time
     images: str  # what the images were, in words
 
+    def lines(self) -> Tuple[str, str]:
+        """Return what a program prints of it."""
+        batches = ' and '.join(map(str, self.batches))
+        return (
+            f'difference  {self.difference:.2g} of the largest value at most, cosine {self.cosine:.8f} at least',
+            f'            to MXNet, in batches of {batches}, on {self.images}',
+        )
+
 
 @dataclass(frozen=True)
 class Probes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 from config.errors import CheckpointError, ConfigError
 from recognition.engines.model import Model
@@ -57,14 +57,21 @@ def export_ncnn(
     return check
 
 
+def files_of(output: PathLike) -> Tuple[Path, Path, Path]:
+    """Return the three files that are written for the .param file `output`: it, the values, what tells of them."""
+    graph = Path(output)
+    return graph, graph.with_suffix('.bin'), told_path(graph.with_suffix(''))
+
+
 def _put(pair: Pair, told: str, output: Path) -> None:
-    """Put all three files in place, the graph last: without it there is no network, old or new."""
-    values = output.with_suffix('.bin')
-    for path in (output, values):
+    """Write all three files, then put them in place, the graph last: without it there is no network, old or new."""
+    files = files_of(output)
+    for path in files:
         remove_leftovers(path)
-    output.unlink(missing_ok=True)
-    with replacing(told_path(output.with_suffix('')), CheckpointError) as temporary:
-        temporary.write_text(told + '\n', encoding='utf-8')
-    for path, source in ((values, pair.values), (output, pair.graph)):
-        with replacing(path, CheckpointError) as temporary:
-            temporary.write_bytes(source.read_bytes())
+    # they are put in place when the block is left, the last one first
+    graph, values, about = (replacing(path, CheckpointError) for path in files)
+    with graph as graph_file, values as values_file, about as about_file:
+        about_file.write_text(told + '\n', encoding='utf-8')
+        values_file.write_bytes(pair.values.read_bytes())
+        graph_file.write_bytes(pair.graph.read_bytes())
+        output.unlink(missing_ok=True)

@@ -48,13 +48,16 @@ def converted(content: bytes, image_shape: Sequence[int]) -> Iterator[Pair]:
         pair = Pair(Path(folder, f'{NAME}.ncnn.param'), Path(folder, f'{NAME}.ncnn.bin'))
         Path(folder, f'{NAME}.onnx').write_bytes(content)
         shape = f'inputshape=[1,{channels},{height},{width}]'
-        done = subprocess.run(
-            [program, f'{NAME}.onnx', shape, 'fp16=0'],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors='replace',
-        )
+        try:
+            done = subprocess.run(
+                [program, f'{NAME}.onnx', shape, 'fp16=0'],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                errors='replace',
+            )
+        except OSError as error:  # it was built for another kind of machine
+            raise CheckpointError(f'{program} cannot be run: {error.strerror}') from error
         if done.returncode or not (pair.graph.is_file() and pair.values.is_file()):
             last = (done.stderr.strip().splitlines() or ['it says nothing'])[-1]
             raise CheckpointError(f'pnnx cannot convert the network (status {done.returncode}): {last}')

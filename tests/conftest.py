@@ -35,7 +35,7 @@ def seeds():
     mx.random.seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_images():
     """Return a function: image_shape (H, W, C), count -> float32 RGB images (count, C, H, W) in 0..255."""
     import mxnet as mx
@@ -48,7 +48,7 @@ def make_images():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_network(make_images):
     """Return a function: config -> network with random parameters and batch norm statistics that fit them.
 
@@ -72,6 +72,22 @@ def make_network(make_images):
         return net
 
     return make
+
+
+@pytest.fixture
+def save(tmp_path, make_network):
+    """Return a function: config -> prefix of a checkpoint of epoch 1 of such a network, with random values."""
+    from recognition.checkpoint import arrays_of, save_network
+
+    import mxnet as mx
+
+    def write(cfg, prefix=tmp_path / 'model'):
+        net = make_network(cfg)
+        symbol = net(mx.sym.var('data'))
+        save_network(prefix, 1, symbol, *arrays_of(net, symbol))
+        return prefix
+
+    return write
 
 
 def random_values(rng, name, shape):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from recognition.cli import run
 from config.errors import CheckpointError, ConfigError
@@ -15,9 +15,13 @@ CHANNELS = 3
 
 
 class Format(NamedTuple):
-    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print."""
+    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print.
+
+    files: gives the paths that are written for an output.
+    """
 
     suffix: str
+    files: Callable[[Path], Sequence[Path]]
     write: Callable[[Tuple[str, int], argparse.Namespace, Tuple[int, int, int]], Sequence[str]]
 
 
@@ -34,7 +38,7 @@ def _onnx(
         f'input       {told["preprocessing"]}',
         f'output      {" x ".join(map(str, told["embedding_shape"]))} values'
         + (', of length 1' if options.normalise else ', not normalised'),
-        *_check_lines(check),
+        *check.lines(),
     ]
 
 
@@ -47,10 +51,19 @@ def _ncnn(
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
     check = export_ncnn(*model, args.output, options=options, image_shape=image_shape, faces=args.faces)
     told = Path(args.output).with_suffix('')
-    return [f'beside it   {told}.bin, {told}.json', *_check_lines(check)]
+    return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
 
-FORMATS: Dict[str, Format] = {'onnx': Format('.onnx', _onnx), 'ncnn': Format('.param', _ncnn)}
+def _ncnn_files(output: Path) -> Sequence[Path]:
+    from recognition.ncnn_export import files_of
+
+    return files_of(output)
+
+
+FORMATS: Dict[str, Format] = {
+    'onnx': Format('.onnx', lambda output: [output], _onnx),
+    'ncnn': Format('.param', _ncnn_files, _ncnn),
+}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -61,8 +74,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     form, output = FORMATS[args.format], Path(args.output)
     if output.suffix != form.suffix:
         raise ConfigError(f'--output {args.output} must end in {form.suffix}')
-    if output.exists() and not args.overwrite:
-        raise CheckpointError(f'{output} exists; --overwrite replaces it')
+    for file in form.files(output):
+        if file.exists() and not args.overwrite:
+            raise CheckpointError(f'{file} exists; --overwrite replaces it')
     lines = form.write(model, args, (height, width, CHANNELS))
     print(f'written     {output}, {output.stat().st_size:,} bytes')
     print(*lines, sep='\n')
@@ -99,14 +113,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add('--overwrite', action='store_true', help='replace a file of that name')
     return parser
-
-
-def _check_lines(check: Any) -> Sequence[str]:
-    batches = ' and '.join(map(str, check.batches))
-    return [
-        f'difference  {check.difference:.2g} of the largest value at most, cosine {check.cosine:.8f} at least',
-        f'            to MXNet, in batches of {batches}, on {check.images}',
-    ]
 
 
 if __name__ == '__main__':

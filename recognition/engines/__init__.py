@@ -14,7 +14,7 @@ from recognition.engines.base import Engine, Shape
 from recognition.engines.choice import choice_key, choose
 from recognition.engines.convert import as_kind, can_convert
 from recognition.engines.model import KINDS, Model
-from recognition.engines.mxnet_engine import MXNetEngine
+from recognition.engines.mxnet_engine import MXNetEngine, Reference
 from recognition.engines.ncnn_engine import NcnnEngine
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.openvino_engine import OpenVINOEngine
@@ -63,7 +63,7 @@ def open_engine(
 
 
 class _Reference:
-    """The checkpoint's network in MXNet, loaded when the first engine is compared with it."""
+    """The checkpoint's network as it is saved, loaded when the first engine is compared with it."""
 
     def __init__(self, model: Optional[Model]) -> None:
         self.model = model
@@ -71,10 +71,10 @@ class _Reference:
 
     def check(self, engine: Engine) -> None:
         """Raise CheckpointError where an engine disagrees."""
-        if self.model is None or isinstance(engine, MXNetEngine):
+        if self.model is None:
             return
         if self._engine is None:
-            self._engine = MXNetEngine(self.model, engine.image_shape, None)
+            self._engine = Reference(self.model, engine.image_shape)
         check_agreement(engine, self._engine, self.model)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import fcntl
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Iterator, Optional, Tuple
 
-from config.errors import ConfigError, MissingExtra
+from config.errors import ConfigError
 from recognition.engines.base import DEFAULT_SHAPE, Shape
 from recognition.engines.model import KINDS, Model
 
@@ -22,34 +23,77 @@ def cache_folder() -> Path:
 
 def onnx_of(model: Model, image_shape: Optional[Shape]) -> Model:
     """Return a checkpoint as an ONNX file, which the export has compared with MXNet."""
-    try:
-        export = importlib.import_module('recognition.export')
-    except ImportError as error:
-        raise MissingExtra(
-            f"{model} cannot be made an ONNX file without the export: pip install 'facesymbols[onnx]'"
-        ) from error
-    shape = tuple(image_shape or DEFAULT_SHAPE)
-    folder = cache_folder() / 'onnx'
-    path = folder / f'{model.fingerprint()}-{"x".join(map(str, shape))}.onnx'
+
+    def write(path: Path, shape: Shape) -> None:
+        from recognition.export import Options, export_onnx
+
+        export_onnx(model.path, model.epoch, path, options=Options(fold=True), image_shape=shape)
+
+    return Model('onnx', _kept(model, image_shape, 'onnx', '.onnx', write))
+
+
+def ncnn_of(model: Model, image_shape: Optional[Shape]) -> Model:
+    """Return a checkpoint as ncnn's pair, compared in the same way."""
+
+    def write(path: Path, shape: Shape) -> None:
+        from recognition.ncnn_export import export_ncnn
+
+        export_ncnn(model.path, model.epoch, path, image_shape=shape)
+
+    return Model('ncnn', _kept(model, image_shape, 'ncnn', '.param', write).with_suffix(''))
+
+
+def _kept(
+    model: Model,
+    image_shape: Optional[Shape],
+    kind: str,
+    suffix: str,
+    write: Callable[[Path, Shape], object],
+) -> Path:
+    """Return the file of a network in the cache, which `write` makes where it is not there."""
+    shape = image_shape or DEFAULT_SHAPE
+    folder = cache_folder() / kind
+    path = folder / f'{model.content_key()}-{"x".join(map(str, shape))}{suffix}'
     if path.is_file():
-        path.touch()
-    else:
+        with suppress(OSError):  # a cache that may only be read will do
+            path.touch()
+        return path
+    with _alone(folder):
+        if not path.is_file():  # or else another process has made it in the meantime
+            write(path, shape)
+        _drop_old(folder, f'*{suffix}')
+    return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other processes and threads out of it; ConfigError where it cannot be written."""
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        export.export_onnx(model.path, model.epoch, path, image_shape=shape)
-    _drop_old(folder, '*.onnx')
-    return Model('onnx', path)
+        lock = open(folder / '.lock', 'ab')  # noqa: SIM115 (it is closed below)
+    except OSError as error:
+        raise ConfigError(
+            f'the converted network cannot be kept in {folder}: {error.strerror}; '
+            'the variable XDG_CACHE_HOME names another folder'
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, however the process ends
+        yield
 
 
 def _drop_old(folder: Path, pattern: str) -> None:
     with suppress(OSError):  # another process may be at it
         files = sorted(folder.glob(pattern), key=lambda file: file.stat().st_mtime, reverse=True)
         for file in files[KEPT:]:
-            file.unlink()
+            file.unlink()  # first: without it there is no network
+            for each in folder.glob(f'{escape(file.stem)}.*'):  # what belongs to it
+                each.unlink()
 
 
 # (what there is, what is wanted) -> how it is made
 CONVERSIONS: Dict[Tuple[str, str], Callable[[Model, Optional[Shape]], Model]] = {
     ('checkpoint', 'onnx'): onnx_of,
+    ('checkpoint', 'ncnn'): ncnn_of,
 }
 
 

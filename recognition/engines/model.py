@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
 from config.errors import CheckpointError
-from recognition.checksums import PIECE
+from recognition.checksums import sum_of
 from recognition.files import PathLike
 from recognition.options import parse_checkpoint
 
@@ -18,6 +18,7 @@ KINDS = {
     'onnx': 'a file NET.onnx',
     'ncnn': 'a pair NET.ncnn.param, NET.ncnn.bin',
 }
+NAMED = 8  # epochs that an error names
 PAIR = re.compile(r'(.+)\.(param|bin)')
 
 
@@ -43,12 +44,25 @@ class Model(NamedTuple):
         return [self.path]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 sum, in hexadecimal, of the file that holds the values."""
-        digest = hashlib.sha256()
-        with open(self.files[-1], 'rb') as file:
-            while piece := file.read(PIECE):
-                digest.update(piece)
-        return digest.hexdigest()
+        """Return the SHA-256 sum, in hexadecimal, of the file that holds the values; CheckpointError without it."""
+        return self._sum(self.files[-1])
+
+    def content_key(self) -> str:
+        """Return a sum of all the files, by which what was made of them is known again; errors as `fingerprint`."""
+        return hashlib.sha256(''.join(map(self._sum, self.files)).encode()).hexdigest()
+
+    def _sum(self, file: Path) -> str:
+        try:
+            return sum_of(file)
+        except OSError as error:
+            hint = self._epochs() if self.kind == 'checkpoint' else ''
+            raise CheckpointError(f'{file} cannot be read: {error.strerror}{hint}') from error
+
+    def _epochs(self) -> str:
+        from recognition.checkpoint import epochs_of
+
+        there = epochs_of(self.path)
+        return f'; the epochs there are {", ".join(map(str, there[-NAMED:]))}' if there else ''
 
 
 def find_model(path: PathLike) -> Model:

@@ -1,4 +1,4 @@
-"""MXNet itself, from a checkpoint: the reference that the other engines are compared with."""
+"""MXNet itself, from a checkpoint: as an engine, and as the reference that engines are compared with."""
 
 from __future__ import annotations
 
@@ -16,12 +16,28 @@ logger = logging.getLogger(__name__)
 
 
 class MXNetEngine(Engine):
-    """The network as a Gluon block on the CPU."""
+    """The network rewritten for inference, on the CPU."""
 
     name, reads, package = 'mxnet', 'checkpoint', 'mxnet'
 
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
         _set_threads(threads)
+        from recognition.inference import Bound, load_optimized
+
+        self.image_shape = image_shape or DEFAULT_SHAPE
+        self._bound = Bound(*load_optimized(model.path, model.epoch, self.image_shape))
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        return self._bound(channels_first(images))
+
+
+class Reference(Engine):
+    """The network as it is saved, which every engine is compared with."""
+
+    name, reads, package = 'mxnet, as saved', 'checkpoint', 'mxnet'
+
+    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int] = None) -> None:
         from recognition.checkpoint import load_network
 
         self.image_shape = image_shape or DEFAULT_SHAPE

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, ConfigError
 from recognition.engines.base import DEFAULT_SHAPE, WINOGRAD_LIMIT, Engine, Shape, channels_first, damaged
 from recognition.engines.model import Model
 
@@ -30,7 +30,7 @@ class NcnnEngine(Engine):
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
         self._ncnn = self.load_package()
         self._told = read_told(model.path)
-        self.image_shape = image_shape or self._told_shape() or DEFAULT_SHAPE
+        self.image_shape = _shape_of(told_path(model.path), self._told.get('image_shape'), image_shape)
         net: Any = self._ncnn.Net()
         for option in HALF_PRECISION:
             if hasattr(net.opt, option):
@@ -45,10 +45,6 @@ class NcnnEngine(Engine):
         if refused or len(net.input_names()) != 1 or not net.output_names():
             raise CheckpointError(f'{graph} and {values} are damaged, or not a pair that ncnn can load')
         self._net = net
-
-    def _told_shape(self) -> Optional[Shape]:
-        sides = self._told.get('image_shape')
-        return tuple(json.loads(sides)) if sides else None
 
     @property
     def metadata(self) -> Dict[str, str]:
@@ -69,6 +65,23 @@ class NcnnEngine(Engine):
         return np.array(out, dtype=np.float32).reshape(-1)
 
 
+def _shape_of(source: Path, told: Optional[str], wanted: Optional[Shape]) -> Shape:
+    """Return the (H, W, 3) of a pair: as told beside it, or else as wanted; ConfigError where these are two."""
+    if told is None:
+        return wanted or DEFAULT_SHAPE
+    try:
+        height, width, channels = map(int, json.loads(told))
+    except (ValueError, TypeError):
+        raise CheckpointError(f'{source} is damaged: its image_shape is {told}') from None
+    if channels != DEFAULT_SHAPE[2]:
+        raise CheckpointError(f'{source} tells of images of {channels} channels, which are not RGB')
+    if wanted and tuple(wanted) != (height, width, channels):
+        raise ConfigError(
+            f'image_shape={tuple(wanted)} does not fit {source}, which tells of {(height, width, channels)}'
+        )
+    return height, width, channels
+
+
 def told_path(prefix: Path) -> Path:
     """Return the path of the file that tells what a pair takes: NET.ncnn.json beside NET.ncnn.param."""
     return Path(f'{prefix}.json')
@@ -82,5 +95,5 @@ def read_told(prefix: Path) -> Dict[str, str]:
     try:
         told = json.loads(path.read_text(encoding='utf-8'))
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f'{path} is damaged: {error}') from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f'{path} is damaged or cannot be read: {error}') from error

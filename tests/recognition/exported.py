@@ -1,33 +1,17 @@
-"""Small networks to export, and what the tests of exported files share."""
+"""A tiny network to export, and what the tests of exported files share."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from config import resolve
-from config.presets import FAMILIES
 from recognition.checkpoint import save_network
 from recognition.export import export_onnx
+from tests.narrow import SMALL_SHAPE
 
 import mxnet as mx
 
-ODD, LARGER = (
-    (41, 52),
-    (73, 90),
-)  # neither even nor square; what halves five times, rounding down, needs the second
-LARGER_FAMILIES = ('keras_densenet', 'plain_densenet')
-SHAPE = (32, 32, 3)
-MULTIPLIERS = {'vargfacenet': 0.25}
+SHAPE = SMALL_SHAPE
 EMBEDDING = 24
-
-
-def small(preset, **settings):
-    """Return the config of a preset as narrow as it may be, whose statistics become those of one batch."""
-    name = resolve(preset).net_name
-    family = next(key for key, row in FAMILIES.items() if name in (key, row.alias))
-    sides = LARGER if family in LARGER_FAMILIES else ODD
-    given = {'emb_size': EMBEDDING, 'num_classes': 7, 'image_shape': (*sides, 3), 'bn_mom': 0}
-    return resolve(preset, **{**given, 'net_multiplier': MULTIPLIERS.get(family, 0.125), **settings})
 
 
 def layer(x, name, **settings):

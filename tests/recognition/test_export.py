@@ -16,20 +16,17 @@ import pytest
 import recognition.export
 from config import network
 from config.errors import CheckpointError, ConfigError, MissingExtra
-from config.presets import FAMILIES
 from recognition.checkpoint import params_path, save_network
 from recognition.export import Options, export_onnx, read_metadata
 from recognition.export_check import TOLERANCE
 from recognition.verification import normalise
 from symbols import list_activations, list_heads
-from tests.recognition.exported import SHAPE, export, images, save_tiny, small
+from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
+from tests.recognition.exported import SHAPE, export, images, save_tiny
 
 import mxnet as mx
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALLEST = {name: next(iter(family.presets)) for name, family in FAMILIES.items()}
-SLOW_TO_BUILD = ('densenet', 'keras_densenet')
-LIKE_OTHERS = ('mnasnet', 'mobilenet', 'keras_resnet', 'vargfacenet')  # in what their operators are
 
 
 def run(path, images):

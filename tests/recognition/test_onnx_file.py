@@ -15,7 +15,8 @@ from recognition.onnx_file import preprocessing
 from recognition.onnx_graph import to_onnx
 from recognition.run_files import config_path
 from symbols import get_symbol
-from tests.recognition.exported import SHAPE, export, save_tiny, small
+from tests.narrow import small
+from tests.recognition.exported import SHAPE, export, save_tiny
 
 import mxnet as mx
 

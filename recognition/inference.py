@@ -1,0 +1,128 @@
+"""A network in MXNet as fast as it runs on a CPU: rewritten (`symbols.optimize`) and bound, for batches of any size."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from config.errors import CheckpointError
+from recognition.checkpoint import load_embedding, load_network, params_path, save_network, symbol_path
+from recognition.checks import check_prefix
+from recognition.engines.base import channels_first
+from recognition.export import run_mxnet
+from recognition.export_check import Check, Faces, compare, draw_probes
+from recognition.files import PathLike
+from recognition.weights import as_numpy, check_finite, check_fit
+from symbols.context import check_precision
+from symbols.optimize import optimize
+from symbols.rewriting import describe
+
+import mxnet as mx
+
+SIZES = 2  # batch sizes that are held ready
+
+
+class Optimized(NamedTuple):
+    """A network rewritten for inference: its symbol, and its values, float32 by name."""
+
+    symbol: mx.sym.Symbol
+    values: Dict[str, np.ndarray]
+
+
+def load_optimized(
+    prefix: PathLike, epoch: int, image_shape: Sequence[int] = (112, 112, 3), *, for_mxnet: bool = True
+) -> Optimized:
+    """Read a checkpoint and rewrite its embedding network, as `symbols.optimize.optimize` does.
+
+    image_shape: (H, W, C) of the images. Raises CheckpointError as `recognition.checkpoint.load_network` does, and
+    where a value is not finite; ConfigError for a network in float16.
+    """
+    saved = load_embedding(prefix, epoch)
+    source, target = params_path(prefix, epoch), symbol_path(prefix)
+    check_precision(saved.symbol, mx.cpu(), target)
+    check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
+    check_finite(saved.values, saved.values, source)
+    values = {name: as_numpy(value) for name, value in saved.values.items()}
+    height, width, channels = image_shape
+    return Optimized(
+        *optimize(saved.symbol, values, {'data': (1, channels, height, width)}, for_mxnet=for_mxnet)
+    )
+
+
+class Bound:
+    """A symbol bound to its values on the CPU; one thread at a time may call it.
+
+    MXNet then fuses convolutions with what follows them, which it does in no Gluon block.
+    """
+
+    def __init__(self, symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> None:
+        auxiliary = set(symbol.list_auxiliary_states())
+        held = {name: mx.nd.array(value) for name, value in values.items()}
+        self._symbol = symbol
+        self._arguments = {name: value for name, value in held.items() if name not in auxiliary}
+        self._auxiliary = {name: value for name, value in held.items() if name in auxiliary}
+        self._executors: Dict[Tuple[int, ...], Any] = {}  # the last is the one that was used last
+
+    def __call__(self, data: np.ndarray) -> np.ndarray:
+        """Return what the symbol gives for float32 (N, C, H, W)."""
+        executor = self._executor(data.shape)
+        executor.arg_dict['data'][:] = data
+        return np.asarray(executor.forward(is_train=False)[0].asnumpy())
+
+    def _executor(self, shape: Tuple[int, ...]) -> Any:
+        """Return the executor of a shape; all share the values, and the one that was not used longest goes first."""
+        executor = self._executors.pop(shape, None)
+        if executor is None:
+            if len(self._executors) == SIZES:
+                del self._executors[next(iter(self._executors))]
+            arguments = {**self._arguments, 'data': mx.nd.zeros(shape)}
+            executor = self._symbol.bind(mx.cpu(), arguments, grad_req='null', aux_states=self._auxiliary)
+        self._executors[shape] = executor
+        return executor
+
+
+class Done(NamedTuple):
+    """How far a rewritten network is off, and how many operators there were and are."""
+
+    check: Check
+    before: int
+    after: int
+
+
+def export_optimized(
+    prefix: PathLike,
+    epoch: int,
+    output: PathLike,
+    *,
+    for_mxnet: bool = True,
+    image_shape: Sequence[int] = (112, 112, 3),
+    faces: Optional[Faces] = None,
+) -> Done:
+    """Write a checkpoint's embedding network, rewritten for inference, as a checkpoint; return how it was checked.
+
+    output: prefix of the new one, which has the same epoch. Arguments and errors as in
+    `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
+    """
+    check_prefix(output)
+    if symbol_path(output).resolve() == symbol_path(prefix).resolve():
+        raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
+    rewritten = load_optimized(prefix, epoch, image_shape, for_mxnet=for_mxnet)
+    net = load_network(prefix, epoch, image_shape=image_shape)
+    probes = draw_probes(image_shape, faces)
+    bound = Bound(*rewritten)
+    check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
+    auxiliary = set(rewritten.symbol.list_auxiliary_states())
+    held = {name: mx.nd.array(value) for name, value in rewritten.values.items()}
+    save_network(
+        output,
+        epoch,
+        rewritten.symbol,
+        {name: value for name, value in held.items() if name not in auxiliary},
+        {name: value for name, value in held.items() if name in auxiliary},
+    )
+    return Done(check, _operators(load_embedding(prefix, epoch).symbol), _operators(rewritten.symbol))
+
+
+def _operators(symbol: mx.sym.Symbol) -> int:
+    return sum(node['op'] != 'null' for node in describe(symbol)['nodes'])

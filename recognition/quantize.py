@@ -1,0 +1,175 @@
+"""An ONNX network in INT8: smaller, and faster on processors that multiply bytes; what it costs is measured first.
+
+Convolutions and fully connected layers take bytes, scaled by what a set of faces showed (post-training static
+quantization, Jacob et al. 2018, 'Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference', section 2); ONNX Runtime does it. The layer that sees the pixels stays in float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+
+from config.errors import CheckpointError, ConfigError, DataError
+from recognition.embed import Embedder
+from recognition.engines.agreement import cosine_distances
+from recognition.export import load_onnxruntime
+from recognition.files import PathLike, remove_leftovers, replacing
+from recognition.onnx_draft import load_onnx
+from recognition.onnx_file import put_metadata, read_metadata
+from recognition.verification import Verification, verify
+
+MOST_LOST = 0.01  # of accuracy, by default
+LAYERS = ('Conv', 'Gemm')
+BATCH = 16
+ENGINE = 'onnxruntime'
+SUFFIX = '.onnx'
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a network in INT8 is beside the one in float32, on the same pairs."""
+
+    plain: Verification
+    quantized: Verification
+    distance: float  # the largest cosine distance between both embeddings of an image
+    calibrated_on: int  # faces
+
+    @property
+    def lost(self) -> float:
+        """Return how much accuracy is lost, below 0 where it is gained."""
+        return self.plain.accuracy - self.quantized.accuracy
+
+
+def quantize(
+    source: PathLike,
+    output: PathLike,
+    faces: np.ndarray,
+    pairs: np.ndarray,
+    issame: Sequence[bool],
+    *,
+    most_lost: float = MOST_LOST,
+) -> Outcome:
+    """Write an ONNX network that was exported here as one in INT8, and return what that changes.
+
+    faces: uint8 RGB (N, H, W, 3) of the network's size, by which the scales are chosen: some hundreds, of people that
+    are not in `pairs`. pairs: uint8 RGB (2 P, H, W, 3), rows 2p and 2p + 1 being pair p; issame: (P,).
+    Raises CheckpointError for a file that is none of ours or in INT8 already, and, with nothing written, where more
+    than `most_lost` (0..1) of the accuracy is lost; DataError for images that do not fit; ConfigError for a path or
+    a share that cannot be.
+    """
+    onnx, runtime = load_onnx(), load_onnxruntime()
+    _check_request(Path(source), Path(output), most_lost)
+    told = read_metadata(source)
+    if 'int8' in told:
+        raise CheckpointError(f'{source} is in INT8 already; start from the network in float32')
+    _check_images(told['image_shape'], faces=faces, pairs=pairs)
+    if len(pairs) != 2 * len(issame):
+        raise DataError(
+            f'{len(pairs)} images do not fit {len(issame)} answers: two for each pair are expected'
+        )
+    with TemporaryDirectory() as folder:
+        made = Path(folder, 'int8.onnx')
+        _quantize(runtime, Path(source), made, _Batches(faces, told['options']['uint8_nhwc']))
+        plain, quantized = _embed(source, pairs), _embed(made, pairs)
+        distance = float(cosine_distances(plain, quantized).max())
+        outcome = Outcome(verify(plain, issame), verify(quantized, issame), distance, len(faces))
+        if outcome.lost > most_lost:
+            raise CheckpointError(
+                f'INT8 takes the accuracy from {outcome.plain.accuracy:.4f} to {outcome.quantized.accuracy:.4f}, more '
+                f'than {most_lost:g} down, and nothing is written; other faces to calibrate on may help'
+            )
+        model = onnx.load(str(made))
+        del model.metadata_props[:]
+        put_metadata(model, {**told, 'int8': _summary(outcome)})
+        remove_leftovers(output)
+        with replacing(output, CheckpointError) as temporary:
+            temporary.write_bytes(model.SerializeToString())
+    return outcome
+
+
+class _Batches:
+    """The faces as ONNX Runtime's calibration asks for them, batch after batch."""
+
+    def __init__(self, faces: np.ndarray, as_bytes: bool) -> None:
+        self._batches = self._give(faces, as_bytes)
+
+    def _give(self, faces: np.ndarray, as_bytes: bool) -> Iterator[Dict[str, np.ndarray]]:
+        for start in range(0, len(faces), BATCH):
+            batch = faces[start : start + BATCH]
+            yield {'data': batch if as_bytes else batch.transpose(0, 3, 1, 2).astype(np.float32)}
+
+    def get_next(self) -> Optional[Dict[str, np.ndarray]]:
+        """Return the next batch, None after the last."""
+        return next(self._batches, None)
+
+
+def _quantize(runtime: Any, source: Path, made: Path, batches: _Batches) -> None:
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def get_next(self) -> Optional[Dict[str, np.ndarray]]:
+            return batches.get_next()
+
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.setLevel(logging.ERROR)  # it advises a preparation that the export has made unnecessary
+    try:
+        quantization.quantize_static(
+            str(source),
+            str(made),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(LAYERS),
+            nodes_to_exclude=_first_layer(source),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+    finally:
+        root.setLevel(level)
+
+
+def _first_layer(source: Path) -> List[str]:
+    graph = load_onnx().load(str(source)).graph
+    return [node.name for node in graph.node if node.op_type in LAYERS][:1]
+
+
+def _embed(network: PathLike, images: np.ndarray) -> np.ndarray:
+    with Embedder.load(network, ENGINE) as embedder:
+        return embedder(images)
+
+
+def _check_request(source: Path, output: Path, most_lost: float) -> None:
+    if output.suffix != SUFFIX:
+        raise ConfigError(f'{output} must end in {SUFFIX}')
+    if output.resolve() == source.resolve():
+        raise ConfigError(f'{output} is the network in float32 itself; choose another name')
+    if not 0 <= most_lost <= 1:
+        raise ConfigError(f'most_lost={most_lost:g} must be from 0 to 1')
+
+
+def _check_images(image_shape: Sequence[int], **given: np.ndarray) -> None:
+    for name, images in given.items():
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != tuple(image_shape):
+            sides = ', '.join(map(str, image_shape))
+            raise DataError(f'{name} must be uint8 (N, {sides}), not {images.dtype} {images.shape}')
+        if not len(images):
+            raise DataError(f'there are no images in {name}')
+
+
+def _summary(outcome: Outcome) -> Dict[str, Any]:
+    """Return what is written into the file."""
+    return {
+        'calibrated_on': outcome.calibrated_on,
+        'accuracy': outcome.quantized.accuracy,
+        'accuracy_float32': outcome.plain.accuracy,
+        'pairs': outcome.plain.pairs,
+        'cosine_distance': outcome.distance,
+    }

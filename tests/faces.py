@@ -1,0 +1,21 @@
+"""Photographs of the ORL set, small, for tests of what needs real faces."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from recognition.orl import draw_pairs, load_photographs
+
+
+def photographs(people, size):
+    """Return the ten photographs of each of these people as uint8 RGB (N, H, W, 3) of `size` (height, width)."""
+    grey = load_photographs(people).reshape(-1, 112, 112)
+    fitted = (cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA) for photo in grey)
+    return np.stack([np.repeat(photo[..., None], 3, axis=2) for photo in fitted])
+
+
+def photograph_pairs(people, size):
+    """Return pairs of these people as uint8 RGB (2 P, H, W, 3), and issame (P,)."""
+    indices, issame = draw_pairs(len(people))
+    return photographs(people, size)[indices.ravel()], issame

@@ -1,0 +1,297 @@
+"""Networks for ncnn: every family, what lies beside the pair, what is refused, and no pair that is half new."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config.errors import CheckpointError, ConfigError, MissingExtra
+from config.presets import FAMILIES
+from recognition.checkpoint import load_network, params_path
+from recognition.checksums import sum_of
+from recognition.embed import Embedder
+from recognition.engines.agreement import cosine_distances
+from recognition.engines.base import channels_first
+from recognition.export import Options
+from recognition.export_check import TOLERANCE
+from recognition.ncnn_export import export_ncnn, files_of
+from recognition.pnnx import Pair
+from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
+from tests.small_network import SHAPE, make_values, write_checkpoint, write_ncnn
+
+import mxnet as mx
+
+ROOT = Path(__file__).resolve().parents[2]
+main = runpy.run_path(str(ROOT / 'tools' / 'export_onnx.py'))['main']
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    """A checkpoint of epoch 7 of the network in tests.small_network."""
+    write_checkpoint(tmp_path / 'model', 7, make_values())
+    return tmp_path / 'model'
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Put a pair of known values in the place of what pnnx makes; return a function that sets them."""
+    folder = tmp_path / 'made'
+    folder.mkdir()
+
+    @contextmanager
+    def converted(content, image_shape):
+        yield Pair(folder / 'net.ncnn.param', folder / 'net.ncnn.bin')
+
+    monkeypatch.setattr('recognition.ncnn_export.find_pnnx', lambda: None)
+    monkeypatch.setattr('recognition.ncnn_export.converted', converted)
+
+    def give(values):
+        write_ncnn(folder / 'net.ncnn', values)
+
+    give(make_values())
+    return give
+
+
+def export(prefix, output, epoch=7, image_shape=SHAPE, **settings):
+    return export_ncnn(prefix, epoch, output, image_shape=image_shape, **settings)
+
+
+def draw(count, shape=SHAPE):
+    return np.random.RandomState(5).randint(0, 256, (count, *shape)).astype(np.uint8)
+
+
+def held(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+# With pnnx.
+
+
+def families():
+    return [
+        pytest.param(each, marks=[pytest.mark.slow] if each in SLOW_TO_BUILD else []) for each in FAMILIES
+    ]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize('family', families())
+def test_every_family(family, save, tmp_path):
+    cfg = small(SMALLEST[family])
+    prefix, output = save(cfg), tmp_path / 'net.ncnn.param'
+    check = export(prefix, output, 1, cfg.image_shape)
+    assert check.difference <= TOLERANCE
+    images = draw(3, cfg.image_shape)
+    embedder = Embedder.load(output, 'ncnn', mirror='none', normalise=False, reference=f'{prefix},1')
+    assert embedder.image_shape == cfg.image_shape
+    net = load_network(prefix, 1, image_shape=cfg.image_shape)
+    wanted = net(mx.nd.array(channels_first(images))).asnumpy()
+    assert np.abs(embedder(images) - wanted).max() <= 1e-3 * np.abs(wanted).max()
+
+
+@pytest.mark.torch
+def test_embeddings_of_length_1(save, tmp_path):
+    prefix = save(small('r18', image_shape=SMALL_SHAPE))
+    for name, unit in (('plain', False), ('unit', True)):
+        options = Options(normalise=unit)
+        export(prefix, tmp_path / f'{name}.param', 1, SMALL_SHAPE, options=options)
+    plain, unit = (
+        Embedder.load(tmp_path / f'{name}.param', 'ncnn', mirror='none', normalise=False)(
+            draw(3, SMALL_SHAPE)
+        )
+        for name in ('plain', 'unit')
+    )
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
+    assert np.linalg.norm(plain, axis=1).min() > 2
+    assert cosine_distances(plain, unit).max() < 1e-6
+    assert json.loads((tmp_path / 'unit.json').read_text())['options']['normalise'] is True
+
+
+@pytest.mark.torch
+def test_the_tool_tells_what_it_wrote(prefix, tmp_path, capsys):
+    output = tmp_path / 'out' / 'net.ncnn.param'
+    words = ['--model', f'{prefix},7', '--output', str(output), '--format', 'ncnn', '--image-size', '14,12']
+    assert not main(words)
+    first, second, *check = capsys.readouterr().out.splitlines()
+    assert first == f'written     {output}, {output.stat().st_size:,} bytes'
+    assert second == f'beside it   {output.with_suffix(".bin")}, {output.with_suffix(".json")}'
+    assert 'photographs of faces (ORL)' in check[-1]
+    assert len(os.listdir(output.parent)) == 3
+
+
+# What is written.
+
+
+def test_the_pair_and_what_tells_of_it(prefix, stand_in, tmp_path):
+    output = tmp_path / 'out' / 'net.ncnn.param'
+    check = export(prefix, output)
+    assert check.difference <= TOLERANCE
+    assert held(output.parent).keys() == {'net.ncnn.param', 'net.ncnn.bin', 'net.ncnn.json'}
+    assert [path.name for path in files_of(output)] == ['net.ncnn.param', 'net.ncnn.bin', 'net.ncnn.json']
+    told = json.loads(output.with_suffix('.json').read_text())
+    assert told['params_sha256'] == sum_of(params_path(prefix, 7))
+    assert (told['image_shape'], told['embedding_shape'], told['epoch']) == ([*SHAPE], [8], 7)
+    assert told['options'] == {'normalise': False, 'uint8_nhwc': False, 'fold': True}
+
+    embedder = Embedder.load(output, 'ncnn', mirror='none', normalise=False)
+    assert embedder.image_shape == SHAPE  # from the file beside it
+    assert embedder.network == told['params_sha256']
+    np.testing.assert_allclose(embedder(draw(2)), make_values().embed(draw(2)), atol=1e-4)
+
+
+def test_what_the_file_beside_it_must_tell(prefix, stand_in, tmp_path):
+    output = tmp_path / 'net.param'
+    export(prefix, output)
+    about = output.with_suffix('.json')
+    whole = json.loads(about.read_text())
+    with pytest.raises(ConfigError, match=r'image_shape=\(112, 112, 3\) does not fit .*net\.json'):
+        Embedder.load(output, 'ncnn', image_shape=(112, 112, 3))
+    for shape, words in (
+        ([14, 12, 1], 'images of 1 channels, which are not RGB'),
+        ('none', r'net\.json is damaged'),
+        (7, r'net\.json is damaged'),
+        ([14, 12], r'net\.json is damaged'),
+    ):
+        about.write_text(json.dumps({**whole, 'image_shape': shape}))
+        with pytest.raises(CheckpointError, match=words):
+            Embedder.load(output, 'ncnn')
+    for text in ('{', '[1]', ''):
+        about.write_text(text)
+        with pytest.raises(CheckpointError, match=r'net\.json is damaged'):
+            Embedder.load(output, 'ncnn')
+    about.unlink()
+    assert Embedder.load(output, 'ncnn', image_shape=SHAPE).image_shape == SHAPE
+
+
+@pytest.mark.parametrize('before', [False, True])
+def test_a_pair_of_other_numbers_is_refused_and_nothing_is_written(prefix, stand_in, tmp_path, before):
+    output = tmp_path / 'out' / 'net.param'
+    if before:
+        export(prefix, output)
+    old = held(output.parent) if before else {}
+    values = make_values()
+    stand_in(values._replace(weight=values.weight * np.float32(1.001)))
+    with pytest.raises(CheckpointError, match="of the largest value off MXNet's"):
+        export(prefix, output)
+    assert (held(output.parent) if output.parent.exists() else {}) == old
+
+
+KILLED = """
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+import recognition.ncnn_export as it
+from recognition.pnnx import Pair
+made, prefix, output, count = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+@contextmanager
+def converted(content, shape):
+    yield Pair(made / 'net.ncnn.param', made / 'net.ncnn.bin')
+it.find_pnnx, it.converted = lambda: None, converted
+def counting(call, name):
+    def counted(*given, **settings):
+        global count
+        if count == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count -= 1
+        return call(*given, **settings)
+    return counted
+def put(*given):
+    for where, name in ((os, 'replace'), (Path, 'unlink'), (Path, 'write_bytes'), (Path, 'write_text')):
+        setattr(where, name, counting(getattr(where, name), name))
+    return own_put(*given)
+own_put, it._put = it._put, put
+it.export_ncnn(prefix, 8, output, image_shape=(14, 12, 3))
+"""
+
+
+def test_a_kill_at_any_step_leaves_the_old_pair_or_none(prefix, stand_in, tmp_path):
+    """The first three steps write, then the old graph goes, then the files are put in place, the graph last."""
+    export(prefix, tmp_path / 'out' / 'net.param')
+    old = held(tmp_path / 'out')
+    write_checkpoint(prefix, 8, make_values(1))
+    stand_in(make_values(1))
+    expected = {3: 'old', 4: 'none', 6: 'none'}
+    started = {}
+    for count in expected:
+        output = shutil.copytree(tmp_path / 'out', tmp_path / f'out{count}') / 'net.param'
+        words = map(str, (tmp_path / 'made', prefix, output, count))
+        call = [sys.executable, '-W', 'ignore', '-c', KILLED, *words]
+        started[output] = subprocess.Popen(call, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    for (output, process), state in zip(started.items(), expected.values()):
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, told
+        assert _state(output, old) == state
+        export(prefix, output, 8)
+        assert _state(output, old) == 'new'
+        assert len(os.listdir(output.parent)) == 3  # what the killed one had left is gone
+
+
+def _state(output, old):
+    """Return which pair can be loaded."""
+    if not output.exists():
+        with pytest.raises(CheckpointError, match='does not exist'):
+            Embedder.load(output, 'ncnn')
+        return 'none'
+    files = {name: content for name, content in held(output.parent).items() if not name.startswith('.')}
+    found = Embedder.load(output, 'ncnn', mirror='none', normalise=False)(draw(2))
+    for name, seed in (('old', 0), ('new', 1)):
+        if np.allclose(found, make_values(seed).embed(draw(2)), atol=1e-3):
+            assert (files == old) == (name == 'old')
+            return name
+    raise AssertionError('a pair of neither network')
+
+
+def test_a_folder_that_cannot_be_written(prefix, stand_in, tmp_path):
+    (tmp_path / 'file').write_text('no folder')
+    with pytest.raises(CheckpointError, match=r'net\.param cannot be written: '):
+        export(prefix, tmp_path / 'file' / 'net.param')
+
+
+# What is refused before the work.
+
+
+@pytest.mark.parametrize('name', ['net.onnx', 'net.bin', 'net', 'param'])
+def test_another_ending(prefix, tmp_path, name):
+    with pytest.raises(ConfigError, match=rf'{name} must end in \.param; the values go to .* \.bin'):
+        export(prefix, tmp_path / name)
+
+
+def test_bytes_are_not_taken(prefix, tmp_path):
+    with pytest.raises(ConfigError, match='uint8_nhwc does not go with ncnn'):
+        export(prefix, tmp_path / 'net.param', options=Options(uint8_nhwc=True))
+
+
+def test_what_is_missing_is_named(prefix, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr('recognition.pnnx.find_spec', lambda name: None)
+        with pytest.raises(MissingExtra, match='made by pnnx: pip install --no-deps pnnx'):
+            export(prefix, tmp_path / 'net.param')
+    for package in ('ncnn', 'onnx'):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(
+                MissingExtra, match=rf"needs? {package}: pip install 'facesymbols\[{package}\]'"
+            ):
+                export(prefix, tmp_path / 'net.param')
+    assert not list(tmp_path.glob('net.*'))
+
+
+@pytest.mark.parametrize('there', ['net.param', 'net.bin', 'net.json'])
+def test_the_tool_replaces_no_file_unasked(prefix, tmp_path, there):
+    """A verification set, say, is a .bin, too."""
+    (tmp_path / there).write_text('mine')
+    words = ['--model', f'{prefix},7', '--output', str(tmp_path / 'net.param'), '--format', 'ncnn']
+    with pytest.raises(CheckpointError, match=rf'{there} exists; --overwrite replaces it'):
+        main(words)
+    assert (tmp_path / there).read_text() == 'mine'
+    with pytest.raises(ConfigError, match=r'must end in \.param'):
+        main([*words, '--output', str(tmp_path / 'net.onnx')])
