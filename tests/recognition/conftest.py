@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from recognition.checkpoint import arrays_of, save_network
-
 KINDS = {'f4': 'Float', 'f8': 'Double', 'f2': 'Half', 'i8': 'Long', 'i4': 'Int', 'i2': 'Short', 'u1': 'Byte'}
 MAGIC = 0x1950A86A20F9469CFC6C
 MACHINE = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
@@ -121,20 +119,6 @@ def torch_writer():
         write_zip=write_zip,
         write_older=write_older,
     )
-
-
-@pytest.fixture
-def save(tmp_path, make_network):
-    """Return a function: config -> prefix of a checkpoint of epoch 1 of such a network, with random values."""
-    import mxnet as mx
-
-    def write(cfg, prefix=tmp_path / 'model'):
-        net = make_network(cfg)
-        symbol = net(mx.sym.var('data'))
-        save_network(prefix, 1, symbol, *arrays_of(net, symbol))
-        return prefix
-
-    return write
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 import recognition.export
 from config import network
 from config.errors import CheckpointError, ConfigError, MissingExtra
+from config.presets import FAMILIES
 from recognition.checkpoint import params_path, save_network
 from recognition.export import Options, export_onnx, read_metadata
 from recognition.export_check import TOLERANCE

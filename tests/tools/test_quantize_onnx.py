@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
@@ -17,9 +19,10 @@ from recognition.export import Options, export_onnx
 from recognition.images import PNG, encode_image
 from recognition.onnx_file import read_metadata
 from recognition.orl import PAIRS_NAME, prepare_orl
+from recognition.pack import write_pairs
 from recognition.quantize import quantize
 from recognition.verification import load_bin
-from tests.faces import photographs
+from tests.faces import judged_by, photograph_pairs, photographs
 from tests.narrow import SMALL_SHAPE, small, write_network
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +35,9 @@ def files(make_network, tmp_path_factory):
     """A folder with a data set and its pairs, and net.onnx."""
     folder = tmp_path_factory.mktemp('files')
     prepare_orl(folder, train_people=range(1, 3), verify_people=range(31, 33))
-    prefix = write_network(make_network(small('r18', image_shape=SMALL_SHAPE)), folder / 'model')
+    prefix = write_network(
+        make_network(small('r18', image_shape=SMALL_SHAPE, net_output='bn_fc')), folder / 'model'
+    )
     export_onnx(prefix, 1, folder / 'net.onnx', options=Options(fold=True), image_shape=SMALL_SHAPE)
     return folder
 
@@ -106,14 +111,14 @@ def test_mistakes(files, tmp_path, more, error, sentence):
 
 
 def test_a_loss_is_told_by_the_process_in_one_sentence(files, tmp_path):
-    import cv2
-    import numpy as np
-
     (tmp_path / 'grey').mkdir()
     cv2.imwrite(str(tmp_path / 'grey' / '1.png'), np.full(SMALL_SHAPE, 128, np.uint8))
-    given = words(files, tmp_path / 'int8.onnx', '--faces', tmp_path / 'grey')
+    images, _ = photograph_pairs(range(31, 33), SMALL_SHAPE[:2])
+    judged = tmp_path / 'judged.bin'
+    write_pairs(judged, (encode_image(image, PNG) for image in images), judged_by(files / 'net.onnx', images))
+    given = words(files, tmp_path / 'int8.onnx', '--faces', tmp_path / 'grey', '--set', judged)
     done = subprocess.run([sys.executable, str(TOOL), *given], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (1, '')
-    assert done.stderr.startswith('error: INT8 takes the accuracy from 0.')
+    assert done.stderr.startswith('error: INT8 takes the accuracy from 0.9')
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / 'int8.onnx').exists()
