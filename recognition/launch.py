@@ -25,6 +25,7 @@ from typing import Deque, Dict, List, Mapping, Optional, Sequence
 from recognition.cli import INTERRUPTED
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.death import die_with_parent
+from recognition.environment import usable_cores
 from recognition.interrupt import StopRequest
 from recognition.remote import END, KILLED, LISTENS
 
@@ -206,7 +207,7 @@ class Job:
             LISTENS: self.address,  # by itself it would choose the first network that it finds
         }
         if role == WORKER and not self.plan.hosts and 'OMP_NUM_THREADS' not in os.environ:
-            cores = len(os.sched_getaffinity(0))
+            cores = usable_cores()
             variables['OMP_NUM_THREADS'] = str(max(1, cores // self.plan.workers))
         return variables
 

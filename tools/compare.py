@@ -11,7 +11,7 @@ from recognition.cli import run
 from config.errors import ConfigError
 from recognition.embed_options import add_embed_options, load_embedder
 
-EXAMPLE = 'example: python tools/compare.py a.jpg b.jpg --model runs/demo/model,40 --threshold 1.2'
+EXAMPLE = 'example: python tools/compare.py a.jpg b.jpg --model runs/demo/model,30 --threshold 1.2'
 
 
 def build_parser() -> argparse.ArgumentParser:

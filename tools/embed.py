@@ -15,7 +15,7 @@ from recognition.cli import run
 from config.errors import DataError
 from recognition.embed_options import add_embed_options, load_embedder
 
-EXAMPLE = 'example: python tools/embed.py photos --model runs/demo/model,40 --out photos.npz'
+EXAMPLE = 'example: python tools/embed.py photos --model runs/demo/model,30 --out photos.npz'
 
 
 def build_parser() -> argparse.ArgumentParser:

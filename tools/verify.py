@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recognition.verification import Verification
 
 EXAMPLE = (
-    'example: python tools/verify.py --model runs/demo/model,40 --set datasets/orl/orl.bin --roc roc.png'
+    'example: python tools/verify.py --model runs/demo/model,30 --set datasets/orl/orl.bin --roc roc.png'
 )
 
 

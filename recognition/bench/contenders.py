@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -48,11 +47,6 @@ def choose(known: Sequence[str], against: Optional[Sequence[str]], told: Callabl
 
 def _missing(name: str) -> str:
     return ', '.join(package for package in NEEDS[name].packages if find_spec(package) is None)
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def check_counts(**counts: Optional[int]) -> None:

@@ -1,6 +1,7 @@
 """Images embedded a second: MXNet as InsightFace uses it, this project's rewritten network, and other engines.
 
-All take the same uint8 images (N, H, W, 3), and one whose embeddings are not plain's is refused. The last row is a
+All take the same uint8 images (N, H, W, 3), and one whose embeddings are not plain's is refused; of bfloat16 the cosine
+distance counts. The last row is a
 product of dense matrices, by numpy, that takes as many multiplications: what the processor is good for.
 """
 
@@ -17,11 +18,14 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import FaceSymbolsError
-from recognition.bench.contenders import PLAIN, check_counts, choose, usable_cores
+from recognition.bench.contenders import PLAIN, check_counts, choose
 from recognition.bench.embed_process import GEMM_SIDE
 from recognition.bench.networks import Drawn, draw_network, save
 from recognition.bench.rounds import Row, interleaved
 from recognition.bench.turns import Turns
+from recognition.engines.agreement import cosine_distances
+from recognition.engines.base import BFLOAT16_LIMIT
+from recognition.environment import usable_cores
 from symbols.optimize import optimize
 
 import mxnet as mx
@@ -29,13 +33,13 @@ import mxnet as mx
 NETWORKS, BATCH = ('r50', 'd121'), 8
 SECONDS = 2.0  # that a turn takes at least
 TOLERANCE = 1e-4  # of the largest value of plain's embeddings
-FIGURE, GEMM, OURS = 'images/s', 'gemm', 'mxnet'
+FIGURE, GEMM, OURS, BFLOAT16 = 'images/s', 'gemm', 'mxnet', 'openvino-bf16'
 PRODUCTS = 5  # in a turn of GEMM, of which the fastest counts
 # what may be named in `against` -> its rows
 ROWS: Mapping[str, Tuple[str, ...]] = {
     PLAIN: (),
     'onnxruntime': ('onnxruntime plain', 'onnxruntime'),
-    'openvino': ('openvino',),
+    'openvino': ('openvino', 'openvino-bf16'),
     'ncnn': ('ncnn',),
     'torch': ('torch',),
 }
@@ -122,6 +126,11 @@ def check(name: str, found: np.ndarray, wanted: np.ndarray) -> None:
     """Raise FaceSymbolsError unless a contender's embeddings are those of plain."""
     if found.shape != wanted.shape:
         raise FaceSymbolsError(f'{name} gives embeddings of shape {found.shape}, plain of {wanted.shape}')
+    if name == BFLOAT16:
+        apart = float(cosine_distances(wanted, found).max())
+        if not apart <= BFLOAT16_LIMIT:
+            raise FaceSymbolsError(f"{name} is {apart:.2g} off plain's embeddings in cosine distance")
+        return
     off = float(np.abs(found - wanted).max() / np.abs(wanted).max())
     if not off <= TOLERANCE:
         raise FaceSymbolsError(

@@ -44,15 +44,11 @@ def _plain(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
 def _rewritten(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     """Return MXNet with the network rewritten for it."""
-    mx, symbol, arrays = _mxnet(folder / 'rewritten')
-    executor = symbol.simple_bind(mx.cpu(), grad_req='null', data=channels_first(faces).shape)
-    executor.copy_params_from(arrays, arrays, allow_extra_params=True)
+    from recognition.inference import Bound
 
-    def embed(images: np.ndarray) -> np.ndarray:
-        outputs = executor.forward(is_train=False, data=mx.nd.array(channels_first(images)))
-        return np.asarray(outputs[0].asnumpy())
-
-    return embed
+    _, symbol, arrays = _mxnet(folder / 'rewritten')
+    bound = Bound(symbol, {name: value.asnumpy() for name, value in arrays.items()})
+    return lambda images: bound(channels_first(images))
 
 
 def _mxnet(prefix: Path) -> Tuple[Any, Any, Mapping[str, Any]]:
@@ -74,10 +70,10 @@ def _onnxruntime(folder: Path, faces: np.ndarray, threads: int, *, file: str) ->
     return OnnxRuntimeEngine(Model('onnx', folder / file), _shape(faces), threads).embed
 
 
-def _openvino(folder: Path, faces: np.ndarray, threads: int) -> Embed:
-    from recognition.engines.openvino_engine import OpenVINOEngine
+def _openvino(folder: Path, faces: np.ndarray, threads: int, *, name: str) -> Embed:
+    from recognition.engines import ENGINES
 
-    return OpenVINOEngine(Model('onnx', folder / 'folded.onnx'), _shape(faces), threads).embed
+    return ENGINES[name](Model('onnx', folder / 'folded.onnx'), _shape(faces), threads).embed
 
 
 def _ncnn(folder: Path, faces: np.ndarray, threads: int) -> Embed:
@@ -115,7 +111,8 @@ CONTENDERS: Mapping[str, Callable[[Path, np.ndarray, int], Embed]] = {
     'mxnet': _rewritten,
     'onnxruntime plain': partial(_onnxruntime, file='plain.onnx'),
     'onnxruntime': partial(_onnxruntime, file='folded.onnx'),
-    'openvino': _openvino,
+    'openvino': partial(_openvino, name='openvino'),
+    'openvino-bf16': partial(_openvino, name='openvino-bf16'),
     'ncnn': _ncnn,
     'torch': _torch,
     'gemm': _gemm,

@@ -17,10 +17,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import FaceSymbolsError
-from recognition.bench.contenders import PLAIN, check_counts, choose, usable_cores
+from recognition.bench.contenders import PLAIN, check_counts, choose
 from recognition.bench.networks import Drawn, draw_network, save
 from recognition.bench.rounds import Row, interleaved
 from recognition.bench.turns import Turns
+from recognition.environment import usable_cores
 
 NETWORKS, BATCH = ('r18', 'd121'), 8
 CLASSES, RATE = 1000, 1e-4

@@ -17,11 +17,12 @@ from recognition.engines.model import KINDS, Model
 from recognition.engines.mxnet_engine import MXNetEngine, Reference
 from recognition.engines.ncnn_engine import NcnnEngine
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
-from recognition.engines.openvino_engine import OpenVINOEngine
+from recognition.engines.openvino_engine import OpenVINOBfloat16Engine, OpenVINOEngine
 
 AUTO = 'auto'
 ENGINES: Dict[str, Type[Engine]] = {
-    engine.name: engine for engine in (MXNetEngine, OnnxRuntimeEngine, OpenVINOEngine, NcnnEngine)
+    engine.name: engine
+    for engine in (MXNetEngine, OnnxRuntimeEngine, OpenVINOEngine, NcnnEngine, OpenVINOBfloat16Engine)
 }
 
 
@@ -41,7 +42,7 @@ def open_engine(
     threads: Optional[int] = None,
     reference: Optional[Model] = None,
 ) -> Engine:
-    """Open a network in an engine of ENGINES, or in the fastest one where `name` is 'auto'.
+    """Open a network in an engine of ENGINES, or in the fastest one of float32 where `name` is 'auto'.
 
     reference: a checkpoint; an engine that disagrees with MXNet on it is refused. Raises CheckpointError for that and
     for a damaged file, ConfigError for an engine that cannot read the network, MissingExtra for one not installed.
@@ -52,7 +53,9 @@ def open_engine(
     )
     if name != AUTO:
         return opener(name)
-    able = {each: engine for each, engine in ENGINES.items() if can_convert(model, engine.reads)}
+    able = {
+        each: engine for each, engine in ENGINES.items() if engine.exact and can_convert(model, engine.reads)
+    }
     present = {each: engine for each, engine in able.items() if engine.present()}
     if not present:
         extras = ' or '.join(f"'facesymbols[{engine.extra}]'" for engine in able.values())

@@ -18,6 +18,7 @@ DEFAULT_SHAPE: Shape = (112, 112, 3)
 # How far, in cosine distance, an engine's embeddings may be from MXNet's.
 LIMIT = 1e-4
 WINOGRAD_LIMIT = 1e-3  # 3x3 convolutions by way of a transform that rounds more
+BFLOAT16_LIMIT = 1e-3  # 8 bits of mantissa
 INT8_LIMIT = 5e-2  # weights and activations in 256 steps
 INT8_OPERATORS = (b'QuantizeLinear', b'QLinearConv', b'ConvInteger', b'MatMulInteger')
 
@@ -32,6 +33,7 @@ class Engine:
     reads: ClassVar[str]
     package: ClassVar[str]
     extra: ClassVar[Optional[str]] = None
+    exact: ClassVar[bool] = True  # in float32, so that 'auto' may choose it
 
     precision: str = 'float32'
     limit: float = LIMIT  # largest cosine distance from MXNet's embedding

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import platform
 import time
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +14,7 @@ from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.engines.agreement import trial_images
 from recognition.engines.base import Engine
 from recognition.engines.convert import cache_folder
+from recognition.environment import processor, usable_cores
 from recognition.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -86,18 +85,8 @@ def seconds(engine: Engine, batch_size: int) -> float:
 def choice_key(fingerprint: str, packages: Sequence[str], *settings: Any) -> str:
     """Return what a choice depends on as one word: network, machine, versions of the packages, settings."""
     versions = [f'{package} {metadata.version(package)}' for package in sorted(packages)]
-    parts = [fingerprint, processor(), len(os.sched_getaffinity(0)), versions, settings]
+    parts = [fingerprint, processor(), usable_cores(), versions, settings]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
-
-
-def processor() -> str:
-    """Return the name of the machine's processor."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text(errors='replace').splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _path() -> Path:

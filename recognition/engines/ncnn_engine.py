@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -11,6 +12,7 @@ import numpy as np
 from config.errors import CheckpointError, ConfigError
 from recognition.engines.base import DEFAULT_SHAPE, WINOGRAD_LIMIT, Engine, Shape, channels_first, damaged
 from recognition.engines.model import Model
+from recognition.environment import usable_cores
 
 HALF_PRECISION = (
     'use_fp16_packed',
@@ -22,7 +24,10 @@ HALF_PRECISION = (
 
 
 class NcnnEngine(Engine):
-    """A net on the CPU; the graph takes float32 (3, H, W) in 0..255, one image at a time."""
+    """A net on the CPU; the graph takes one image at a time, float32 (3, H, W) in 0..255.
+
+    Several images run side by side, each on a thread of its own, which takes less time than all threads on one.
+    """
 
     name, reads, package, extra = 'ncnn', 'ncnn', 'ncnn', 'ncnn'
     precision, limit = 'float32 with Winograd', WINOGRAD_LIMIT
@@ -35,8 +40,8 @@ class NcnnEngine(Engine):
         for option in HALF_PRECISION:
             if hasattr(net.opt, option):
                 setattr(net.opt, option, False)
-        if threads is not None:
-            net.opt.num_threads = threads
+        self._threads = threads or usable_cores()
+        self._workers = ThreadPoolExecutor(self._threads)
         graph, values = map(str, model.files)
         try:
             refused = net.load_param(graph) or net.load_model(values)
@@ -53,7 +58,9 @@ class NcnnEngine(Engine):
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
-        return np.stack([self._embed_one(image) for image in channels_first(images)])
+        side_by_side = min(self._threads, len(images))
+        self._net.opt.num_threads = max(1, self._threads // side_by_side)
+        return np.stack(list(self._workers.map(self._embed_one, channels_first(images))))
 
     def _embed_one(self, image: np.ndarray) -> np.ndarray:
         extractor = self._net.create_extractor()

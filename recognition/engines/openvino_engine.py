@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, ClassVar, Dict, Optional
 
 import numpy as np
 
-from recognition.engines.base import Engine, Shape, damaged
+from recognition.engines.base import BFLOAT16_LIMIT, LIMIT, Engine, Shape, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import input_of, precision_of
 
-# Left to itself it computes in bfloat16 on processors that have it, which moves an embedding by more than LIMIT.
-EXACT = {'INFERENCE_PRECISION_HINT': 'f32', 'PERFORMANCE_HINT': 'LATENCY'}
 METADATA = 'framework'  # where it keeps what an ONNX file says of itself
 
 
@@ -19,10 +17,12 @@ class OpenVINOEngine(Engine):
     """A compiled model on the CPU, in float32."""
 
     name, reads, package, extra = 'openvino', 'onnx', 'openvino', 'openvino'
+    # Left to itself it computes in bfloat16 on processors that have it, which may move an embedding by more than LIMIT.
+    hint: ClassVar[str] = 'f32'
 
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
         openvino = self.load_package()
-        settings: Dict[str, Any] = dict(EXACT)
+        settings: Dict[str, Any] = {'INFERENCE_PRECISION_HINT': self.hint, 'PERFORMANCE_HINT': 'LATENCY'}
         if threads is not None:
             settings['INFERENCE_NUM_THREADS'] = threads
         core = openvino.Core()
@@ -47,3 +47,14 @@ class OpenVINOEngine(Engine):
     def metadata(self) -> Dict[str, str]:
         """Return the metadata of the ONNX file."""
         return self._metadata
+
+
+class OpenVINOBfloat16Engine(OpenVINOEngine):
+    """The same in bfloat16, for processors that have it: twice as fast, and chosen by name alone."""
+
+    name, exact, hint = 'openvino-bf16', False, 'bf16'
+
+    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+        super().__init__(model, image_shape, threads)
+        if self.limit == LIMIT:  # not of INT8
+            self.precision, self.limit = 'bfloat16', BFLOAT16_LIMIT

@@ -37,7 +37,8 @@ def test_eight_threads_get_what_one_gets(small):
         with load(small, engine, batch_size=16) as embedder, ThreadPoolExecutor(8) as pool:
             parts = np.array_split(np.arange(96), 32)
             found = list(pool.map(lambda part: embedder(images[part]), parts))
-        np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-5, err_msg=engine)
+        atol = 1e-5 if ENGINES[engine].exact else 0.02
+        np.testing.assert_allclose(np.concatenate(found), expected, atol=atol, err_msg=engine)
 
 
 def test_a_closed_embedder_says_so(small, images):

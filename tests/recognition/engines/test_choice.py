@@ -121,3 +121,19 @@ def test_auto_on_a_checkpoint_without_other_engines_is_mxnet(cache, small, monke
         if engine.name != 'mxnet':
             monkeypatch.setitem(sys.modules, engine.package, None)
     assert Embedder.load(small.checkpoint, image_shape=SHAPE).engine == 'mxnet'
+
+
+def test_bfloat16_is_never_chosen(small, cache, monkeypatch):
+    """It computes something else than float32, which is the user's to decide."""
+    opened = []
+
+    class Watched(ENGINES['openvino-bf16']):
+        def __init__(self, *given):
+            opened.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setitem(ENGINES, 'openvino-bf16', Watched)
+    Embedder.load(small.onnx, 'auto', image_shape=SHAPE).close()
+    assert not opened
+    Embedder.load(small.onnx, 'openvino-bf16', image_shape=SHAPE).close()
+    assert opened
