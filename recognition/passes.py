@@ -18,10 +18,11 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 SEEDS = 2**31 - 1
-LIBC = ctypes.CDLL(None)  # glibc, as mxnet's wheels need it
-# What is freed lies in pieces that the next arrays do not fit, a third of the peak of DenseNet-121. It goes back to the
-# system after so many segments; after each of them a step would take 1.7 times as long.
-TRIMMED = 4
+# How glibc, which mxnet's wheels need, keeps what segments free, for the next ones to use: by mallopt's numbers. Arrays
+# of MMAP and more go back to the system at once, as in pieces they would not fit the next ones; each of their pages
+# then costs a fault, which for all arrays would take as long as the arithmetic.
+MMAP, TRIM = 32 << 20, 512 << 20
+MALLOC = {'M_ARENA_MAX': (-8, 1), 'M_MMAP_THRESHOLD': (-3, MMAP), 'M_TRIM_THRESHOLD': (-1, TRIM)}
 DATA = 'data'
 
 # the input of a segment, and the seed of its random numbers where it draws any
@@ -77,6 +78,7 @@ class Recomputed:
     """
 
     def __init__(self, segments: Sequence[Segment], params: gluon.ParameterDict) -> None:
+        _settle_malloc()
         self.segments = list(segments)
         self._blocks = [_block(each.symbol, each.input, params) for each in segments]
         trained = [any(each.grad_req != 'null' for each in _parameters(block)) for block in self._blocks]
@@ -110,9 +112,14 @@ class Recomputed:
                 output.backward(gradient)
                 del output, gradient
                 mx.nd.waitall()  # the engine is not let run ahead, or it would hold several segments at once
-                if number % TRIMMED == 0:
-                    LIBC.malloc_trim(0)
         self._calls = []
+
+
+def _settle_malloc() -> None:
+    """Have this process keep freed memory as MALLOC says."""
+    library = ctypes.CDLL(None)
+    for number, value in MALLOC.values():
+        library.mallopt(number, value)
 
 
 def _with_constants(
