@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from math import prod
 from types import ModuleType
@@ -11,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import ConfigError, MissingExtra
-from symbols.nodes import Node
+from symbols.nodes import Node, read_attribute
 
 OPSET = 17  # of the default domain; onnxruntime reads it from 1.12 on
 IR_VERSION = (
@@ -49,13 +48,7 @@ class Call:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return an attribute as the Python value that its text spells."""
-        text = self.node.attributes.get(key)
-        if text is None:
-            return default
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return text
+        return read_attribute(self.node.attributes, key, default)
 
     def flag(self, key: str, default: bool = False) -> bool:
         """Return an attribute that is true or false; MXNet writes True, true or 1."""

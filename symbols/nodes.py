@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from dataclasses import dataclass
@@ -33,6 +34,17 @@ class Node:
     def is_variable(self) -> bool:
         """Whether the node is an input, a parameter or an auxiliary state."""
         return self.operator == 'null'
+
+
+def read_attribute(attributes: Mapping[str, str], key: str, default: Any = None) -> Any:
+    """Return an attribute as the Python value that its text spells, or as text where it spells none."""
+    text = attributes.get(key)
+    if text is None:
+        return default
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def list_nodes(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> Tuple[Node, ...]:

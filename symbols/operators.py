@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit import AUXILIARY, Layer, Total, audit
-from symbols.nodes import Node, Shape, list_nodes
+from symbols.nodes import Node, Shape, list_nodes, read_attribute
 
 import mxnet as mx
 
@@ -71,13 +70,7 @@ class Operator:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return an attribute as the Python value that its text spells."""
-        text = self.attributes.get(key)
-        if text is None:
-            return default
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return text
+        return read_attribute(self.attributes, key, default)
 
 
 @dataclass(frozen=True)

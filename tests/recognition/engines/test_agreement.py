@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.engines.agreement import check_agreement, cosine_distances, trial_images
+from recognition.engines.agreement import COUNT, check_agreement, cosine_distances, trial_images
+from recognition.engines.base import INT8_LIMIT, LIMIT
 
 
 def test_cosine_distances_worked_out_by_hand():
@@ -57,3 +58,25 @@ def test_what_agrees_is_measured():
     assert check_agreement(Fixed('mine', [[2, 0.02]]), Fixed('theirs', [[1, 0]]), 'net') == pytest.approx(
         5e-5, rel=1e-3
     )
+
+
+def test_an_engine_in_int8_is_compared_without_noise():
+    """Its scales are those of faces, which noise is beyond."""
+    seen = []
+
+    class Watched:
+        name = precision = 'any'
+        image_shape = (8, 8, 3)
+
+        def __init__(self, limit):
+            self.limit = limit
+
+        def embed(self, images):
+            seen.append(images)
+            return np.ones((len(images), 2))
+
+    for limit, count in ((LIMIT, COUNT), (INT8_LIMIT, COUNT // 2)):
+        seen.clear()
+        check_agreement(Watched(limit), Watched(limit), 'any')
+        assert [len(images) for images in seen] == [count, count]
+    np.testing.assert_array_equal(seen[0], trial_images((8, 8, 3), COUNT)[1::2])
