@@ -5,12 +5,11 @@ Each contender is a process of its own, so that its peak is its own, above what 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from functools import partial
 from typing import Callable, Dict, List
 
-from config.errors import FaceSymbolsError
+from recognition.bench.process import run_alone
 from recognition.bench.rounds import Row, interleaved
 
 NETWORKS = ('r18', 'r50', 'd121', 'xception', 'y1')
@@ -27,9 +26,5 @@ def measure(rounds: int, *, told: Callable[[str], None] = print) -> List[Row]:
 def _run(network: str, way: str) -> Dict[str, float]:
     """Run one contender and return its figures."""
     command = [sys.executable, '-m', 'recognition.bench.memory_steps', network, way, str(BATCH)]
-    done = subprocess.run(command, capture_output=True, text=True, errors='replace')
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [''])[-1]
-        raise FaceSymbolsError(f'{network}, {way} ended with status {done.returncode}; {last}')
-    told, peak, seconds = map(float, done.stdout.split())
+    told, peak, seconds = map(float, run_alone(f'{network}, {way}', command).split())
     return {'GB foretold': told, 'GB measured': peak, 'measured / foretold': peak / told, 'seconds': seconds}

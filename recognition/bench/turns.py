@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable, Dict, Sequence, TextIO, cast
 
 from config.compat import ONEDNN_CACHE
-from config.errors import FaceSymbolsError
+from recognition.bench.process import failure
 
 READY = 'ready'
 ONEDNN_DEFAULT = '1024'  # compiled operators that are kept
@@ -68,9 +68,7 @@ class Turns:
     def _answer(self) -> str:
         line = self._answers.readline()
         if not line:
-            status = self._process.wait()
-            last = (self._log.read_text(errors='replace').strip().splitlines() or [''])[-1]
-            raise FaceSymbolsError(f'{self.name} ended with status {status}; {last}')
+            raise failure(self.name, self._process.wait(), self._log.read_text(errors='replace'))
         return line.strip()
 
 

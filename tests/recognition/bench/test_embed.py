@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.bench import embed
+from recognition.bench import embed, network_suite
 from recognition.bench.contenders import NEEDS
 
 SMALL = {'net_multiplier': 0.125}
@@ -15,7 +15,7 @@ HERE = [name for name in embed.ROWS if all(map(find_spec, NEEDS[name].packages))
 
 @pytest.fixture
 def measure(monkeypatch):
-    monkeypatch.setattr(embed, 'SECONDS', 0)
+    monkeypatch.setattr(network_suite, 'SECONDS', 0)
     monkeypatch.setattr(embed, 'PRODUCTS', 1)
     options = {'batch': 2, 'threads': 1, 'settings': SMALL, 'told': lambda _: None}
     return lambda **changed: embed.measure(1, **{**options, **changed})
