@@ -15,6 +15,7 @@ from typing import Any, Callable, Mapping, Tuple
 
 import numpy as np
 
+from recognition.bench.contenders import AS_IT_COMES, PLAIN
 from recognition.bench.saved import load_graph, load_values
 from recognition.bench.turns import claim_output, serve
 from recognition.engines.base import Shape, channels_first
@@ -106,7 +107,8 @@ def _gemm(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
 
 CONTENDERS: Mapping[str, Callable[[Path, np.ndarray, int], Embed]] = {
-    'plain': _plain,
+    PLAIN: _plain,
+    AS_IT_COMES: _plain,
     'mxnet': _rewritten,
     'onnxruntime plain': partial(_onnxruntime, file='plain.onnx'),
     'onnxruntime': partial(_onnxruntime, file='folded.onnx'),

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.bench.contenders import PLAIN, check_counts, choose
+from recognition.bench.contenders import AS_IT_COMES, PLAIN, check_counts, choose
 from recognition.bench.networks import Drawn, draw_network
 from recognition.bench.rounds import Row, interleaved
 from recognition.bench.turns import Turns
@@ -45,8 +45,9 @@ class NetworkSuite:
 
     process: the module of a contender's process, with the words NAME FOLDER THREADS; before its first turn it writes
     FOLDER/NAME.npy, which `check(name, found, wanted)` compares with plain's, raising FaceSymbolsError.
-    rows: what may be named in `against` -> its rows. ours: rows that are always there, next to plain, in the
-    environment this project sets. last: rows at the end, which are not compared; each has its entry in `turns`.
+    rows: what may be named in `against` -> its rows. ours: rows that are always there, in the environment this project
+    sets, after plain with as many threads as all others and plain as it comes. last: rows at the end, which are not
+    compared; each has its entry in `turns`.
     write_files: writes what the contenders read. finish: the rows of a network with what else is told of them.
     turns: how a turn is taken where it is not `batch` images for SECONDS. opening: what starting the contenders means.
     dropout, warm: as `draw_network` and `interleaved` have them.
@@ -84,7 +85,7 @@ def measure_networks(
     """
     check_counts(rounds=rounds, batch=batch, threads=threads)
     chosen = [row for name in choose(tuple(suite.rows), against, told) for row in suite.rows[name]]
-    names, settings = [PLAIN, *suite.ours, *chosen, *suite.last], settings or {}
+    names, settings = [PLAIN, AS_IT_COMES, *suite.ours, *chosen, *suite.last], settings or {}
     # all are drawn first, so that a wrong name is told at once
     drawn = {name: draw_network(name, settings, dropout=suite.dropout) for name in networks}
     rows: List[Row] = []
@@ -104,7 +105,8 @@ def _open(
     """Start a contender's process and compare its first results with plain's, which is the first to be opened."""
     folder = measured.folder
     words, log = [name, str(folder), str(threads)], folder / f'{name}.log'
-    turns = Turns(name, suite.process, words, threads=threads, ours=name in suite.ours, log=log)
+    own = None if name == AS_IT_COMES else threads
+    turns = Turns(name, suite.process, words, threads=own, ours=name in suite.ours, log=log)
     stack.callback(turns.close)
     if name not in suite.last:
         suite.check(name, np.load(folder / f'{name}.npy'), np.load(folder / f'{PLAIN}.npy'))

@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
+from recognition.bench.contenders import AS_IT_COMES, PLAIN
 from recognition.bench.saved import load_graph, load_values
 from recognition.bench.turns import claim_output, serve
 
@@ -117,7 +118,8 @@ def _torch(task: Task, *, channels_last: bool = False) -> Step:
 
 
 CONTENDERS: Mapping[str, Callable[[Task], Step]] = {
-    'plain': _plain,
+    PLAIN: _plain,
+    AS_IT_COMES: _plain,
     'facesymbols': _ours,
     'facesymbols, recompute': partial(_ours, recompute=True),
     'torch eager': _torch,

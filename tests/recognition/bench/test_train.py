@@ -6,7 +6,7 @@ import pytest
 from config.errors import FaceSymbolsError
 from recognition.bench import network_suite, train
 
-OURS = ['plain', 'facesymbols', 'facesymbols, recompute']
+OURS = ['plain', 'plain, own threads', 'facesymbols', 'facesymbols, recompute']
 
 
 @pytest.fixture
