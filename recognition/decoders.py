@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor, wait
 from typing import Tuple
 
@@ -33,8 +32,8 @@ def start_pool(workers: int, filler: Filler, slots: np.ndarray) -> ProcessPoolEx
         initializer=_start_worker,
         initargs=(filler, slots, os.getpid()),
     )
-    # A Ctrl-C before a worker ignores it would end that worker with a traceback: hold it back until then.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # A signal before a worker can tell whom it is for would end it: hold both back until then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         ready = [pool.submit(os.getpid) for _ in range(workers)]
     finally:
@@ -49,17 +48,22 @@ _worker: Tuple[Filler, np.ndarray]  # set once in each worker: an executor's tas
 def _start_worker(filler: Filler, slots: np.ndarray, parent: int) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends the workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the caller's handler is not for them
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # SIGTERM is left to _end_with
     load_cv2().setNumThreads(0)  # the workers share the cores already
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _worker = (filler, slots)
 
 
-def _die_with(parent: int) -> None:
-    """End this worker when its parent has been killed: nobody would ever give it work or end it."""
+def _end_with(parent: int) -> None:
+    """End this worker when its parent says so by SIGTERM, or has been killed: nobody would give it work or end it.
+
+    A SIGTERM from elsewhere is one to a whole group of processes, of which the parent makes an orderly end: it may
+    still want batches.
+    """
     while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK)
+        told = signal.sigtimedwait({signal.SIGTERM}, _PARENT_CHECK)
+        if told and told.si_pid == parent:
+            break
     os._exit(1)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,10 +22,11 @@ from pathlib import Path
 from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
 from recognition.cli import INTERRUPTED
-from config.errors import ConfigError, FaceSymbolsError
+from config.errors import FaceSymbolsError
 from recognition.death import die_with_parent
 from recognition.environment import usable_cores
 from recognition.interrupt import StopRequest
+from recognition.launch_plan import Plan, check_plan, free_port
 from recognition.remote import END, KILLED, LISTENS
 
 logger = logging.getLogger(__name__)
@@ -37,31 +37,9 @@ SERVE = (
     '-c',
     'import symbols',
 )  # mxnet's import serves, and does not return before the job is done
-HERE = '127.0.0.1'
-# no questions; a host that does not answer for 45 seconds is lost
-SSH = ('ssh', '-o', 'BatchMode=yes', '-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=3')
 TOLD = 20  # lines of the log of a process that died
 POLL = 0.1  # seconds
 PATIENCE = 5.0  # seconds that a process has to end when it is asked to
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a job is made of.
-
-    command: of a worker. workers, servers: how many. hosts: where they run, dealt in turn; () is this machine, where
-    the scheduler always runs. address: under which they reach this machine; port: where the scheduler listens.
-    ssh: the words that start a command on a host. logs: folder of a file for each process.
-    """
-
-    command: Sequence[str]
-    workers: int
-    servers: int
-    logs: Path
-    hosts: Sequence[str] = ()
-    address: str = HERE
-    port: int = 0
-    ssh: Sequence[str] = SSH
 
 
 @dataclass
@@ -80,72 +58,6 @@ class Member:
     def __str__(self) -> str:
         name = self.role if self.role == SCHEDULER else f'{self.role} {self.number}'
         return f'{name} on {self.host}' if self.host else f'{name} (process {self.process.pid})'
-
-
-def check_plan(plan: Plan) -> None:
-    """Raise ConfigError for a plan that cannot be carried out, before anything is started."""
-    for what, count in (('workers', plan.workers), ('servers', plan.servers)):
-        if count < 1:
-            raise ConfigError(f'{count} {what}: a job has at least one')
-    if not plan.command:
-        raise ConfigError('the command of the workers is missing; it stands behind --')
-    if not plan.hosts and not shutil.which(plan.command[0]):
-        raise ConfigError(f'the command {plan.command[0]!r} is not to be found')
-    elsewhere = [host for host in plan.hosts if not _is_here(host)]
-    if elsewhere and _is_here(plan.address):
-        raise ConfigError(
-            f'the hosts {", ".join(elsewhere)} cannot reach this machine under {plan.address}; give its --address'
-        )
-    try:
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((plan.address, plan.port))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise ConfigError(f'the scheduler cannot listen on {plan.address}:{plan.port}: {reason}') from None
-
-
-def free_port(address: str) -> int:
-    """Return a port on which nothing listens now."""
-    with socket.socket() as trial:
-        trial.bind((address, 0))
-        return int(trial.getsockname()[1])
-
-
-def address_towards(host: str) -> str:
-    """Return the address of this machine that a host sees; ConfigError where the host has none."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:  # nothing is sent
-            trial.connect((host.rpartition('@')[2], 9))
-            return str(trial.getsockname()[0])
-    except OSError as error:
-        raise ConfigError(
-            f'the address of this machine that the host {host!r} sees is not known, so give --address: '
-            f'{error.strerror or error}'
-        ) from None
-
-
-def _is_here(host: str) -> bool:
-    """Whether a host is this machine under a name that no other machine can use."""
-    try:
-        return socket.gethostbyname(host.rpartition('@')[2]).startswith('127.')
-    except OSError:  # a name that ssh alone knows
-        return False
-
-
-def read_hosts(path: Path) -> List[str]:
-    """Return the hosts of a file: one on a line, [user@]name; empty lines and those with # are not read."""
-    try:
-        lines = [line.partition('#')[0].strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f'cannot read the hosts in {path}: {getattr(error, "strerror", error)}') from None
-    hosts = [line for line in lines if line]
-    if not hosts:
-        raise ConfigError(f'{path} names no host; one stands on each line')
-    odd = next((host for host in hosts if len(host.split()) > 1 or host.startswith('-')), None)
-    if odd:
-        raise ConfigError(f'{path}: {odd!r} is no host; one stands on each line, as user@name or name')
-    return hosts
 
 
 class Job:
@@ -217,7 +129,7 @@ class Job:
             running = [member for member in self.members if member.process.poll() is None]
             workers = [member for member in running if member.role == WORKER]
             self._check(busy=bool(workers), stopping=bool(stop))
-            if not workers:
+            if not workers or self._is_cut_short():
                 return
             if stop and not passed_on:
                 passed_on = True
@@ -232,13 +144,26 @@ class Job:
             if status is None:
                 continue
             member.ended = member.ended or time.monotonic()
-            asked = stopping and member.role == WORKER
+            asked = (
+                stopping
+                and member.role == WORKER
+                and (status == INTERRUPTED or _is_terminated(member, status))
+            )
             # at the end of a job the scheduler and the servers are done a moment before the workers
             early = busy and member.role != WORKER and time.monotonic() - member.ended > PATIENCE
             if early or (status and not asked):
                 raise FaceSymbolsError(
                     f'{member} {_ended(member, status)}, so the job was ended{self._last_lines(member)}'
                 )
+
+    def _is_cut_short(self) -> bool:
+        """Whether a worker was asked to end before it knew how to: the others, who do, would wait for it."""
+        return any(
+            member.role == WORKER
+            and _is_terminated(member, member.process.poll())
+            and time.monotonic() - member.ended > PATIENCE
+            for member in self.members
+        )
 
     def _last_lines(self, member: Member) -> str:
         if member.reader:
@@ -297,6 +222,10 @@ def _signal(member: Member, number: int) -> None:
             member.process.stdin.flush()
         else:
             os.killpg(member.process.pid, number)
+
+
+def _is_terminated(member: Member, status: Optional[int]) -> bool:
+    return status == (KILLED + signal.SIGTERM if member.host else -signal.SIGTERM)
 
 
 def _ended(member: Member, status: int) -> str:

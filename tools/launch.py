@@ -16,7 +16,8 @@ from typing import Optional, Sequence
 
 from recognition.cli import INTERRUPTED, run
 from recognition.interrupt import stop_requests
-from recognition.launch import HERE, Job, Plan, address_towards, read_hosts
+from recognition.launch import Job
+from recognition.launch_plan import HERE, Plan, address_towards, read_hosts
 
 logger = logging.getLogger('launch')
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from recognition.interrupt import StopRequest
-from recognition.launch import Job, Plan
+from recognition.launch import Job
+from recognition.launch_plan import Plan
 
 
-def run(command, logs, *, workers=2, servers=1, **options):
-    Job(Plan([*map(str, command)], workers, servers, logs, **options)).run(StopRequest())
+def run(command, logs, *, workers=2, servers=1, stop=None, **options):
+    Job(Plan([*map(str, command)], workers, servers, logs, **options)).run(
+        StopRequest() if stop is None else stop
+    )

@@ -124,6 +124,33 @@ def test_no_worker_outlives_an_interrupted_or_killed_program(folder, number):
         assert errors == 'interrupted\n'
 
 
+ENDS_IN_ORDER = """
+import sys
+from recognition.data import FaceDataset, FaceLoader
+from recognition.interrupt import stop_requests
+
+with stop_requests() as stop, FaceLoader(FaceDataset(sys.argv[1]), 4, workers=2) as loader:
+    print('ready', flush=True)
+    while not stop:
+        count = sum(1 for _ in loader.epoch(0))
+    print(stop.name, sum(1 for _ in loader.epoch(0)) == count)
+"""
+
+
+def test_a_word_to_the_whole_group_leaves_the_program_its_workers_until_it_ends(folder):
+    program = subprocess.Popen(
+        [sys.executable, '-c', ENDS_IN_ORDER, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert program.stdout.readline() == 'ready\n'
+    time.sleep(0.3)
+    os.killpg(program.pid, signal.SIGTERM)  # as a launcher or a batch system does
+    assert program.communicate(timeout=30) == ('SIGTERM True\n', '')
+
+
 def test_a_worker_needs_no_mxnet():
     check = 'import sys, recognition.data, recognition.augment; sys.exit("mxnet" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', check], check=False).returncode == 0

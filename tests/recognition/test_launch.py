@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.launch import HERE, Job, Plan, read_hosts, remote_words
+from recognition.launch import Job, remote_words
+from recognition.launch_plan import HERE, Plan, read_hosts
 from tests.recognition.jobs import run
 from tests.recognition.training import ROOT
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,21 @@ FAILS_ALONE = """
         workers.total([1.0])
 
     run(main)
+"""
+
+
+# the first to come is asked to stop before it can be, and the other waits for it, or fails
+STOPPED_EARLY = """
+    import os, pathlib, signal, sys, time
+
+    here = pathlib.Path(sys.argv[1])
+    try:
+        (here / 'first').mkdir()
+    except FileExistsError:
+        signal.signal(signal.SIGTERM, lambda *_: None if sys.argv[2] == 'waits' else sys.exit(7))
+        (here / 'ready').touch()
+    while True:
+        time.sleep(0.1)
 """
 
 
@@ -147,3 +162,25 @@ def test_a_worker_that_fails_alone_ends_the_job(tmp_path, monkeypatch, error, sh
         run([sys.executable, script], tmp_path / 'logs')
     assert re.search(rf'\n    {shown}: bad image$', str(caught.value))
     assert time.monotonic() - begin < 30
+
+
+class StopsWhen:
+    """A request to stop that comes when a file is there."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __bool__(self):
+        return self.path.exists()
+
+
+@pytest.mark.parametrize(
+    ('other', 'told'), [('waits', None), ('fails', r'worker \d .*ended with status 7, so')]
+)
+def test_a_job_that_is_stopped_as_it_starts_ends(tmp_path, other, told):
+    script = tmp_path / 'early.py'
+    script.write_text(textwrap.dedent(STOPPED_EARLY))
+    begin = time.monotonic()
+    with pytest.raises(FaceSymbolsError, match=told) if told else nullcontext():
+        run([sys.executable, script, tmp_path, other], tmp_path / 'logs', stop=StopsWhen(tmp_path / 'ready'))
+    assert time.monotonic() - begin < 40

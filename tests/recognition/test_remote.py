@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from recognition.launch import HERE
+from recognition.launch_plan import HERE
 from tests.recognition.training import ROOT
 
 STUBBORN = (
