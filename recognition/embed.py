@@ -17,7 +17,7 @@ import numpy as np
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.batching import Batcher
 from recognition.engines import open_engine
-from recognition.engines.base import Engine, Shape
+from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.model import Model, find_model
 from recognition.files import PathLike
 from recognition.inputs import items, resized
@@ -173,12 +173,7 @@ def _forward(engine: Engine, settings: Settings, images: np.ndarray) -> np.ndarr
     count = len(images)
     plain = settings.mirror == 'none'
     given = images if plain else np.concatenate([images, images[:, :, ::-1]])
-    found = np.asarray(engine.embed(given), dtype=np.float64)  # the sum and the length round nothing away
-    if found.ndim != 2 or len(found) != len(given):
-        raise CheckpointError(
-            f'the network gives shape {found.shape} for {len(given)} images, where an embedding is '
-            f'({len(given)}, size)'
-        )
+    found = checked_embed(engine, given)
     if not np.isfinite(found).all():
         raise CheckpointError(
             'the network gives values that are not finite; its weights are damaged, or the training has diverged'
