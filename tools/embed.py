@@ -36,9 +36,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
 
     from recognition.embedding_files import Embedded, check_output, save_embeddings
+    from recognition.inputs import find_files, printable
 
     check_output(args.out, overwrite=args.overwrite)
-    files = find_images(args.images)
+    files = find_files(args.images)
     embedder = load_embedder(args, normalise=not args.no_normalise)
     faults: List[str] = []
     names, rows = embed_files(embedder, files, faults)
@@ -51,7 +52,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     about = {
         'network': embedder.network,
-        'model': args.model,
+        'model': printable(args.model),
         'engine': embedder.engine,
         'precision': embedder.precision,
         'mirror': args.mirror,
@@ -62,18 +63,6 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if faults:
         print(f'{len(faults):,} of {len(files):,} images cannot be read', file=sys.stderr)
     return 1 if faults else 0
-
-
-def find_images(paths: Sequence[str]) -> List[Path]:
-    """Return the image files that the paths stand for."""
-    from recognition.inputs import image_files
-
-    files: List[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise DataError(f'{path} does not exist')
-        files += image_files(path) if path.is_dir() else [path]
-    return files
 
 
 def embed_files(embedder, files: Sequence[Path], faults: List[str]):

@@ -46,8 +46,8 @@ def choose(openers: Dict[str, Opener], key: str, batch_size: int) -> Engine:
         raise ConfigError(
             f'no engine can run the network: {"; ".join(dict.fromkeys(map(str, faults.values())))}'
         )
-    for name, error in faults.items():
-        _leave_out(name, error)
+    for name, fault in faults.items():
+        _leave_out(name, fault)
     if timed:
         _remember(key, best.name)
     return best
@@ -76,8 +76,8 @@ def _fastest(
     return best, faults, shortest is not None
 
 
-def _leave_out(name: str, error: FaceSymbolsError) -> None:
-    logger.warning('the engine %s is left out: %s', name, error)
+def _leave_out(name: str, fault: FaceSymbolsError) -> None:
+    logger.warning('the engine %s is left out: %s', name, fault)
 
 
 def seconds(engine: Engine, batch_size: int) -> float:

@@ -119,6 +119,22 @@ def test_mistakes_are_told_before_the_work(small, photos, tmp_path):
     assert len(load_embeddings(tmp_path / 'emb.npz').names) == 5
 
 
+def test_a_link_to_nowhere_and_no_path_are_told(small, photos, tmp_path, capsys):
+    (photos / 'gone.png').symlink_to(tmp_path / 'gone.png')
+    assert main(arguments(photos, tmp_path / 'emb.npz', small.onnx)) == 1
+    assert 'gone.png cannot be read: No such file' in capsys.readouterr().err
+    with pytest.raises(DataError, match='the path of an image is empty'):
+        main(arguments('', tmp_path / 'new.npz', small.onnx))
+
+
+def test_a_network_whose_name_is_no_unicode(small, photos, tmp_path):
+    """Not every format can hold such a name."""
+    (tmp_path / 'a\udcff.onnx').write_bytes(Path(small.onnx).read_bytes())
+    for suffix in FORMATS:
+        assert not main(arguments(photos, tmp_path / f'emb{suffix}', tmp_path / 'a\udcff.onnx'))
+        assert load_embeddings(tmp_path / f'emb{suffix}').about['model'] == str(tmp_path / r'a\udcff.onnx')
+
+
 def start(*words):
     return subprocess.Popen(
         [sys.executable, '-W', 'ignore', 'tools/embed.py', *words],
@@ -144,7 +160,7 @@ def test_the_program_ends_with_a_sentence_and_a_status(photos, tmp_path):
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_stopped_at_work_it_leaves_no_file(tmp_path, how):
     """Hundreds of images of many pixels, so that it is at work when the signal comes."""
-    model = write_onnx(tmp_path / 'net.onnx', make_values())
+    model = write_onnx(tmp_path / 'net.onnx', make_values(), metadata={'params_sha256': 'known'})
     (tmp_path / 'photos').mkdir()
     large = cv2.imencode('.png', np.zeros((2500, 2500, 3), np.uint8))[1].tobytes()
     for number in range(300):
