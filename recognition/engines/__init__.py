@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Dict, Optional, Type
 
-from config.errors import ConfigError, nearest
+from config.errors import CheckpointError, ConfigError, nearest
 from recognition.engines.agreement import check_agreement, trial_images
 from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.choice import choice_key, choose
@@ -91,6 +91,19 @@ def _open(
     kind = ENGINES[name]
     if not kind.present():
         kind.load_package()  # says what is missing, before a conversion that may take long
-    engine = kind(as_kind(model, kind.reads, image_shape, name), image_shape, threads)
-    reference.check(engine)
-    return engine
+    file = as_kind(model, kind.reads, image_shape, name)
+
+    def checked() -> Engine:
+        engine = kind(file, image_shape, threads)
+        reference.check(engine)
+        return engine
+
+    try:
+        return checked()
+    except CheckpointError:
+        if file == model:
+            raise
+    # what was kept of an earlier conversion may be damaged, and is made anew
+    file.files[0].unlink(missing_ok=True)
+    as_kind(model, kind.reads, image_shape, name)
+    return checked()

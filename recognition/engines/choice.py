@@ -41,6 +41,7 @@ def choose(openers: Dict[str, Opener], key: str, batch_size: int) -> Engine:
             return openers[known]()
         except CANNOT as error:
             _leave_out(known, error)
+    logger.info('the engines are timed, once on a machine: %s', ', '.join(openers))
     best, faults, timed = _fastest(openers, batch_size)
     if best is None:
         raise ConfigError(
