@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from recognition.cli import run
-from config.errors import DataError
+from config.errors import DataError, MissingExtra
 from recognition.embed_options import add_embed_options, load_embedder
 
 EXAMPLE = 'example: python tools/embed.py photos --model runs/demo/model,30 --out photos.npz'
@@ -67,7 +67,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def embed_files(embedder, files: Sequence[Path], faults: List[str]):
     """Return names and embeddings of the files that can be read, with a bar on a terminal; note the others."""
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise MissingExtra("the progress bar needs tqdm: pip install 'facesymbols[train]'") from None
 
     names, rows = [], []
     with embedder, tqdm(total=len(files), unit='image', disable=None) as bar:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from config.errors import CheckpointError, ConfigError, DataError
+from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding_files import FORMATS, load_embeddings
 from tests.small_network import SHAPE, make_values, write_onnx
@@ -133,6 +133,13 @@ def test_a_network_whose_name_is_no_unicode(small, photos, tmp_path):
     for suffix in FORMATS:
         assert not main(arguments(photos, tmp_path / f'emb{suffix}', tmp_path / 'a\udcff.onnx'))
         assert load_embeddings(tmp_path / f'emb{suffix}').about['model'] == str(tmp_path / r'a\udcff.onnx')
+
+
+def test_without_a_package_for_images_the_pip_line_is_named(small, photos, tmp_path, monkeypatch):
+    for package in ('cv2', 'tqdm'):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[train\]'"):
+            main(arguments(photos, tmp_path / 'emb.npz', small.onnx))
 
 
 def start(*words):
