@@ -9,7 +9,7 @@ from functools import partial
 from typing import Dict, Optional, Type
 
 from config.errors import CheckpointError, ConfigError, nearest
-from recognition.engines.agreement import check_agreement, trial_images
+from recognition.engines.agreement import COUNT, check_agreement, trial_images
 from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.choice import choice_key, choose
 from recognition.engines.convert import PACKAGES, as_kind, can_convert
@@ -78,7 +78,7 @@ class _Reference:
     def check(self, engine: Engine) -> None:
         """Raise CheckpointError where an engine disagrees, or without a network, where it gives no embeddings."""
         if self.model is None:
-            checked_embed(engine, trial_images(engine.image_shape, 1))
+            checked_embed(engine, trial_images(engine.image_shape, COUNT))
             return
         if self._engine is None:
             self._engine = Reference(self.model, engine.image_shape)
