@@ -6,6 +6,9 @@ no older numpy than 1.26, so there the two aliases are put back before mxnet is 
 mxnet's oneDNN keeps what it compiled in a cache for the whole process, which takes a batch norm on (N, C, 1, 1) and one
 on (N, C) with the same eps for the same, and then ends the process without a message: a GDC head with emb_size equal to
 the map's width does it, and so may two networks in one process. The cache is read once, at the first operator.
+
+mxnet takes half of an x86 processor's threads, as if each core had two of them. On the many virtual machines whose
+cores have one, half of the machine stood idle.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 
 ONEDNN_CACHE = 'DNNL_PRIMITIVE_CACHE_CAPACITY'  # oneDNN's own environment variable; 1024 is its default
 TELLS_OF_FUSING = 'MXNET_SUBGRAPH_VERBOSE'  # a line on standard error for each network that is bound
+THREADS = 'MXNET_OMP_MAX_THREADS'  # mxnet's alone: other libraries keep their own counsel
+OPENMP = 'OMP_NUM_THREADS'  # the user's word for all libraries, which mxnet follows as it is
+CORES = Path('/sys/devices/system/cpu')  # what Linux says of them
 ALIASES = {'bool': bool, 'int': int, 'float': float, 'object': object}
 
 
@@ -27,7 +34,9 @@ def wanted_numpy() -> str:
 
 
 def prepare_mxnet() -> None:
-    """Prepare numpy, and switch oneDNN's cache and mxnet's talk of fusing off unless the environment has settings.
+    """Prepare numpy, switch oneDNN's cache and mxnet's talk of fusing off, and give mxnet a thread for each core.
+
+    Settings that the environment has already stay. mxnet reads them when it is imported.
 
     mxnet has caches of its own: networks of full width train and embed as fast without it, within measurement; a
     batch of one image of a very narrow one took up to 1.7 times as long. Raises ImportError as prepare_numpy does.
@@ -35,6 +44,22 @@ def prepare_mxnet() -> None:
     prepare_numpy()
     os.environ.setdefault(ONEDNN_CACHE, '0')
     os.environ.setdefault(TELLS_OF_FUSING, '0')
+    if OPENMP not in os.environ:
+        os.environ.setdefault(THREADS, str(physical_cores()))
+
+
+def physical_cores(cores: Path = CORES) -> int:
+    """Return on how many cores this process may run, a core with several hardware threads counted once.
+
+    Where the system does not say which threads share a core, each counts as one.
+    """
+    siblings = set()
+    for number in os.sched_getaffinity(0):
+        try:
+            siblings.add((cores / f'cpu{number}' / 'topology' / 'thread_siblings_list').read_text())
+        except OSError:
+            siblings.add(str(number))
+    return len(siblings)
 
 
 def prepare_numpy() -> None:

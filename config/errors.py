@@ -36,3 +36,10 @@ def nearest(name: object, known: Iterable[str]) -> str:
     close = [k for k in names if k.lower() == str(name).lower()]
     close = close or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f'; did you mean {close[0]!r}?' if close else ''
+
+
+def first_few(names: Iterable[object], most: int = 3) -> str:
+    """Return names with commas between them; of more than `most` the first ones, and how many more there are."""
+    words = [str(name) for name in names]
+    more = f' and {len(words) - most} more' if len(words) > most else ''
+    return f'{", ".join(words[:most])}{more}'

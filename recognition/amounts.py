@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from config.errors import first_few
 from symbols.boxes import Box, Graph
 from symbols.nodes import Shape
 
@@ -35,8 +36,7 @@ def cost(box: Box, graph: Graph) -> str:
 
 def shared_note(box: Box) -> str:
     """Return which parameters a box uses that are counted elsewhere."""
-    more = f' and {len(box.shared) - 2} more' if len(box.shared) > 2 else ''
-    return f'shares {", ".join(box.shared[:2])}{more}'
+    return f'shares {first_few(box.shared, 2)}'
 
 
 def share(part: int, whole: Optional[int]) -> str:

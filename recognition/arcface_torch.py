@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from config import complete
-from config.errors import CheckpointError
+from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import NETWORKS, RESNET_UNITS
 from recognition.files import PathLike
@@ -115,10 +115,14 @@ def read_arcface_torch(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE
     rules = dict(_rules(units))
     strange = [name for name in state if name not in rules]
     if strange:
-        raise CheckpointError(f'{path} is no iresnet of arcface_torch: there is no rule for {_some(strange)}')
+        raise CheckpointError(
+            f'{path} is no iresnet of arcface_torch: there is no rule for {first_few(map(shown, strange), 1)}'
+        )
     missing = [name for name, ours in rules.items() if ours and name not in state]
     if missing:
-        raise CheckpointError(f'{path} is no whole iresnet of arcface_torch: it lacks {_some(missing)}')
+        raise CheckpointError(
+            f'{path} is no whole iresnet of arcface_torch: it lacks {first_few(map(shown, missing), 1)}'
+        )
     wanted = RESNET_UNITS[cfg['num_layers']]
     if units != wanted:
         raise CheckpointError(
@@ -188,11 +192,6 @@ def _name_of(units: Tuple[int, ...]) -> str:
 
 def _listed(units: Sequence[int]) -> str:
     return ', '.join(map(str, units))
-
-
-def _some(names: List[str]) -> str:
-    more = f' and {len(names) - 1} more' if len(names) > 1 else ''
-    return f'{shown(names[0])}{more}'
 
 
 def _float32(array: np.ndarray, where: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from config.errors import first_few
 from recognition.tables import Cell, Report, Table, write
 from symbols.audit import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
 from symbols.memory import Memory
@@ -141,9 +142,7 @@ def _by_reason(differences: Sequence[Difference]) -> List[str]:
         groups.setdefault((item.operator, item.reason), []).append(item)
     lines = []
     for (operator, reason), items in groups.items():
-        names = ', '.join(item.layer for item in items[:NAMED])
-        if len(items) > NAMED:
-            names += f' and {len(items) - NAMED} more'
+        names = first_few((item.layer for item in items), NAMED)
         lines.append(f'  {sum(item.difference for item in items):+,}  {operator} {names}: {reason}')
     return lines
 

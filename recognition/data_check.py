@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 
 import numpy as np
 
-from config.errors import DataError
+from config.errors import DataError, first_few
 from recognition.data import PathLike, index_of, read_property, record_files, size_text
 from recognition.faults import Faults
 from recognition.images import decode_image, load_cv2
@@ -334,6 +334,4 @@ def _check_pairs(path: Path, shape: Optional[Tuple[int, int, int]], copies: _Cop
 
 def _listed(values: Sequence[object], most: int = 5) -> str:
     """Return the values with commas, the first few of many."""
-    words = [f'{value:g}' if isinstance(value, float) else str(value) for value in values]
-    more = f' and {len(words) - most} more' if len(words) > most else ''
-    return ', '.join(words[:most]) + more
+    return first_few((f'{value:g}' if isinstance(value, float) else value for value in values), most)

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Seq
 import numpy as np
 
 from config import complete
-from config.errors import CheckpointError
+from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import FAMILIES as NETWORKS_OF
 from recognition.files import PathLike
@@ -97,7 +97,7 @@ def read_keras(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
         }
         missing = [name for name in wanted if name not in found and not name.startswith(f'{CLASSIFIER}_')]
         if missing:
-            raise CheckpointError(f'{path} has nothing for {_some(missing)} of the network')
+            raise CheckpointError(f'{path} has nothing for {first_few(missing, NAMED)} of the network')
         if file.config:
             names = {layer.name or '': ours for ours, _, layer in matched}
             check_graph(file.config, names, get_symbol(cfg), source=path)
@@ -154,8 +154,8 @@ def _matched(
         missing = []  # include_top=False
     if missing or extra:
         faults = [
-            f'it lacks the layer {_some(map(shown, missing))}' if missing else '',
-            f'there is no rule for its {_some(extra)}' if extra else '',
+            f'it lacks the layer {first_few(map(shown, missing), NAMED)}' if missing else '',
+            f'there is no rule for its {first_few(extra, NAMED)}' if extra else '',
         ]
         raise CheckpointError(f'{path} does not fit the network: {"; ".join(filter(None, faults))}')
     if not _classifies(cfg):
@@ -234,9 +234,3 @@ def _hint(name: str, variable: Variable) -> str:
     if name != f'{CLASSIFIER}_weight' or len(variable.shape) != 2:
         return ''
     return f' (num_classes={variable.shape[1]} builds the classifier of these weights)'
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
-    return f'{", ".join(names[:NAMED])}{more}'

@@ -3,8 +3,7 @@
 Order and augmentation follow from (seed, epoch, position in the epoch) alone, so any number of workers gives
 the same batches, and an epoch that was broken off goes on at any batch as if nothing had happened.
 
-A worker writes pixels straight into memory that it shares with the caller, and only a few bytes pass through
-the executor's pipes: less to copy, and no half-sent batch can block the caller when a worker is killed.
+A worker writes pixels straight into memory that it shares with the caller (recognition.decoders).
 """
 
 from __future__ import annotations
@@ -12,11 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +21,7 @@ from typing import Deque, Iterator, Optional, Sequence, Tuple, Type
 import numpy as np
 
 from config.errors import ConfigError, DataError
+from recognition.decoders import fill_slot, start_pool
 from recognition.decoding import ORDER, Augment, Faces, Filled, Filler, generator
 from recognition.images import load_cv2
 from recognition.sampling import SAMPLERS
@@ -34,7 +29,6 @@ from recognition.sampling import SAMPLERS
 logger = logging.getLogger(__name__)
 
 Batch = Tuple[np.ndarray, np.ndarray]
-_PARENT_CHECK = 1.0  # seconds
 
 
 class FaceLoader:
@@ -69,32 +63,17 @@ class FaceLoader:
         per_identity: int = 1,
     ) -> None:
         depth = max(2, 2 * workers) if prefetch is None else prefetch
-        lowest = {
-            'batch_size': (batch_size, 1),
-            'workers': (workers, 0),
-            'seed': (seed, 0),
-            'prefetch': (depth, 1),
-            'images_per_identity': (per_identity, 1),
-            'data_faults': (faults, 0),
-        }
-        for name, (value, low) in lowest.items():
-            if value < low:
-                raise ConfigError(f'{name}={value!r} is out of range; it must be at least {low}')
-        if batch_size > len(dataset):
-            raise ConfigError(
-                f'a batch of {batch_size} images is more than the {len(dataset)} images of {dataset.folder}; '
-                'choose a smaller batch size'
-            )
-        if sampler not in SAMPLERS:
-            raise ConfigError(f'data_sampler={sampler!r} is not one of {", ".join(SAMPLERS)}')
-        if sampler == 'balanced' and batch_size % per_identity:
-            raise ConfigError(
-                f'a batch of {batch_size} images does not consist of groups of images_per_identity={per_identity}'
-            )
+        _check_lowest(
+            batch_size=(batch_size, 1),
+            workers=(workers, 0),
+            seed=(seed, 0),
+            prefetch=(depth, 1),
+            images_per_identity=(per_identity, 1),
+            data_faults=(faults, 0),
+        )
+        _check_batch(dataset, batch_size, sampler, per_identity)
         load_cv2()  # where it is missing, say so here and not in a worker
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self._seed = seed
+        self.dataset, self.batch_size, self._seed = dataset, batch_size, seed
         self._sample = partial(SAMPLERS[sampler], dataset.labels, per_identity)
         self._length = len(self._order(0))  # of every epoch
         self.share(0, 1)
@@ -105,10 +84,8 @@ class FaceLoader:
         self._pool: Optional[ProcessPoolExecutor] = None
         self._closed = False
         if workers:
-            height, width, _ = dataset.image_shape
-            shape = (depth, batch_size, 3, height, width)
-            self._slots = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
-            self._pool = _start_pool(workers, self._filler, self._slots)
+            self._slots = _shared((depth, *self._batch_shape))
+            self._pool = start_pool(workers, self._filler, self._slots)
 
     def __enter__(self) -> FaceLoader:
         return self
@@ -175,6 +152,11 @@ class FaceLoader:
             if self._turn is turn:
                 self._abandon_pending()
 
+    @property
+    def _batch_shape(self) -> Tuple[int, int, int, int]:
+        height, width, _ = self.dataset.image_shape
+        return self.batch_size, 3, height, width
+
     def _order(self, epoch: int) -> np.ndarray:
         return self._sample(generator(self._seed, epoch, ORDER))
 
@@ -197,8 +179,7 @@ class FaceLoader:
             logger.warning('%s; another image takes its place', fault)
 
     def _decode(self, epoch: int, batch: int, order: np.ndarray) -> Tuple[np.ndarray, Filled]:
-        height, width, _ = self.dataset.image_shape
-        images = np.empty((self.batch_size, 3, height, width), np.uint8)
+        images = np.empty(self._batch_shape, np.uint8)
         return images, self._filler.fill(images, epoch, self._position(batch), self._chosen(order, batch))
 
     def _submit(self, pool: ProcessPoolExecutor, ahead: Iterator[int], epoch: int, order: np.ndarray) -> None:
@@ -209,7 +190,7 @@ class FaceLoader:
                 return
             slot, position = batch % len(self._slots), self._position(batch)
             with self._named_faults():
-                work = pool.submit(_work, slot, epoch, position, self._chosen(order, batch))
+                work = pool.submit(fill_slot, slot, epoch, position, self._chosen(order, batch))
             self._pending.append((batch, work))
 
     def _receive(self) -> Tuple[np.ndarray, Filled]:
@@ -242,44 +223,28 @@ class FaceLoader:
             ) from None
 
 
-def _start_pool(workers: int, filler: Filler, slots: np.ndarray) -> ProcessPoolExecutor:
-    """Start all workers now; they inherit the data set and the slots by fork."""
-    pool = ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context('fork'),
-        initializer=_start_worker,
-        initargs=(filler, slots, os.getpid()),
-    )
-    # A Ctrl-C before a worker ignores it would end that worker with a traceback: hold it back until then.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        ready = [pool.submit(os.getpid) for _ in range(workers)]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    wait(ready)
-    return pool
+def _check_lowest(**numbers: Tuple[int, int]) -> None:
+    """Raise ConfigError for a (number, lowest) of which the number is lower."""
+    for name, (value, low) in numbers.items():
+        if value < low:
+            raise ConfigError(f'{name}={value!r} is out of range; it must be at least {low}')
 
 
-_worker: Tuple[Filler, np.ndarray]  # set once in each worker: an executor's tasks can reach no other state
+def _check_batch(dataset: Faces, batch_size: int, sampler: str, per_identity: int) -> None:
+    """Raise ConfigError where the sampler gives no batch of this size."""
+    if batch_size > len(dataset):
+        raise ConfigError(
+            f'a batch of {batch_size} images is more than the {len(dataset)} images of {dataset.folder}; '
+            'choose a smaller batch size'
+        )
+    if sampler not in SAMPLERS:
+        raise ConfigError(f'data_sampler={sampler!r} is not one of {", ".join(SAMPLERS)}')
+    if sampler == 'balanced' and batch_size % per_identity:
+        raise ConfigError(
+            f'a batch of {batch_size} images does not consist of groups of images_per_identity={per_identity}'
+        )
 
 
-def _start_worker(filler: Filler, slots: np.ndarray, parent: int) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends the workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the caller's handler is not for them
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    load_cv2().setNumThreads(0)  # the workers share the cores already
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    _worker = (filler, slots)
-
-
-def _die_with(parent: int) -> None:
-    """End this worker when its parent has been killed: nobody would ever give it work or end it."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK)
-    os._exit(1)
-
-
-def _work(slot: int, epoch: int, position: int, indices: np.ndarray) -> Filled:
-    filler, slots = _worker
-    return filler.fill(slots[slot], epoch, position, indices)
+def _shared(shape: Tuple[int, ...]) -> np.ndarray:
+    """Return uint8 memory that processes forked from this one share with it."""
+    return np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)

@@ -15,8 +15,9 @@ import numpy as np
 
 from config.errors import DataError
 from recognition.files import PathLike
-from recognition.intervals import Interval, of_share
-from recognition.verification import FARS, equal_error_rate, normalise, roc
+from recognition.intervals import Interval
+from recognition.roc import judge
+from recognition.verification import normalise
 
 BLOCK = 4096  # rows of a block of scores
 RANKS = (1, 5, 10)
@@ -100,18 +101,7 @@ def verify_templates(
             for part in _blocks(len(answers))
         ]
     )
-    far, tar = roc(-scores, answers)
-    different, alike = int((~answers).sum()), int(answers.sum())
-    at_far = {f: float(tar[far <= f].max()) for f in FARS if f * different >= 1 - 1e-9}
-    return TemplateVerification(
-        pairs=len(answers),
-        tar_at_far=at_far,
-        tar_intervals={f: of_share(round(share * alike), alike) for f, share in at_far.items()},
-        eer=equal_error_rate(far, tar),
-        auc=float(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2)),
-        far=far,
-        tar=tar,
-    )
+    return TemplateVerification(pairs=len(answers), **judge(-scores, answers))
 
 
 def identify(

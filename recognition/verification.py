@@ -14,15 +14,15 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError, nearest
-from recognition.intervals import Interval, of_mean, of_share
+from recognition.intervals import Interval, of_mean
 from recognition.pairs import load_bin
+from recognition.roc import judge
 
 __all__ = ['Verification', 'embed', 'load_bin', 'normalise', 'verify']
 
 Answers = Union[Sequence[bool], np.ndarray]
 
 THRESHOLDS = np.arange(0, 4, 0.01)  # squared L2 distance of unit vectors: 0 (equal) to 4 (opposite)
-FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 FLIPS: Dict[str, Callable[[np.ndarray, Callable[[], np.ndarray]], np.ndarray]] = {
     'sum': lambda plain, mirrored: plain + mirrored(),
     'concat': lambda plain, mirrored: np.concatenate([plain, mirrored()], axis=1),
@@ -91,9 +91,6 @@ def verify(embeddings: np.ndarray, issame: Answers, folds: int = 10) -> Verifica
             'verification needs pairs of both kinds'
         )
     accuracies, thresholds = _cross_validate(distance, same, folds)
-    far, tar = roc(distance, same)
-    different, alike = int((~same).sum()), int(same.sum())
-    at_far = {f: float(tar[far <= f].max()) for f in FARS if f * different >= 1 - 1e-9}
     return Verification(
         accuracy=float(np.mean(accuracies)),
         accuracy_std=float(np.std(accuracies)),
@@ -102,12 +99,7 @@ def verify(embeddings: np.ndarray, issame: Answers, folds: int = 10) -> Verifica
         fold_accuracies=tuple(accuracies),
         thresholds=tuple(thresholds),
         interval=of_mean(accuracies),
-        tar_at_far=at_far,
-        tar_intervals={f: of_share(round(share * alike), alike) for f, share in at_far.items()},
-        eer=equal_error_rate(far, tar),
-        auc=float(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2)),
-        far=far,
-        tar=tar,
+        **judge(distance, same),
     )
 
 
@@ -215,24 +207,3 @@ def _right(distance: np.ndarray, same: np.ndarray) -> np.ndarray:
     accepted_same = np.searchsorted(np.sort(distance[same]), THRESHOLDS, side='left')
     accepted_different = np.searchsorted(np.sort(distance[~same]), THRESHOLDS, side='left')
     return accepted_same + ((~same).sum() - accepted_different)
-
-
-def roc(distance: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Return (false accept rates, true accept rates) of the ROC curve, from (0, 0) to (1, 1)."""
-    order = np.argsort(distance, kind='stable')
-    # pairs at one distance are accepted together, so only the last of equals is a point of the curve
-    last = np.append(np.flatnonzero(np.diff(distance[order])), len(order) - 1)
-    accepted_same = np.cumsum(same[order])[last]
-    accepted_different = np.cumsum(~same[order])[last]
-    far = np.concatenate([[0.0], accepted_different / max(1, accepted_different[-1])])
-    tar = np.concatenate([[0.0], accepted_same / max(1, accepted_same[-1])])
-    return far, tar
-
-
-def equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
-    """Return where, on the line between two points of a ROC curve, as many are falsely accepted as rejected."""
-    gap = far - (1 - tar)  # rises from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    before = after - 1
-    share = -gap[before] / (gap[after] - gap[before])
-    return float(far[before] + share * (far[after] - far[before]))

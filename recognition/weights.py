@@ -13,7 +13,7 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Se
 
 import numpy as np
 
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError, ConfigError, first_few
 from symbols import get_block
 from symbols.activations import Act
 from symbols.heads import HEADS, FeatureMap, HeadSpec
@@ -57,7 +57,7 @@ class Report:
     def faults(self) -> str:
         """Return what does not fit as the end of a sentence, and what may help; '' when all does."""
         told = [
-            f'{words} {_some(names)}'
+            f'{words} {first_few(names, NAMED)}'
             for words, names in zip(('it lacks', 'it has also', 'it differs in'), self._named())
             if names
         ]
@@ -66,7 +66,7 @@ class Report:
     def text(self) -> str:
         """Return a line for each kind: how many there are and the first few names."""
         rows = zip(('missing', 'extra', 'misshaped'), self._named())
-        lines = [f'{words:<9} {len(names):>5}  {_some(names)}' for words, names in rows if names]
+        lines = [f'{words:<9} {len(names):>5}  {first_few(names, NAMED)}' for words, names in rows if names]
         return '\n'.join([f'{"loaded":<9} {len(self.loaded):>5}', *lines])
 
     __str__ = text
@@ -127,7 +127,7 @@ def check_finite(values: Values, names: Iterable[str], source: object) -> None:
     """Raise CheckpointError where one of the named values holds a number that is not finite."""
     damaged = [name for name in names if not np.isfinite(as_numpy(values[name])).all()]
     if damaged:
-        raise CheckpointError(f'{source} has values that are not finite in {_some(damaged)}')
+        raise CheckpointError(f'{source} has values that are not finite in {first_few(damaged, NAMED)}')
 
 
 def as_numpy(value: Any) -> np.ndarray:
@@ -282,10 +282,3 @@ def load_part(
     check_finite(body, report.loaded, source)
     set_parameters(net, body)
     return Report(loaded=report.loaded, missing=tuple(own.head), extra=tuple(left_out))
-
-
-def _some(names: Iterable[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    names = list(names)
-    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
-    return f'{", ".join(names[:NAMED])}{more}'

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
-from config.errors import CheckpointError, ConfigError, nearest
+from config.errors import CheckpointError, ConfigError, first_few, nearest
 from config.schema import LARGEST_ARRAY
 from symbols.shapes import quiet, reason_of
 
@@ -144,8 +144,7 @@ def _known(shape: Any) -> bool:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
-    return ', '.join(map(repr, names[:NAMED])) + more
+    return first_few(map(repr, names), NAMED)
 
 
 def _text(shapes: Mapping[str, Sequence[int]]) -> str:

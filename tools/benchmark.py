@@ -58,7 +58,8 @@ SUITES = {
         'images read a second: the loader, mx.io.ImageRecordIter, and image by image as InsightFace reads'
     ),
     'memory': Suite(
-        'what the audit foretells of memory beside the peak of a process; training that recomputes'
+        'what the audit foretells of memory beside the peak of a process; training that recomputes',
+        {'networks': 'r18,r50,d121,xception,y1', 'batch': '24'},
     ),
     'startup': Suite('seconds to import mxnet, and to import this project and build a network as well'),
     'classifier': Suite(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping
 
-from config.errors import FaceSymbolsError
+from recognition.bench.process import run_alone
 from recognition.bench.rounds import Row, interleaved
 from recognition.interrupt import StopRequest
 from recognition.launch import Job, Plan
@@ -51,21 +50,9 @@ def _run(*, identities: int, workers: int = 1, **settings: Any) -> Dict[str, flo
         if workers > 1:
             Job(Plan(command, workers, 1, Path(folder))).run(StopRequest())
         else:
-            _alone(command)
+            run_alone('a contender', command)
         found = [json.loads(path.read_text()) for path in Path(folder).glob('figures-*.json')]
     return {
         'GB of a worker': max(each['memory'] for each in found),
         'seconds a step': max(each['seconds'] for each in found),
     }
-
-
-def _alone(command: Sequence[str]) -> None:
-    """Run a process that is no worker of a job; FaceSymbolsError with its last line where it fails."""
-    done = subprocess.run(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors='replace'
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [''])[-1]
-        raise FaceSymbolsError(
-            f'a contender ended with status {done.returncode} (-9: no memory was left); {last}'
-        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Dict
@@ -17,19 +17,13 @@ from typing import Dict
 import numpy as np
 
 from config import resolve
+from recognition.bench.steps import memory, seconds
 from recognition.trainer import Trainer
 from recognition.workers import Workers
 
 import mxnet as mx
 
 SIDE = 8
-NUMBERS = {'now': 'VmRSS', 'peak': 'VmHWM'}  # in /proc/self/status, in kB
-
-
-def memory(which: str) -> float:
-    """Return the resident memory of this process in GB (10^9 bytes), 'now' or its 'peak' so far."""
-    lines = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
-    return int(lines[NUMBERS[which]].split()[0]) * 1024 / 1e9
 
 
 def main(settings: str, batch: str, steps: str, out: str) -> None:
@@ -41,15 +35,12 @@ def main(settings: str, batch: str, steps: str, out: str) -> None:
     symbol = mx.sym.FullyConnected(x, num_hidden=cfg.emb_size, name='fc1')
     trainer = Trainer(symbol, cfg, lambda step: 0.1, [mx.cpu()], workers)
     trainer.begin()
-    draw, seconds = np.random.default_rng(workers.rank), []
+    draw, taken = np.random.default_rng(workers.rank), []
     for _ in range(int(steps) + 1):
         images = draw.integers(0, 256, (int(batch) // workers.size, 3, SIDE, SIDE), np.uint8)
         labels = draw.integers(0, cfg.num_classes, len(images)).astype(np.float32)
-        begin = time.perf_counter()
-        trainer.step(images, labels)
-        mx.nd.waitall()
-        seconds.append(time.perf_counter() - begin)
-    found: Dict[str, float] = {'seconds': median(seconds[1:]), 'memory': memory('peak') - before}
+        taken.append(seconds(partial(trainer.step, images, labels)))
+    found: Dict[str, float] = {'seconds': median(taken[1:]), 'memory': memory('peak') - before}
     Path(f'{out}-{workers.rank}.json').write_text(json.dumps(found))
 
 

@@ -8,6 +8,7 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tupl
 from config.errors import ConfigError, nearest
 
 PLAIN = 'plain'
+AS_IT_COMES = 'plain, own threads'  # as many as MXNet takes by itself (config.compat)
 
 
 class Needs(NamedTuple):

@@ -8,7 +8,6 @@ FOLDER/openvino.npy before the first turn. Each imports what it needs alone.
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, Callable, Mapping, Tuple
 
 import numpy as np
 
+from recognition.bench.contenders import AS_IT_COMES, PLAIN
+from recognition.bench.saved import load_graph, load_values
 from recognition.bench.turns import claim_output, serve
 from recognition.engines.base import Shape, channels_first
 from recognition.engines.model import Model
@@ -55,8 +56,8 @@ def _mxnet(prefix: Path) -> Tuple[Any, Any, Mapping[str, Any]]:
     """Return mxnet, and a saved network's symbol and values."""
     import mxnet as mx
 
-    values = np.load(f'{prefix}.npz')
-    return mx, mx.sym.load(f'{prefix}.json'), {name: mx.nd.array(values[name]) for name in values.files}
+    arrays = {name: mx.nd.array(value) for name, value in load_values(prefix).items()}
+    return mx, mx.sym.load(f'{prefix}.json'), arrays
 
 
 def _shape(faces: np.ndarray) -> Shape:
@@ -89,8 +90,7 @@ def _torch(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     from recognition.bench.torch_network import build_torch
 
     torch.set_num_threads(threads)
-    graph, values = json.loads((folder / 'plain.json').read_text()), np.load(folder / 'plain.npz')
-    network: Any = build_torch(graph, values).eval()
+    network: Any = build_torch(load_graph(folder / 'plain'), load_values(folder / 'plain')).eval()
     network = network.to(memory_format=torch.channels_last)
 
     def embed(images: np.ndarray) -> np.ndarray:
@@ -107,7 +107,8 @@ def _gemm(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
 
 CONTENDERS: Mapping[str, Callable[[Path, np.ndarray, int], Embed]] = {
-    'plain': _plain,
+    PLAIN: _plain,
+    AS_IT_COMES: _plain,
     'mxnet': _rewritten,
     'onnxruntime plain': partial(_onnxruntime, file='plain.onnx'),
     'onnxruntime': partial(_onnxruntime, file='folded.onnx'),

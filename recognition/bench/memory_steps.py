@@ -6,14 +6,13 @@ python -m recognition.bench.memory_steps r50 training 8
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
 from config import resolve
-from recognition.bench.classifier_steps import memory
+from recognition.bench.steps import memory, seconds
 from recognition.checkpoint import wrap_symbol
 from recognition.parameters import prepare
 from recognition.passes import build_pass
@@ -44,13 +43,8 @@ def main(network: str, way: str, batch: str) -> None:
     step = _inference(net, faces) if way == 'inference' else _training(net, symbol, cfg, faces)
     mx.nd.waitall()
     Path('/proc/self/clear_refs').write_text(FORGET_PEAK)  # that of the first values
-    seconds = []
-    for _ in range(STEPS):
-        begin = time.perf_counter()
-        step()
-        mx.nd.waitall()
-        seconds.append(time.perf_counter() - begin)
-    sys.stdout.write(f'{told / 1e9} {memory("peak") - before} {min(seconds)}\n')
+    taken = min(seconds(step) for _ in range(STEPS))
+    sys.stdout.write(f'{told / 1e9} {memory("peak") - before} {taken}\n')
 
 
 def _inference(net: Any, faces: Any) -> Callable[[], None]:

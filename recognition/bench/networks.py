@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
@@ -85,9 +84,3 @@ def _without_dropout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         if node['op'] == 'Dropout':
             node['attrs']['p'] = '0'
     return mx.sym.load_json(json.dumps(graph))
-
-
-def save(prefix: Path, symbol: mx.sym.Symbol, values: Values) -> None:
-    """Write PREFIX.json and PREFIX.npz, which a contender's process reads with `load_values`."""
-    symbol.save(f'{prefix}.json')
-    np.savez(f'{prefix}.npz', **values)

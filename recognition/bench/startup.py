@@ -6,7 +6,6 @@ Those of the processor are there, too: on a busy machine those on the clock diff
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -14,7 +13,7 @@ from functools import partial
 from statistics import median
 from typing import Callable, Dict, List, Mapping
 
-from config.errors import FaceSymbolsError
+from recognition.bench.process import run_alone
 from recognition.bench.rounds import Row, interleaved
 
 # On Python 3.12 mxnet alone cannot be imported; what it lacks counts as its own there.
@@ -23,7 +22,7 @@ FIT = 'from config.compat import prepare_numpy; prepare_numpy(); import mxnet'
 PROGRAMS: Mapping[str, str] = {
     'import mxnet': FIT if sys.version_info >= (3, 12) else ALONE,
     'import symbols': 'import symbols',
-    'import symbols, and get_symbol': ('import symbols; symbols.get_symbol()'),
+    'import symbols, and get_symbol': 'import symbols; symbols.get_symbol()',
 }
 CLOCK, PROCESSOR = 'seconds', 'CPU seconds'
 
@@ -37,12 +36,8 @@ def measure(rounds: int, *, told: Callable[[str], None] = print) -> List[Row]:
 
 def _run(name: str, program: str) -> Dict[str, float]:
     begin, used = time.perf_counter(), _used()
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, errors='replace')
-    figures = {CLOCK: time.perf_counter() - begin, PROCESSOR: _used() - used}
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [''])[-1]
-        raise FaceSymbolsError(f'{name} ended with status {done.returncode}; {last}')
-    return figures
+    run_alone(name, [sys.executable, '-c', program])
+    return {CLOCK: time.perf_counter() - begin, PROCESSOR: _used() - used}
 
 
 def _used() -> float:

@@ -16,6 +16,8 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
+from recognition.bench.contenders import AS_IT_COMES, PLAIN
+from recognition.bench.saved import load_graph, load_values
 from recognition.bench.turns import claim_output, serve
 
 CHECKED = 3
@@ -93,12 +95,12 @@ def _torch(task: Task, *, channels_last: bool = False) -> Step:
 
     torch.set_num_threads(task.threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    graph = json.loads((task.folder / 'plain.json').read_text())
     weight = torch.from_numpy(task.values['fc7_weight'])
     classes, width = weight.shape
     classifier = torch.nn.Linear(width, classes, bias=False)
     classifier.load_state_dict({'weight': weight})
-    network: Any = torch.nn.Sequential(build_torch(graph, task.values), classifier)
+    embedding = build_torch(load_graph(task.folder / 'plain'), task.values)
+    network: Any = torch.nn.Sequential(embedding, classifier)
     network = network.to(memory_format=layout)
     optimizer = torch.optim.SGD(
         network.parameters(), task.settings['rate'], momentum=MOMENTUM, weight_decay=DECAY
@@ -116,7 +118,8 @@ def _torch(task: Task, *, channels_last: bool = False) -> Step:
 
 
 CONTENDERS: Mapping[str, Callable[[Task], Step]] = {
-    'plain': _plain,
+    PLAIN: _plain,
+    AS_IT_COMES: _plain,
     'facesymbols': _ours,
     'facesymbols, recompute': partial(_ours, recompute=True),
     'torch eager': _torch,
@@ -129,11 +132,8 @@ def main(name: str, folder: str, threads: str) -> None:
     replies = claim_output()
     held = Path(folder)
     settings = json.loads((held / 'task.json').read_text())
-    with np.load(held / 'plain.npz') as file:
-        values = dict(file)
-    task = Task(
-        held, np.load(held / 'images.npy'), np.load(held / 'labels.npy'), values, settings, int(threads)
-    )
+    images, labels = np.load(held / 'images.npy'), np.load(held / 'labels.npy')
+    task = Task(held, images, labels, load_values(held / 'plain'), settings, int(threads))
     step = CONTENDERS[name](task)
     np.save(held / f'{name}.npy', [step() for _ in range(CHECKED)])
     serve(replies, step)

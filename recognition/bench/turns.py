@@ -13,26 +13,27 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, Sequence, TextIO, cast
+from typing import Callable, Dict, Optional, Sequence, TextIO, cast
 
-from config.compat import ONEDNN_CACHE
-from config.errors import FaceSymbolsError
+from config.compat import ONEDNN_CACHE, THREADS
+from recognition.bench.process import failure
 
 READY = 'ready'
 ONEDNN_DEFAULT = '1024'  # compiled operators that are kept
 PATIENCE = 30.0  # seconds that a process may take to end
-THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+LIBRARIES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
 class Turns:
     """The parent's end: starts `python -m MODULE WORDS...`, and waits until it is ready.
 
-    ours: whether oneDNN is set as this project sets it, rather than left at its default. log: a file for what the
-    process prints. FaceSymbolsError, with the last line of that, where the process dies.
+    threads: None, as many as its libraries take by themselves, MXNet among them. ours: whether oneDNN is set as this
+    project sets it, rather than left at its default. log: a file for what the process prints. FaceSymbolsError, with
+    the last line of that, where the process dies.
     """
 
     def __init__(
-        self, name: str, module: str, words: Sequence[str], *, threads: int, ours: bool, log: Path
+        self, name: str, module: str, words: Sequence[str], *, threads: Optional[int], ours: bool, log: Path
     ) -> None:
         self.name, self._log = name, log
         with open(log, 'w') as errors:
@@ -68,19 +69,20 @@ class Turns:
     def _answer(self) -> str:
         line = self._answers.readline()
         if not line:
-            status = self._process.wait()
-            last = (self._log.read_text(errors='replace').strip().splitlines() or [''])[-1]
-            raise FaceSymbolsError(f'{self.name} ended with status {status}; {last}')
+            raise failure(self.name, self._process.wait(), self._log.read_text(errors='replace'))
         return line.strip()
 
 
-def _environment(threads: int, ours: bool) -> Dict[str, str]:
+def _environment(threads: Optional[int], ours: bool) -> Dict[str, str]:
     """Return our environment with a number of threads, and oneDNN's cache as the contender would have it alone.
 
     PyTorch reads the same variable as MXNet, which this project sets for MXNet's sake (config.compat).
     """
     cache = {ONEDNN_CACHE: '0' if ours else ONEDNN_DEFAULT}
-    return {**os.environ, **cache, **dict.fromkeys(THREADS, str(threads))}
+    if threads is not None:
+        return {**os.environ, **cache, **dict.fromkeys(LIBRARIES, str(threads))}
+    inherited = {name: value for name, value in os.environ.items() if name not in LIBRARIES}
+    return {**inherited, **cache, THREADS: ''}  # which is to MXNet as if it were not set
 
 
 def claim_output() -> TextIO:

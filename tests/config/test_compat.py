@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from config.compat import ALIASES, ONEDNN_CACHE, prepare_numpy, wanted_numpy
+from config.compat import ALIASES, ONEDNN_CACHE, physical_cores, prepare_numpy, wanted_numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,3 +95,36 @@ def test_batch_norms_that_onednn_takes_for_the_same_do_not_end_the_process():
 def test_the_users_own_size_of_the_cache_stays():
     program = "import os, symbols; print(os.environ['DNNL_PRIMITIVE_CACHE_CAPACITY'])"
     assert run_with(program, DNNL_PRIMITIVE_CACHE_CAPACITY='7').stdout.strip() == '7'
+
+
+@pytest.mark.parametrize(
+    ('usable', 'siblings', 'count'),
+    [
+        ({0, 1}, {0: '0', 1: '1'}, 2),
+        ({0, 1, 2, 3}, {0: '0,2', 1: '1,3', 2: '0,2', 3: '1,3'}, 2),
+        ({0, 2}, {0: '0,2', 2: '0,2'}, 1),  # two threads of a core
+        ({1, 5}, {}, 2),  # a system that does not tell
+    ],
+)
+def test_a_core_with_several_threads_counts_once(tmp_path, monkeypatch, usable, siblings, count):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: usable)
+    for number, text in siblings.items():
+        folder = tmp_path / f'cpu{number}' / 'topology'
+        folder.mkdir(parents=True)
+        (folder / 'thread_siblings_list').write_text(text + '\n')
+    assert physical_cores(tmp_path) == count
+
+
+@pytest.mark.parametrize(
+    ('environment', 'wanted'),
+    [
+        ({}, str(physical_cores())),
+        ({'MXNET_OMP_MAX_THREADS': '7'}, '7'),
+        ({'OMP_NUM_THREADS': '1'}, 'None'),
+    ],
+)
+def test_mxnet_takes_every_core_unless_the_user_has_said_how_many(monkeypatch, environment, wanted):
+    for name in ('MXNET_OMP_MAX_THREADS', 'OMP_NUM_THREADS'):
+        monkeypatch.delenv(name, raising=False)
+    program = "import os, symbols; print(os.environ.get('MXNET_OMP_MAX_THREADS'))"
+    assert run_with(program, **environment).stdout.strip() == wanted

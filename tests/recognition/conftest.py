@@ -1,124 +1,59 @@
-"""A writer of PyTorch checkpoints, opcode by opcode, for tests that need no torch and for files that it never wrote."""
+"""What tests of training and of foreign files share."""
 
 from __future__ import annotations
 
-import pickle
-import struct
-import zipfile
-from types import SimpleNamespace
-from typing import Any, NamedTuple
-
-import numpy as np
 import pytest
 
-KINDS = {'f4': 'Float', 'f8': 'Double', 'f2': 'Half', 'i8': 'Long', 'i4': 'Int', 'i2': 'Short', 'u1': 'Byte'}
-MAGIC = 0x1950A86A20F9469CFC6C
-MACHINE = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A data set with one set of pairs, `val.bin` (tests.recognition.training)."""
+    from tests.recognition.training import write_faces
+
+    return write_faces(tmp_path_factory.mktemp('faces'))
 
 
-class Name(NamedTuple):
-    """A name that is imported when the pickle is loaded."""
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Let the rows of a shard come in several chunks, the last of another size."""
+    from recognition import shard
 
-    module: str
-    name: str
-
-
-class Call(NamedTuple):
-    """A call of what stands under a name, then items and a state for its result."""
-
-    function: Any
-    arguments: tuple = ()
-    items: Any = None
-    state: Any = None
+    monkeypatch.setattr(shard, 'CHUNK', 5)
 
 
-class Reference(NamedTuple):
-    """A persistent id."""
+@pytest.fixture
+def hdf5_here(monkeypatch):
+    """Spare the process that looks at a file first; test_hdf5_check.py is about it."""
+    from recognition import keras_files
 
-    content: Any
-
-
-def encode(value) -> bytes:
-    """Return the opcodes of pickle protocol 2 that leave a value on the stack."""
-    if isinstance(value, Name):
-        return pickle.GLOBAL + f'{value.module}\n{value.name}\n'.encode()
-    if isinstance(value, Call):
-        code = encode(value.function) + encode(tuple(value.arguments)) + pickle.REDUCE
-        code += b'' if value.items is None else filled(value.items)
-        return code if value.state is None else code + encode(value.state) + pickle.BUILD
-    if isinstance(value, Reference):
-        return encode(value.content) + pickle.BINPERSID
-    if isinstance(value, dict):
-        return pickle.EMPTY_DICT + filled(value)
-    if isinstance(value, (tuple, list)):
-        start, end = (pickle.MARK, pickle.TUPLE) if isinstance(value, tuple) else (b'](', pickle.APPENDS)
-        return start + b''.join(map(encode, value)) + end
-    return pickle.dumps(value, protocol=2)[2:-1]  # a number, text, None or truth value
+    monkeypatch.setattr(keras_files, 'check_hdf5', lambda source, name: None)
 
 
-def filled(items) -> bytes:
-    return pickle.MARK + b''.join(encode(part) for item in items.items() for part in item) + pickle.SETITEMS
+@pytest.fixture
+def path(tmp_path):
+    """Where a test's file of Keras is: its content tells of which format it is, and its name does not."""
+    return tmp_path / 'weights.file'
 
 
-def pickled(value) -> bytes:
-    return b'\x80\x02' + encode(value) + b'.'
+@pytest.fixture
+def written(path):
+    """Return a function: writes a file with a function of an h5py file, and returns its path."""
+    import h5py
+
+    def write(function):
+        with h5py.File(path, 'w') as file:
+            function(file)
+        return path
+
+    return write
 
 
-def tensor(key, size, strides=None, *, kind='Float', length=None, offset=0, view=()):
-    """Return a tensor of a storage of `length` elements (by default as many as it has) in the file."""
-    steps = tuple(int(np.prod(size[i + 1 :])) for i in range(len(size))) if strides is None else strides
-    length = int(np.prod(size)) if length is None else length
-    storage = Reference(('storage', Name('torch', f'{kind}Storage'), key, 'cpu', length, *view))
-    hooks = Call(Name('collections', 'OrderedDict'))
-    arguments = (storage, offset, tuple(size), steps, False, hooks)
-    return Call(Name('torch._utils', '_rebuild_tensor_v2'), arguments)
+@pytest.fixture
+def layout(reference):
+    """Return a function: name -> what Keras wrote into a file, to be changed."""
+    from tests.recognition.keras_layouts import Layout
 
-
-def weights(arrays, view=()):
-    """Return arrays by name as (an OrderedDict of tensors, with its `_metadata`, and their storages by key)."""
-    tensors, storages = {}, {}
-    for number, (name, array) in enumerate(arrays.items()):
-        storages[str(number)] = np.ascontiguousarray(array).tobytes()
-        tensors[name] = tensor(str(number), array.shape, kind=KINDS[array.dtype.str[1:]], view=view)
-    versions = Call(Name('collections', 'OrderedDict'), items={'': {'version': 1}})
-    return Call(Name('collections', 'OrderedDict'), (), tensors, {'_metadata': versions}), storages
-
-
-def write_zip(path, value, storages, *, order=b'little', root='archive', compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, 'w', compression) as archive:
-        archive.writestr(f'{root}/data.pkl', value if isinstance(value, bytes) else pickled(value))
-        if order is not None:
-            archive.writestr(f'{root}/byteorder', order)
-        for key, content in storages.items():
-            archive.writestr(f'{root}/data/{key}', content)
-        archive.writestr(f'{root}/version', b'3\n')
-    return path
-
-
-def write_older(path, value, storages, *, lengths=None, start=(MAGIC, 1001, MACHINE)):
-    """Write the format before torch 1.6, in which the storages' lengths stand in the file a second time."""
-    parts = [*map(pickled, start), pickled(value), pickled(list(storages))]
-    for key, content in storages.items():
-        parts += [struct.pack('<q', (lengths or {}).get(key, len(content) // 4)), content]
-    path.write_bytes(b''.join(parts))
-    return path
-
-
-@pytest.fixture(scope='session')
-def torch_writer():
-    """Return the functions of this file."""
-    return SimpleNamespace(
-        older_start=(MAGIC, 1001, MACHINE),
-        Name=Name,
-        Call=Call,
-        Reference=Reference,
-        encode=encode,
-        pickled=pickled,
-        tensor=tensor,
-        weights=weights,
-        write_zip=write_zip,
-        write_older=write_older,
-    )
+    return lambda name: Layout(reference / 'keras', name)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,66 +12,15 @@ from config import CheckpointError, ConfigError, network, resolve
 from config.presets import RESNET_UNITS
 from recognition.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
 from symbols import get_symbol
+from tests.recognition.iresnets import EMB, UNITS, iresnet, write_iresnet
 
-UNITS = {
-    'iresnet18': (2, 2, 2, 2),
-    'iresnet34': (3, 4, 6, 3),
-    'iresnet50': (3, 4, 14, 3),
-    'iresnet100': (3, 13, 30, 3),
-    'iresnet200': (6, 26, 60, 6),
-}
-EMB = 8
 SMALL = resolve('r18', emb_size=EMB, **SETTINGS)
 
 
-def norm(name, width):
-    parts = ('weight', 'bias', 'running_mean', 'running_var')
-    return {**{f'{name}.{part}': (width,) for part in parts}, f'{name}.num_batches_tracked': ()}
-
-
-def iresnet(units, emb_size=EMB):
-    """Return the shapes in an iresnet's file, by name and in its order."""
-    shapes = {'conv1.weight': (64, 3, 3, 3), **norm('bn1', 64), 'prelu.weight': (64,)}
-    inputs = 64
-    for stage, (count, width) in enumerate(zip(units, (64, 128, 256, 512)), start=1):
-        for unit in range(count):
-            name = f'layer{stage}.{unit}'
-            shapes.update(norm(f'{name}.bn1', inputs))
-            shapes[f'{name}.conv1.weight'] = (width, inputs, 3, 3)
-            shapes.update(norm(f'{name}.bn2', width))
-            shapes[f'{name}.prelu.weight'] = (width,)
-            shapes[f'{name}.conv2.weight'] = (width, width, 3, 3)
-            shapes.update(norm(f'{name}.bn3', width))
-            if unit == 0:
-                shapes[f'{name}.downsample.0.weight'] = (width, inputs, 1, 1)
-                shapes.update(norm(f'{name}.downsample.1', width))
-            inputs = width
-    shapes.update(norm('bn2', 512))
-    shapes.update({'fc.weight': (emb_size, 512 * 7 * 7), 'fc.bias': (emb_size,)})
-    return {**shapes, **norm('features', emb_size)}
-
-
 @pytest.fixture
-def write(tmp_path, torch_writer):
-    """Return a function: shapes -> (path, the number that fills each parameter, by name).
-
-    Every parameter is one number, which its strides of 0 repeat, so that the file is small; `arrays` are whole.
-    """
-
-    def write(shapes, arrays=None, kinds=None):
-        given, storages = torch_writer.weights(arrays or {})
-        values, tensors = {}, {}
-        for number, (name, shape) in enumerate(shapes.items(), start=1000):
-            values[name] = 1.0 if name == 'features.weight' else number / 1024
-            whole = name.endswith('num_batches_tracked')
-            kind = (kinds or {}).get(name, 'Long' if whole else 'Float')
-            tensors[name] = torch_writer.tensor(str(number), shape, (0,) * len(shape), kind=kind, length=1)
-            stored = {'Long': np.int64, 'Float': np.float32, 'Double': np.float64}[kind](values[name])
-            storages[str(number)] = stored.tobytes()
-        tensors.update(given.items)
-        return torch_writer.write_zip(tmp_path / 'backbone.pth', tensors, storages), values
-
-    return write
+def write(tmp_path):
+    """Return a function: shapes -> (path, the number that fills each parameter, by name); see `write_iresnet`."""
+    return partial(write_iresnet, tmp_path / 'backbone.pth')
 
 
 def message(path, cfg=SMALL) -> str:

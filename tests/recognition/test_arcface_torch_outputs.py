@@ -10,19 +10,13 @@ from recognition.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, set
 from recognition.torch_files import read_state_dict
 from recognition.weights import load_weights
 from symbols import get_block
+from tests.recognition.iresnets import UNITS
 
 import mxnet as mx
 
 pytestmark = pytest.mark.torch
 
 EMB = 64
-UNITS = {
-    'iresnet18': (2, 2, 2, 2),
-    'iresnet34': (3, 4, 6, 3),
-    'iresnet50': (3, 4, 14, 3),
-    'iresnet100': (3, 13, 30, 3),
-    'iresnet200': (6, 26, 60, 6),
-}
 OLDER = {'_use_new_zipfile_serialization': False}
 TYPES = (
     'float32',

@@ -11,12 +11,7 @@ import pytest
 from config.errors import MissingExtra
 from recognition.board import Board, board_path, mosaic
 from recognition.train import train
-from tests.recognition.training import config, write_faces
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return write_faces(tmp_path_factory.mktemp('faces'))
+from tests.recognition.training import config
 
 
 def events(prefix):

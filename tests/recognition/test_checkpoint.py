@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import re
 import subprocess
@@ -13,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import recognition.state
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import (
     epochs_of,
@@ -25,39 +22,18 @@ from recognition.checkpoint import (
 )
 from recognition.checksums import checksum_path
 from recognition.files import replacing
-from recognition.state import TrainingState, load_state, newest_state, save_state, saving_state, state_path
+from tests.recognition.toy_network import SHAPE, network, parameters, save_toy
 
 import mxnet as mx
 from mxnet import gluon
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPE = (16, 16, 3)
-
-
-def network(width=4, activation='relu'):
-    """A small embedding network with every kind of parameter; input 16x16."""
-    x = (mx.sym.var('data') - 127.5) * 0.0078125
-    x = mx.sym.Convolution(x, num_filter=width, kernel=(3, 3), stride=(2, 2), no_bias=True, name='conv0')
-    x = mx.sym.BatchNorm(x, fix_gamma=False, name='bn0')
-    x = mx.sym.Activation(x, act_type=activation, name='relu0')
-    x = mx.sym.FullyConnected(x, num_hidden=8, name='pre_fc1')
-    return mx.sym.BatchNorm(x, fix_gamma=True, eps=2e-5, name='fc1')
 
 
 def with_loss(symbol):
     """The same network with a classifier on top, as InsightFace saves it in training."""
     x = mx.sym.FullyConnected(symbol, num_hidden=5, no_bias=True, name='fc7')
     return mx.sym.Group([symbol, mx.sym.SoftmaxOutput(x, label=mx.sym.var('softmax_label'), name='softmax')])
-
-
-def parameters(symbol, seed=0):
-    random = np.random.RandomState(seed)
-    shapes, _, aux_shapes = symbol.infer_shape(data=(2, 3, 16, 16))
-    args = dict(zip(symbol.list_arguments(), shapes))
-    drop = {'data', 'softmax_label'}
-    arrays = {n: mx.nd.array(random.uniform(0.5, 1, s)) for n, s in args.items() if n not in drop}
-    names = symbol.list_auxiliary_states()
-    return arrays, {n: mx.nd.array(random.uniform(0.5, 1, s)) for n, s in zip(names, aux_shapes)}
 
 
 def images():
@@ -71,11 +47,7 @@ def outputs(symbol, args, auxs):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A saved network: prefix, symbol, arguments, auxiliary states."""
-    symbol = network()
-    args, auxs = parameters(symbol)
-    save_network(tmp_path / 'model', 3, symbol, args, auxs)
-    return tmp_path / 'model', symbol, args, auxs
+    return save_toy(tmp_path / 'model')
 
 
 def test_mxnet_reads_what_is_written(saved):
@@ -217,92 +189,10 @@ def test_a_failed_write_leaves_the_old_file(saved):
     assert {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)} == before
 
 
-@pytest.mark.parametrize('failing', ['save_network', 'save_state'])
-def test_network_and_state_take_the_place_of_old_ones_together(saved, monkeypatch, failing):
-    prefix, symbol, args, auxs = saved
-    save_state(prefix, 3, a_state())
-    before = {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)}
-
-    def full(*arguments):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(
-        *{'save_network': (mx.nd, 'save'), 'save_state': (recognition.state, 'write_array')}[failing], full
-    )
-
-    def save():
-        with saving_state(prefix, 3, a_state(step=6)):
-            save_network(prefix, 3, symbol * 2, args, auxs)
-
-    with pytest.raises(CheckpointError, match='cannot be written: No space left'):
-        save()
-    assert {name: (prefix.parent / name).read_bytes() for name in os.listdir(prefix.parent)} == before
-
-
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(CheckpointError, match='cannot be written'):
         save_network(tmp_path / 'file' / 'model', 1, network(), *parameters(network()))
-
-
-def a_state(step=5):
-    arrays = {'arg:conv0_weight': np.arange(6, dtype=np.float32).reshape(2, 3), 'momentum:file': np.ones(2)}
-    return TrainingState({'step': step}, {'net_name': 'resnet', 'seed': 1}, arrays)
-
-
-def test_a_state_comes_back_as_it_was(tmp_path):
-    save_state(tmp_path / 'm', 2, a_state())
-    back = load_state(tmp_path / 'm', 2)
-    assert (back.progress, back.config) == ({'step': 5}, {'net_name': 'resnet', 'seed': 1})
-    assert list(back.group('momentum')) == ['file']
-    np.testing.assert_array_equal(back.group('arg')['conv0_weight'], a_state().arrays['arg:conv0_weight'])
-    assert back.group('arg')['conv0_weight'].dtype == np.float32
-
-
-def test_the_newest_whole_state_is_taken_and_a_damaged_one_named(tmp_path, caplog):
-    prefix = tmp_path / 'm'
-    for epoch in (1, 2, 10):
-        save_state(prefix, epoch, a_state(step=epoch))
-    assert newest_state(prefix)[0] == 10
-    assert caplog.records == []
-    path = state_path(prefix, 10)
-    path.write_bytes(path.read_bytes()[:-40])
-    with caplog.at_level(logging.WARNING):
-        epoch, state = newest_state(prefix)
-    assert (epoch, state.progress) == (2, {'step': 2})
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f'{path} is damaged')
-    assert record.getMessage().endswith('; going back to the state of epoch 2')
-
-
-def test_states_that_are_none_are_named(tmp_path):
-    prefix = tmp_path / 'm'
-    with pytest.raises(CheckpointError, match='there is no training state'):
-        newest_state(prefix)
-    save_state(prefix, 1, a_state())
-    whole = state_path(prefix, 1).read_bytes()
-    middle = whole.index(b'arg:conv0_weight.npy') + 150
-    bad = bytes([whole[middle] ^ 1])
-    for damaged in (b'', b'junk', whole[:100], whole[:middle] + bad + whole[middle + 1 :]):
-        state_path(prefix, 1).write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r'm-0001\.state is damaged'):
-            newest_state(prefix)
-
-
-def test_a_state_with_a_pickle_in_it_is_refused(tmp_path):
-    header = np.frombuffer(json.dumps({'version': 1, 'progress': {}, 'config': {}}).encode(), np.uint8)
-    with open(state_path(tmp_path / 'm', 1), 'wb') as out:
-        np.savez(out, header=header, evil=np.array([{'a': 1}], dtype=object))
-    with pytest.raises(CheckpointError, match='damaged or not a training state'):
-        load_state(tmp_path / 'm', 1)
-
-
-def test_a_state_of_another_version_is_refused(tmp_path):
-    header = np.frombuffer(b'{"version": 99}', np.uint8)
-    with open(state_path(tmp_path / 'm', 1), 'wb') as out:
-        np.savez(out, header=header)
-    with pytest.raises(CheckpointError, match='version 99'):
-        load_state(tmp_path / 'm', 1)
 
 
 def test_params_are_split_into_arguments_and_auxiliary_states(saved):

@@ -6,15 +6,9 @@ import pytest
 from config.errors import DataError
 from recognition.data import FaceDataset, JoinedDataset, open_faces, read_property, split_path
 from recognition.images import JPEG, PNG, encode_image
-from recognition.pack import write_records
+from tests.recognition.noise import SIDE, face, write_noise
 
 import mxnet as mx
-
-SIDE = 24
-
-
-def face(seed, size=(SIDE, SIDE)):
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
 
 
 def write_flat(folder, entries, text, keys=None):
@@ -30,10 +24,7 @@ def write_flat(folder, entries, text, keys=None):
 @pytest.fixture
 def folder(tmp_path):
     """Four identities of 5, 6, 7 and 2 images, in the indexed layout."""
-    labels = np.repeat(range(4), [5, 6, 7, 2])
-    samples = ((encode_image(face(seed), JPEG), int(label)) for seed, label in enumerate(labels))
-    write_records(tmp_path / 'faces', samples, 4, (SIDE, SIDE, 3))
-    return tmp_path / 'faces'
+    return write_noise(tmp_path / 'faces')
 
 
 def rewrite(folder, key, label, encoded=b''):

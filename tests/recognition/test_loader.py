@@ -1,11 +1,8 @@
+"""Batches of training faces: which images, in which order, whoever decodes them, and what is refused."""
+
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,23 +13,12 @@ from recognition.data import FaceDataset, FaceLoader
 from recognition.images import JPEG, encode_image
 from recognition.pack import write_records
 from recognition.records import Records
-
-import mxnet as mx
-
-SIDE = 24
-
-
-def face(seed):
-    return encode_image(np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8), JPEG)
+from tests.recognition.noise import SIDE, face, write_noise
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four identities of 5, 6, 7 and 2 images."""
-    labels = np.repeat(range(4), [5, 6, 7, 2])
-    samples = ((face(seed), int(label)) for seed, label in enumerate(labels))
-    write_records(tmp_path / 'faces', samples, 4, (SIDE, SIDE, 3))
-    return tmp_path / 'faces'
+    return write_noise(tmp_path / 'faces')
 
 
 def epochs(folder, workers, *, start=0, epoch=1, augment=None, seed=3, batch=4, prefetch=None):
@@ -139,7 +125,9 @@ def test_epochs_that_do_not_exist(folder):
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_corrupt_image_is_the_same_error_from_a_worker(tmp_path, workers):
-    samples = [(face(seed) if seed != 7 else face(7)[:200], seed // 10) for seed in range(20)]
+    photographs = [encode_image(face(seed), JPEG) for seed in range(20)]
+    photographs[7] = photographs[7][:200]
+    samples = [(photograph, number // 10) for number, photograph in enumerate(photographs)]
     write_records(tmp_path, samples, 2, (SIDE, SIDE, 3))
     with FaceLoader(FaceDataset(tmp_path), 5, workers=workers) as loader:
         for epoch in (0, 1):  # the second time too, and not a hang
@@ -147,113 +135,6 @@ def test_a_corrupt_image_is_the_same_error_from_a_worker(tmp_path, workers):
                 DataError, match=r'^\S*train\.rec, record 8 \(offset \d+\) holds 200 bytes that'
             ):
                 list(loader.epoch(epoch))
-
-
-def gone(pid):
-    """Whether a process has ended (or waits as a zombie for its parent)."""
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] == 'Z'
-    except FileNotFoundError:
-        return True
-
-
-def wait_until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-
-class Slow:
-    """An augmentation that takes its time, so that work is under way whenever something ends."""
-
-    def __call__(self, image, rng):
-        time.sleep(0.01)
-        return image
-
-
-def workers_of(loader):
-    return list(loader._pool._processes)
-
-
-def test_workers_start_with_the_loader_and_end_with_it(folder):
-    mx.nd.ones((64, 64)).asnumpy()  # mxnet's engine has threads by now
-    loader = FaceLoader(FaceDataset(folder), 4, Slow(), workers=2)
-    pids = workers_of(loader)
-    assert len(pids) == 2
-    assert not any(gone(pid) for pid in pids)
-    next(loader.epoch(0))
-    loader.close()
-    loader.close()
-    assert all(gone(pid) for pid in pids)
-
-
-@pytest.mark.parametrize('busy', [False, True])
-def test_a_killed_worker_is_a_sentence_and_not_a_hang(folder, busy):
-    with FaceLoader(FaceDataset(folder), 4, Slow(), workers=2) as loader:
-        pids = workers_of(loader)
-        batches = loader.epoch(0)
-        if busy:
-            next(batches)
-        os.kill(pids[0], signal.SIGKILL)
-        with pytest.raises(DataError, match=r'a worker that decodes the images of .*faces was killed'):
-            list(batches)
-        with pytest.raises(DataError, match='was killed'):
-            list(loader.epoch(1))
-    assert all(gone(pid) for pid in pids)
-
-
-PROGRAM = """
-import sys, time
-import numpy as np
-from recognition.cli import run
-from recognition.data import FaceDataset, FaceLoader
-
-class Slow:
-    def __call__(self, image, rng):
-        time.sleep(0.02)
-        return image
-
-def main():
-    with FaceLoader(FaceDataset(sys.argv[1]), 4, Slow(), workers=2) as loader:
-        print(*loader._pool._processes, flush=True)
-        epoch = 0
-        while True:
-            for _ in loader.epoch(epoch):
-                pass
-            epoch += 1
-
-run(main)
-"""
-
-
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_an_interrupted_or_killed_program(folder, number):
-    program = subprocess.Popen(
-        [sys.executable, '-c', PROGRAM, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    pids = [int(pid) for pid in program.stdout.readline().split()]
-    assert len(pids) == 2
-    time.sleep(0.3)
-    if number == signal.SIGINT:
-        os.killpg(program.pid, number)  # as Ctrl-C in a terminal does: to all of them
-    else:
-        program.kill()
-    _, errors = program.communicate(timeout=30)
-    assert wait_until(lambda: all(gone(pid) for pid in pids))
-    if number == signal.SIGINT:
-        assert program.returncode == 130
-        assert errors == 'interrupted\n'
-
-
-def test_a_worker_needs_no_mxnet():
-    check = 'import sys, recognition.data, recognition.augment; sys.exit("mxnet" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', check], check=False).returncode == 0
 
 
 def damage(folder, copy, keys):

@@ -16,7 +16,7 @@ from config.errors import CheckpointError
 from recognition import rows
 from recognition.state import load_state, save_state, state_path
 from recognition.train import train
-from tests.recognition.training import command, config, files, launch, write_faces
+from tests.recognition.training import command, config, files, launch
 
 STEPS = 40  # five epochs
 # every part that has something to remember: momenta, counts, averages, added gradients, a clipped length
@@ -41,12 +41,6 @@ OTHER_LOSSES = {
     'triplet': {'loss_name': 'triplet', 'data_sampler': 'balanced', 'images_per_identity': 3},
     'atriplet': {'loss_name': 'atriplet', 'data_sampler': 'balanced', 'images_per_identity': 2},
 }
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A data set with one set of pairs."""
-    return write_faces(tmp_path_factory.mktemp('faces'))
 
 
 @pytest.fixture(scope='module')

@@ -16,14 +16,9 @@ from recognition.environment import environment, git_state
 from recognition.progress import History
 from recognition.run_files import RunRecord, config_path, environment_path, history_path, read_json
 from recognition.train import train
-from tests.recognition.training import ROOT, command, config, write_faces
+from tests.recognition.training import ROOT, command, config
 
 import mxnet as mx
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return write_faces(tmp_path_factory.mktemp('faces'))
 
 
 def test_what_a_run_is_known_by():

@@ -1,13 +1,9 @@
-"""Training end to end on a small generated set: it learns, goes on where it stopped, and refuses what does not fit."""
+"""Training end to end on a small generated set: it learns, and refuses what does not fit."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +12,9 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError
 from recognition.checkpoint import load_network
 from recognition.train import main, train
-from tests.recognition.training import SIDE, command, config, files, launch, write_faces
+from tests.recognition.training import SIDE, TOLD, command, config, files, refused
 
 import mxnet as mx
-
-TOLD = (
-    'model-config.json',
-    'model-environment.json',
-    'model-history.jsonl',
-)  # what a run tells beside its checkpoints
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A data set with one set of pairs, `val.bin`."""
-    return write_faces(tmp_path_factory.mktemp('faces'))
 
 
 @pytest.fixture(scope='module')
@@ -71,84 +55,6 @@ def test_the_newest_checkpoints_are_left_and_mxnet_reads_them(trained):
     block = load_network(prefix, 4, image_shape=(SIDE, SIDE, 3))
     np.testing.assert_allclose(block(images).asnumpy(), expected, rtol=1e-4, atol=1e-5)
     assert expected.shape == (3, 16)
-
-
-@pytest.mark.slow
-def test_a_run_that_goes_on_in_another_process_equals_one_that_was_not_broken_off(folder, tmp_path):
-    whole = train(config(folder, max_steps=14), prefix=tmp_path / 'whole' / 'model')
-    train(config(folder, max_steps=5), prefix=tmp_path / 'parts' / 'model')
-    process = launch([*command(folder, tmp_path / 'parts' / 'model', max_steps=14), '--resume'])
-    assert process.wait(120) == 0, process.stderr.read()
-    assert 'going on after step 5 of 14' in process.stderr.read()
-    one, two = (mx.nd.load(str(tmp_path / part / 'model-0002.params')) for part in ('whole', 'parts'))
-    assert sorted(one) == sorted(two)
-    different = [name for name in one if not np.array_equal(one[name].asnumpy(), two[name].asnumpy())]
-    assert different == []
-    history = [
-        json.loads(line) for line in (tmp_path / 'parts' / 'model-history.jsonl').read_text().splitlines()
-    ]
-    assert [record['loss'] for record in history] == [record['loss'] for record in whole.history]
-
-
-@pytest.mark.slow
-def test_ctrl_c_saves_and_tells_how_to_go_on(folder, tmp_path):
-    words = command(folder, tmp_path / 'model', end_epoch=5000, frequent=1)
-    process = start_training(words)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    step = stopped_in_order(process, 'SIGINT')
-    again = launch([*words, '--resume', '--max-steps', str(step + 2)])
-    assert again.wait(120) == 0
-    assert f'going on after step {step} of {step + 2}' in again.stderr.read()
-
-
-@pytest.mark.slow
-def test_sigterm_saves_too(folder, tmp_path):
-    process = start_training(command(folder, tmp_path / 'model', end_epoch=5000, frequent=1))
-    process.terminate()
-    stopped_in_order(process, 'SIGTERM')
-
-
-def start_training(words):
-    """Launch a training, and wait for its first step."""
-    process = launch(words)
-    first = process.stderr.readline()
-    assert re.match(r'step 1/40000 ', first), first + process.stderr.read()
-    return process
-
-
-def stopped_in_order(process, name):
-    """See that the training ends as it should on a signal, and return the step it got to."""
-    out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, '')
-    assert 'Traceback' not in errors
-    last = errors.splitlines()[-1]
-    match = re.fullmatch(
-        rf'stopped by {name} after step (\d+); saved .*-\d+\.params; go on with: .*--resume', last
-    )
-    assert match, last
-    wait_until_gone(process.pid)
-    return int(match.group(1))
-
-
-def wait_until_gone(group):
-    """Fail unless every process of the group ends within a few seconds."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail('a worker outlived the training')
-
-
-def refused(error, words, call, prefix):
-    """Run `call` and see that it is refused with one sentence and that no file changes."""
-    before = files(prefix)
-    with pytest.raises(error, match=words) as caught:
-        call()
-    assert '\n' not in str(caught.value)
-    assert files(prefix) == before
 
 
 def test_a_checkpoint_is_not_overwritten(folder, trained):
@@ -273,59 +179,6 @@ def test_a_run_is_fine_tuned_with_its_classifier_or_another_head(folder, trained
     assert caplog.text.count('the classifier of 6 identities') == 3
     assert caplog.text.count('the classifier is drawn fresh') == 1
     assert 'missing' in caplog.text
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(folder, tmp_path):
-    with pytest.raises(FaceSymbolsError, match=r'the loss became nan at step \d+ with learning rate 1e\+30'):
-        train(config(folder, lr=1e30), prefix=tmp_path / 'model')
-    assert not list(tmp_path.glob('*.params'))
-
-
-def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(folder, tmp_path):
-    prefix = tmp_path / 'model'
-    train(config(folder, max_steps=8), prefix=prefix)
-    kept = {name: content for name, content in files(prefix).items() if name not in TOLD}
-    with pytest.raises(FaceSymbolsError, match=r'the loss became (nan|inf) at step (9|1\d) with'):
-        train(config(folder, lr=1e30), prefix=prefix, resume=True)
-    assert {name: content for name, content in files(prefix).items() if name not in TOLD} == kept
-    assert train(config(folder, max_steps=9), prefix=prefix, resume=True).steps == 9
-
-
-@pytest.mark.parametrize(
-    ('fault', 'words'),
-    [('loss', 'the loss became'), ('record', 'train.rec'), ('save', 'cannot be written: No space left')],
-)
-def test_a_forced_run_that_fails_leaves_the_run_before_it_whole(folder, tmp_path, monkeypatch, fault, words):
-    prefix = tmp_path / 'run' / 'model'
-    train(config(folder, max_steps=9), prefix=prefix)
-    data, settings = folder, {}
-    if fault == 'loss':
-        settings = {'lr': 1e30}
-    elif fault == 'record':
-        data = damaged(folder, tmp_path / 'damaged')
-    else:
-        monkeypatch.setattr('recognition.checkpoint.mx.nd.save', full_disk)
-    cfg = config(data, net_act='relu', **settings)
-    refused(FaceSymbolsError, words, lambda: train(cfg, prefix=prefix, force=True), prefix)
-
-
-def full_disk(*_):
-    raise OSError(28, 'No space left on device')
-
-
-def damaged(folder, copy):
-    """A copy of the data set whose photographs are none."""
-    shutil.copytree(folder, copy)
-    records = (copy / 'train.rec').read_bytes()
-    (copy / 'train.rec').write_bytes(records.replace(b'\x89PNG', b'\x00PNG'))
-    return copy
-
-
-def test_a_run_that_fails_on_its_data_leaves_nothing(folder, tmp_path):
-    cfg = config(damaged(folder, tmp_path / 'damaged'))
-    with pytest.raises(DataError):
-        train(cfg, prefix=tmp_path / 'run' / 'model')
-    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from config import resolve
 from recognition.pack import write_pairs, write_records
@@ -27,6 +28,11 @@ SMALL = {  # 8 steps an epoch; a step takes milliseconds
     'data_shift': 1.0,
     'frequent': 4,
 }
+TOLD = (
+    'model-config.json',
+    'model-environment.json',
+    'model-history.jsonl',
+)  # what a run tells beside its checkpoints
 
 
 def photographs(seed=0):
@@ -83,3 +89,12 @@ def launch(words):
     return subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+
+
+def refused(error, words, call, prefix):
+    """Run `call` and see that it is refused with one sentence and that no file changes."""
+    before = files(prefix)
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert '\n' not in str(caught.value)
+    assert files(prefix) == before

@@ -10,6 +10,7 @@ from config import ConfigError, resolve
 from config.presets import FAMILIES
 from symbols import get_symbol, list_activations
 from symbols.densenet import SPECS
+from tests.symbols.families import spared_from_decay
 
 import mxnet as mx
 
@@ -134,14 +135,7 @@ def test_settings_of_the_batch_norms():
 
 
 def test_weight_decay_is_gluons_in_the_body_and_insightfaces_in_the_head():
-    symbol = get_symbol(small())
-    attributes = symbol.attr_dict()
-    spared = {
-        name
-        for name in symbol.list_arguments()
-        if name != 'data' and float(attributes[name]['__wd_mult__']) == 0
-    }
-    assert spared == {'bn1_beta', 'pre_fc1_bias', 'fc1_beta'}
+    assert spared_from_decay(get_symbol(small())) == {'bn1_beta', 'pre_fc1_bias', 'fc1_beta'}
 
 
 @pytest.mark.parametrize('size', [(14, 112), (112, 14)])

@@ -12,6 +12,7 @@ from symbols.audit import audit
 from symbols.graph import LEVELS, build_graph
 from symbols.sections import common_label
 from symbols.topology import Region, Wiring, components, decompose, long_ways
+from tests.symbols.arrows import cycles
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, chain, conv, dense, residual, two_heads
 
 import mxnet as mx
@@ -92,16 +93,6 @@ def test_a_nested_graph_has_a_group_for_every_section_block_and_chain():
     assert block.title == 'residual unit × 3'
     inside = [(box.title, box.repeat) for box in graph.boxes if box.group == chain_.id]
     assert inside == [('Conv 3×3, 4', 3), ('BatchNorm', 3), ('ReLU', 3)]
-
-
-def cycles(arrows):
-    """Return the arrows that are left when boxes without an arrow into them are taken away again and again."""
-    while arrows:
-        free = {source for source, _ in arrows} - {target for _, target in arrows}
-        if not free:
-            return arrows
-        arrows = {(source, target) for source, target in arrows if source not in free}
-    return arrows
 
 
 def test_equal_residual_units_become_one():

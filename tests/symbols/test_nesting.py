@@ -8,6 +8,7 @@ import pytest
 
 from symbols.graph import build_graph
 from symbols.nesting import BORDER, Arrow, frames, sums
+from tests.symbols.arrows import cycles
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, residual
 
 
@@ -47,20 +48,9 @@ def test_every_frame_is_whole(name, level):
         assert all(end in place or end == BORDER for pair in ends for end in pair)
         assert frame is not None or not any(BORDER in pair for pair in ends)
         assert all(arrow.tensor in boxes for arrow in held.arrows)
-        assert not circle(ends)
+        assert not cycles({pair for pair in ends if BORDER not in pair})
     drawn = {(edge.source, edge.target) for edge in graph.edges}
     assert {way for box in boxes for way in ways(inside, graph, box)} == drawn
-
-
-def circle(ends):
-    """Return the arrows between children that are left when those with a free beginning are taken away."""
-    arrows = {(source, target) for source, target in ends if BORDER not in (source, target)}
-    while arrows:
-        free = {source for source, _ in arrows} - {target for _, target in arrows}
-        if not free:
-            return arrows
-        arrows = {(source, target) for source, target in arrows if source not in free}
-    return arrows
 
 
 def ways(inside, graph, start):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import runpy
@@ -108,7 +109,7 @@ def test_every_suite_has_its_file_and_the_options_it_is_said_to_have():
     for name, suite in PROGRAM['SUITES'].items():
         module = import_module(f'recognition.bench.{name}')
         for option, default in suite.options.items():
-            own = module.measure.__kwdefaults__[option]
+            own = inspect.signature(module.measure).parameters[option].default
             if own is not None:
                 assert default == (','.join(own) if isinstance(own, tuple) else str(own))
 

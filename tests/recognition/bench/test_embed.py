@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.bench import embed
+from recognition.bench import embed, network_suite
 from recognition.bench.contenders import NEEDS
 
+PLAIN = ('plain', 'plain, own threads')
 SMALL = {'net_multiplier': 0.125}
 HERE = [name for name in embed.ROWS if all(map(find_spec, NEEDS[name].packages)) and name != 'torch']
 
 
 @pytest.fixture
 def measure(monkeypatch):
-    monkeypatch.setattr(embed, 'SECONDS', 0)
+    monkeypatch.setattr(network_suite, 'SECONDS', 0)
     monkeypatch.setattr(embed, 'PRODUCTS', 1)
     options = {'batch': 2, 'threads': 1, 'settings': SMALL, 'told': lambda _: None}
     return lambda **changed: embed.measure(1, **{**options, **changed})
@@ -33,7 +34,7 @@ def assert_rows(rows, names):
 @pytest.mark.slow
 def test_every_engine_embeds_every_network(measure):
     rows = measure(networks=('r18', 'd121'), against=HERE)
-    each = ['plain', 'mxnet', *(row for name in HERE for row in embed.ROWS[name]), 'gemm']
+    each = [*PLAIN, 'mxnet', *(row for name in HERE for row in embed.ROWS[name]), 'gemm']
     assert 'onnxruntime plain' in each
     assert_rows(rows, [f'{network}, {name}' for network in ('r18', 'd121') for name in each])
     assert [row.ratios['images/s'] for row in rows if row.name.endswith(', plain')] == [1, 1]
@@ -42,13 +43,16 @@ def test_every_engine_embeds_every_network(measure):
 
 @pytest.mark.slow
 def test_plain_and_rewritten_stand_alone(measure):
-    assert_rows(measure(networks=('r18',), against=['plain']), ['r18, plain', 'r18, mxnet', 'r18, gemm'])
+    assert_rows(
+        measure(networks=('r18',), against=['plain']),
+        ['r18, plain', 'r18, plain, own threads', 'r18, mxnet', 'r18, gemm'],
+    )
 
 
 @pytest.mark.torch
 def test_pytorch_embeds(measure):
     rows = measure(networks=('r18',), against=['torch'])
-    assert_rows(rows, ['r18, plain', 'r18, mxnet', 'r18, torch', 'r18, gemm'])
+    assert_rows(rows, [f'r18, {name}' for name in (*PLAIN, 'mxnet', 'torch', 'gemm')])
 
 
 @pytest.mark.slow

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.bench import train
+from recognition.bench import network_suite, train
 
-OURS = ['plain', 'facesymbols', 'facesymbols, recompute']
+OURS = ['plain', 'plain, own threads', 'facesymbols', 'facesymbols, recompute']
 
 
 @pytest.fixture
 def measure(monkeypatch):
-    monkeypatch.setattr(train, 'SECONDS', 0)
+    monkeypatch.setattr(network_suite, 'SECONDS', 0)
     # Two images would be too few: a batch norm of two vectors gives signs, and rounding turns some of them.
     # PyTorch 2.13 crashes in the gradient of a 1x1 convolution with stride 2 on 8 channels, channels last
     options = {'batch': 4, 'threads': 1, 'settings': {'net_multiplier': 0.25}, 'told': lambda _: None}

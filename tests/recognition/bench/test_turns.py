@@ -25,7 +25,7 @@ def batch():
     if count > int(sys.argv[1]):
         raise ValueError('no more')
 
-print('threads', os.environ['OMP_NUM_THREADS'], os.environ.get('DNNL_PRIMITIVE_CACHE_CAPACITY'), flush=True)
+print('threads', os.environ.get('OMP_NUM_THREADS'), os.environ.get('DNNL_PRIMITIVE_CACHE_CAPACITY'), flush=True)
 serve(replies, batch)
 """
 
@@ -37,8 +37,8 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(paths))
     started = []
 
-    def starting(limit, ours=False):
-        turns = Turns('ours', 'contender', [str(limit)], threads=3, ours=ours, log=tmp_path / 'log')
+    def starting(limit, ours=False, threads=3):
+        turns = Turns('ours', 'contender', [str(limit)], threads=threads, ours=ours, log=tmp_path / 'log')
         started.append(turns)
         return turns
 
@@ -47,13 +47,15 @@ def start(tmp_path, monkeypatch):
         turns.close()
 
 
-@pytest.mark.parametrize(('ours', 'cache'), [(False, 1024), (True, 0)])
-def test_a_turn_gives_the_seconds_of_a_batch(start, tmp_path, ours, cache):
-    turns = start(100, ours)
+@pytest.mark.parametrize(
+    ('ours', 'threads', 'told'), [(False, 3, '3 1024'), (True, 3, '3 0'), (True, None, 'None 0')]
+)
+def test_a_turn_gives_the_seconds_of_a_batch(start, tmp_path, ours, threads, told):
+    turns = start(100, ours, threads)
     assert all(0.01 <= turns.seconds(least) < 1 for least in (0, 0.05))
     turns.close()
     assert turns._process.returncode == 0
-    assert (tmp_path / 'log').read_text().splitlines() == ['a word that is no answer', f'threads 3 {cache}']
+    assert (tmp_path / 'log').read_text().splitlines() == ['a word that is no answer', f'threads {told}']
 
 
 def test_a_death_is_told_with_its_last_words(start):

@@ -1,0 +1,89 @@
+"""InsightFace's own config object, and what it has that is not built here."""
+
+from __future__ import annotations
+
+import copy
+import json
+from itertools import chain
+
+import pytest
+from easydict import EasyDict
+
+import config as config_module
+from config import ConfigError, complete, resolve
+from config.keys import KEYS
+from config.presets import NOT_BUILT
+from symbols import get_symbol
+
+
+@pytest.mark.parametrize('name', sorted(set(chain(*NOT_BUILT.values()))))
+def test_what_insightface_has_and_is_not_built_here_gets_no_hint(name):
+    told = "is InsightFace's, and not built here"
+    for key in (key for key, names in NOT_BUILT.items() if name in names):
+        with pytest.raises(ConfigError, match=told) as caught:
+            resolve(**{'net_name': {'net_name': name}}.get(key, {f'{key}_name': name}))
+        assert 'did you mean' not in str(caught.value)
+        assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize('network', ['r18', 'd121', 'y1'])
+def test_what_earlier_networks_left_in_insightfaces_config_does_not_count(network):
+    theirs = EasyDict({**insightface_config(), **config_module.network[network], 'net_multiplier': 0.5})
+    assert complete(theirs).net_multiplier == 1.0
+    assert complete({**theirs, 'head_channels': 512}).net_multiplier == 1.0  # added by hand, for its GDC
+    assert complete({**theirs, 'net_blocks': [1, 4, 6, 2, 9]}).net_blocks == (1, 4, 6, 2)
+
+
+@pytest.mark.parametrize('network', ['m05', 'mnas025', 'vargfacenet'])
+def test_the_width_of_networks_that_insightface_scales_does(network):
+    row = config_module.network[network]
+    assert complete(EasyDict({**insightface_config(), **row})).net_multiplier == row['net_multiplier'] != 1.0
+
+
+def test_a_width_that_is_set_here_counts():
+    plain = {'net_name': 'fresnet', 'num_layers': 18, 'net_multiplier': 0.25}
+    own = resolve('r18', net_multiplier=0.25)
+    assert complete(plain).net_multiplier == complete(dict(own)).net_multiplier == 0.25
+    assert complete(json.loads(json.dumps(own))).net_multiplier == complete(own).net_multiplier == 0.25
+
+
+def insightface_config():
+    """Return a config as InsightFace's scripts hold it after generate_config and the start of train.py."""
+    # fmt: off
+    return EasyDict(
+        bn_mom=0.9, workspace=256, emb_size=512, ckpt_embedding=True, net_se=0, net_act='prelu', net_unit=3,
+        net_input=1, net_blocks=[1, 4, 6, 2], net_output='E', net_multiplier=1.0, ce_loss=True,
+        fc7_lr_mult=1.0, fc7_wd_mult=1.0, fc7_no_bias=False, max_steps=0, data_rand_mirror=True,
+        data_cutoff=False, data_color=0, data_images_filter=0, count_flops=True, memonger=False,
+        is_shuffled_rec=False, fp16=False, fp16_scale=1.0, net_name='fresnet', num_layers=18,
+        densenet_dropout=0.0, dataset='emore', image_shape=[112, 112, 3],
+        dataset_path='../datasets/faces_emore', num_classes=85742, val_targets=['lfw', 'cfp_fp', 'agedb_30'],
+        loss='arcface', loss_name='margin_softmax', loss_s=64.0, loss_m1=1.0, loss_m2=0.5, loss_m3=0.0,
+        images_per_identity=5, triplet_alpha=0.3, triplet_bag_size=7200, triplet_max_ap=0.0, network='r18',
+        pretrained='', pretrained_epoch=1, frequent=20, verbose=2000, kvstore='device', end_epoch=10000,
+        lr=0.1, wd=0.0005, mom=0.9, per_batch_size=128, ckpt=3, lr_steps='100000,160000,220000',
+        models_root='./models', num_workers=1, batch_size=128,
+    )
+    # fmt: on
+
+
+def test_insightfaces_own_config_builds_the_same_network():
+    theirs = insightface_config()
+    before = copy.deepcopy(theirs)
+    assert get_symbol(theirs).tojson() == get_symbol(resolve('r18')).tojson()
+    assert theirs == before
+
+
+def test_each_of_insightfaces_keys_has_its_value_in_the_whole_config():
+    theirs = insightface_config()
+    whole = complete(theirs)
+    assert whole.keys() == KEYS.keys()
+    for name, value in theirs.items():
+        assert whole[name] == (tuple(value) if isinstance(value, list) else value), name
+
+
+def test_insightfaces_config_may_hold_what_its_network_does_not_read():
+    """As there: the same object has been through other presets."""
+    left = {'net_se': True, 'fp16': True, 'net_unit': 1, 'head_channels': 512}
+    plain = {'net_name': 'fmobilefacenet', 'net_output': 'E'}
+    assert get_symbol({**plain, **left}).tojson() == get_symbol(plain).tojson()

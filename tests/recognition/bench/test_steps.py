@@ -1,0 +1,20 @@
+"""What a contender's process measures of itself."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from recognition.bench.steps import memory, seconds
+
+
+def test_memory_is_that_of_this_process():
+    before = memory('now')
+    held = np.ones(25_000_000)
+    assert 0.18 < memory('now') - before < 0.25
+    assert memory('peak') >= before + held.nbytes / 1e9 - 0.02
+
+
+def test_seconds_are_those_of_the_step():
+    assert 0.05 <= seconds(lambda: time.sleep(0.05)) < 1

@@ -1,0 +1,57 @@
+"""A narrow network of every family, and what tests of whole networks share."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import pytest
+
+from symbols import list_backbones, list_heads
+from tests import narrow
+
+LIKE_OTHERS = ('keras_densenet', 'mnasnet', 'mobilenet')  # the latter two are like mobilefacenet
+
+
+def small(family, **overrides):
+    """Return the config of a narrow network of a family, whose statistics become those of one batch."""
+    return narrow.small(narrow.SMALLEST[family], **overrides)
+
+
+def data_shape(cfg, count=1):
+    height, width, channels = cfg.image_shape
+    return (count, channels, height, width)
+
+
+def node_names(symbol):
+    return [node['name'] for node in json.loads(symbol.tojson())['nodes']]
+
+
+def assert_output(symbol, cfg):
+    """Check the output's name and shape for a batch of 3."""
+    _, (shape,), _ = symbol.infer_shape(data=data_shape(cfg, 3))
+    (name,) = symbol.list_outputs()
+    if cfg.net_output == 'bn_dropout':
+        assert name == 'dropout0_output'
+        assert len(shape) == 4
+        assert shape[0] == 3
+    else:
+        width = cfg.num_classes if cfg.net_output == 'classifier' else cfg.emb_size
+        assert (name, shape) == ('fc1_output', (3, width))
+
+
+def families_and_heads(quick):
+    """Yield every family with every head; slow are those heads that are not `quick`, but for the first family.
+
+    Slow with every head but the first is a family that has the shape of another one.
+    """
+    for family, head in product(list_backbones(), list_heads()):
+        fast = family == list_backbones()[0] or head in quick[: 1 if family in LIKE_OTHERS else None]
+        yield pytest.param(family, head, marks=[] if fast else pytest.mark.slow)
+
+
+def spared_from_decay(symbol):
+    """Return the parameters that weight decay leaves alone."""
+    attributes = symbol.attr_dict()
+    parameters = set(symbol.list_arguments()) - {'data'}
+    return {name for name in parameters if float(attributes[name]['__wd_mult__']) == 0}
