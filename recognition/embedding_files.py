@@ -34,9 +34,7 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ConfigError(f'{path} does not end in {", ".join(FORMATS)}')
-    above = next(
-        folder for folder in path.absolute().parents if os.path.lexists(folder)
-    )  # the root is always there
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ConfigError(f'{path} cannot be written: {above} is no folder that may be written to')
     for file in (path, *_beside(path)):
@@ -159,8 +157,11 @@ def _write_parquet(path: Path, embedded: Embedded) -> None:
         'embedding': pa.FixedSizeListArray.from_arrays(flat, embedded.rows.shape[1]),
     }
     table = pa.table(columns).replace_schema_metadata({'facesymbols': json.dumps(embedded.about)})
-    with replacing(path) as temporary:
-        parquet.write_table(table, temporary)
+    with (
+        replacing(path) as temporary,
+        open(temporary, 'wb') as file,
+    ):  # pyarrow takes no path that is no Unicode
+        parquet.write_table(table, file)
 
 
 def _read_parquet(path: Path) -> Embedded:
@@ -184,9 +185,8 @@ def _write_safetensors(path: Path, embedded: Embedded) -> None:
 def _read_safetensors(path: Path) -> Embedded:
     from safetensors import safe_open
 
-    with open(path, 'rb'):  # a missing file is an OSError with its name
-        pass
-    with safe_open(str(path), framework='numpy') as held:
+    # by its number, since safetensors takes no path that is no Unicode; a missing file is an OSError with its name
+    with open(path, 'rb') as file, safe_open(f'/proc/self/fd/{file.fileno()}', framework='numpy') as held:
         about = dict(held.metadata())
         return Embedded(json.loads(about.pop('names')), held.get_tensor('embeddings'), about)
 

@@ -59,7 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         'normalised': str(not args.no_normalise).lower(),
     }
     save_embeddings(args.out, Embedded(names, np.stack(rows), about), overwrite=args.overwrite)
-    print(f'{len(rows):,} embeddings of {len(rows[0])} values by {embedder.engine} in {args.out}')
+    print(f'{len(rows):,} embeddings of {len(rows[0])} values by {embedder.engine} in {printable(args.out)}')
     if faults:
         print(f'{len(faults):,} of {len(files):,} images cannot be read', file=sys.stderr)
     return 1 if faults else 0

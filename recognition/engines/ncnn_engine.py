@@ -89,9 +89,7 @@ def _open(file: Path) -> BinaryIO:
 def _load(ncnn: ModuleType, model: Model, files: Sequence[BinaryIO], threads: int) -> Any:
     """Return a net that runs each image on so many threads; CheckpointError where ncnn does not take the files."""
     net: Any = ncnn.Net()
-    net.opt.num_threads = (
-        threads  # before it is loaded: what is set later is told of on standard error, and ignored
-    )
+    net.opt.num_threads = threads  # what is set after loading is ignored, and told of on standard error
     for option in HALF_PRECISION:
         if hasattr(net.opt, option):
             setattr(net.opt, option, False)

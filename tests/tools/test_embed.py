@@ -127,12 +127,14 @@ def test_a_link_to_nowhere_and_no_path_are_told(small, photos, tmp_path, capsys)
         main(arguments('', tmp_path / 'new.npz', small.onnx))
 
 
-def test_a_network_whose_name_is_no_unicode(small, photos, tmp_path):
-    """Not every format can hold such a name."""
+def test_names_that_are_no_unicode(small, photos, tmp_path, capsys):
+    """Not every format can hold such a name, nor a terminal show it."""
     (tmp_path / 'a\udcff.onnx').write_bytes(Path(small.onnx).read_bytes())
     for suffix in FORMATS:
-        assert not main(arguments(photos, tmp_path / f'emb{suffix}', tmp_path / 'a\udcff.onnx'))
-        assert load_embeddings(tmp_path / f'emb{suffix}').about['model'] == str(tmp_path / r'a\udcff.onnx')
+        out = tmp_path / f'b\udcff{suffix}'
+        assert not main(arguments(photos, out, tmp_path / 'a\udcff.onnx'))
+        assert capsys.readouterr().out.endswith(rf'b\udcff{suffix}' + '\n')
+        assert load_embeddings(out).about['model'] == str(tmp_path / r'a\udcff.onnx')
 
 
 def test_without_a_package_for_images_the_pip_line_is_named(small, photos, tmp_path, monkeypatch):
