@@ -87,8 +87,12 @@ def find_files(paths: Iterable[PathLike]) -> List[Path]:
     files: List[Path] = []
     for path in paths:
         found = files_of(path)
-        if not os.path.exists(path):
-            raise DataError(f'{printable(path)} does not exist')
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            raise DataError(f'{printable(path)} does not exist') from None
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from None
         files += found
     return files
 
@@ -101,7 +105,7 @@ def image_files(folder: PathLike) -> List[Path]:
     """
     files: List[Path] = []
     seen: Set[str] = set()
-    for where, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+    for where, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
         real = os.path.realpath(where)
         if real in seen:
@@ -115,8 +119,12 @@ def image_files(folder: PathLike) -> List[Path]:
     return sorted(files)
 
 
-def _unreadable(error: OSError) -> None:
-    raise DataError(f'{printable(error.filename)} cannot be read: {error.strerror}') from None
+def _unreadable(path: PathLike, error: Exception) -> DataError:
+    return DataError(f'{printable(path)} cannot be read: {getattr(error, "strerror", None) or error}')
+
+
+def _raise(error: OSError) -> None:
+    raise _unreadable(error.filename, error) from None
 
 
 def _may_be_read(file: Path) -> bool:
@@ -134,8 +142,7 @@ def read_image(path: Path) -> np.ndarray:
     try:
         encoded = path.read_bytes()
     except (OSError, ValueError) as error:  # a ValueError of a path with a zero byte
-        reason = getattr(error, 'strerror', None) or error
-        raise DataError(f'{printable(path)} cannot be read: {reason}') from None
+        raise _unreadable(path, error) from None
     return decode_image(encoded, printable(path))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.inputs import items, resized
+from recognition.inputs import find_files, items, resized
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -171,6 +171,18 @@ class LikeAnArray:
 def test_what_is_no_array_and_no_path_is_one_sentence(given, words):
     with pytest.raises(DataError, match=words):
         read(given)
+
+
+def test_paths_that_lead_nowhere_are_told_before_anything_is_read(tmp_path):
+    (tmp_path / 'b.png').write_bytes(b'')
+    assert find_files([tmp_path / 'b.png', str(tmp_path)]) == [tmp_path / 'b.png'] * 2
+    for path, words in (
+        ('none', 'none does not exist'),
+        ('a' * 5000, 'File name too long'),
+        ('a\0b', 'null'),
+    ):
+        with pytest.raises(DataError, match=words):
+            find_files([tmp_path, path])
 
 
 def test_links_to_folders_are_followed_and_none_twice(tmp_path):
