@@ -15,6 +15,7 @@ import numpy as np
 from config.errors import ConfigError
 
 WAITING = 4  # requests; whoever brings another one waits until there is room
+OTHER_PROCESS = 'an embedder does not go into another process: load it in each, after the fork'
 POLL = 0.1  # seconds between two looks at whether it is closed
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -46,7 +47,7 @@ class Batcher:
     def submit(self, rows: np.ndarray) -> Future[np.ndarray]:
         """Ask for the result of 1 to `most` rows; ConfigError once it is closed, and in a forked process."""
         if self._process != os.getpid():
-            raise ConfigError('an embedder does not go into another process: load it in each, after the fork')
+            raise ConfigError(OTHER_PROCESS)
         request = Request(rows, Future())
         placed = False
         while not (placed or self._stopped.is_set()):

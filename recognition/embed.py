@@ -10,14 +10,27 @@ import logging
 from collections import deque
 from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.batching import Batcher
+from recognition.batching import OTHER_PROCESS, Batcher
 from recognition.engines import open_engine
-from recognition.engines.base import Engine, Shape
+from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.model import Model, find_model
 from recognition.files import PathLike
 from recognition.inputs import items, resized
@@ -30,6 +43,10 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 2  # batches that are decoded before they are asked for
 CHECKPOINT = 'params_sha256'  # in an ONNX file's metadata: the sum of the .params it was made from
+STRANGER = (
+    '%s does not tell how it was made: it is given RGB in 0..255, and if it wants others its embeddings are wrong; '
+    'with `reference`, its checkpoint, they are compared'
+)
 OnFault = Callable[[str, DataError], None]
 
 
@@ -80,7 +97,8 @@ class Embedder:
         normalise: to length 1. mirror: 'sum' adds the mirror image's embedding, 'concat' puts it behind (N, 2 D),
         'none' leaves it out. resize: stretch images of another size, with one warning; else they are refused.
         batch_size: images that the engine sees at a time, mirror images counted. threads: of the engine; None leaves
-        it to the engine. image_shape: (H, W, 3) where the network's file does not fix it (None: 112, 112, 3).
+        it to the engine. MXNet settles its number when it is imported; where that was before, a warning says so.
+        image_shape: (H, W, 3) where the network's file does not fix it (None: 112, 112, 3).
 
         Raises CheckpointError for a network that is missing, damaged or refused, ConfigError for a wrong setting,
         MissingExtra for an engine that is not installed.
@@ -97,6 +115,8 @@ class Embedder:
             reference=_reference(model, reference),
         )
         logger.info('%s by %s, %s', model, opened.name, opened.precision)
+        if model.kind != 'checkpoint' and reference is None and CHECKPOINT not in opened.metadata:
+            logger.warning(STRANGER, model)
         settings = Settings(normalise, mirror, resize, batch_size)
         return cls(opened, _network(model, opened.metadata), settings)
 
@@ -136,6 +156,9 @@ class Embedder:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(OTHER_PROCESS)  # where it is pickled
+
     def _batches(self, images: Any, on_fault: Optional[OnFault]) -> Iterator[Tuple[List[str], np.ndarray]]:
         names: List[str] = []
         held: List[np.ndarray] = []
@@ -173,12 +196,7 @@ def _forward(engine: Engine, settings: Settings, images: np.ndarray) -> np.ndarr
     count = len(images)
     plain = settings.mirror == 'none'
     given = images if plain else np.concatenate([images, images[:, :, ::-1]])
-    found = np.asarray(engine.embed(given), dtype=np.float64)  # the sum and the length round nothing away
-    if found.ndim != 2 or len(found) != len(given):
-        raise CheckpointError(
-            f'the network gives shape {found.shape} for {len(given)} images, where an embedding is '
-            f'({len(given)}, size)'
-        )
+    found = checked_embed(engine, given)
     if not np.isfinite(found).all():
         raise CheckpointError(
             'the network gives values that are not finite; its weights are damaged, or the training has diverged'
@@ -218,8 +236,8 @@ def _check_numbers(**numbers: Any) -> None:
 def _shape(image_shape: Optional[Sequence[int]]) -> Optional[Shape]:
     if image_shape is None:
         return None
-    sides = list(image_shape)
+    sides = list(image_shape) if isinstance(image_shape, Iterable) else []
     if len(sides) != 3 or sides[2] != 3:
-        raise ConfigError(f'image_shape={tuple(sides)} is not (height, width, 3)')
+        raise ConfigError(f'image_shape={image_shape!r} is not (height, width, 3)')
     _check_numbers(**{'image_shape, height': sides[0], 'image_shape, width': sides[1]})
     return int(sides[0]), int(sides[1]), 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import TYPE_CHECKING, Any, Optional
 
 from recognition.options import parse_size
@@ -55,7 +56,8 @@ def add_embed_options(parser: argparse.ArgumentParser, *, mirror: bool = True) -
 def load_embedder(
     args: argparse.Namespace, *, mirror: Optional[str] = None, normalise: bool = True
 ) -> Embedder:
-    """Load the embedder that the options ask for; errors are those of `Embedder.load`."""
+    """Load the embedder that the options ask for, telling what takes time; errors are those of `Embedder.load`."""
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
     from recognition.embed import Embedder
 
     size: Any = None if args.image_size is None else (*parse_size('--image-size', args.image_size), 3)

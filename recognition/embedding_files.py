@@ -8,6 +8,7 @@ is what the metadata say.
 from __future__ import annotations
 
 import json
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
@@ -15,7 +16,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.files import PathLike, remove_leftovers, replacing
+from recognition.files import PathLike, remove_leftovers, replacing, to_disk
 
 __all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']
 
@@ -33,7 +34,12 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ConfigError(f'{path} does not end in {", ".join(FORMATS)}')
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ConfigError(f'{path} cannot be written: {above} is no folder that may be written to')
     for file in (path, *_beside(path)):
+        if file.is_dir():
+            raise ConfigError(f'{file} is a folder, where a file is to be written')
         if file.exists() and not overwrite:
             raise ConfigError(f'{file} is there already; --overwrite replaces it')
     for package in FORMATS[path.suffix].packages:
@@ -41,10 +47,15 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
 
 
 def save_embeddings(path: PathLike, embedded: Embedded, *, overwrite: bool = False) -> None:
-    """Write embeddings in the format of the path's ending; whatever happens, the file is whole or not there."""
+    """Write embeddings in the format of the path's ending; whatever happens, the file is whole or not there.
+
+    Raises DataError for what `load_embeddings` would refuse, and where it cannot be written; else as `check_output`.
+    """
     check_output(path, overwrite=overwrite)
     path = Path(path)
-    remove_leftovers(path)
+    _check(path, embedded)
+    for file in (path, *_beside(path)):
+        remove_leftovers(file)
     FORMATS[path.suffix].write(path, embedded)
 
 
@@ -57,18 +68,36 @@ def load_embeddings(path: PathLike) -> Embedded:
     for package in kind.packages:
         _load(package, path.suffix)
     try:
-        names, rows, about = kind.read(path)
+        embedded = kind.read(path)
+        _check(path, embedded)
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f'{error.filename or path} cannot be read: {error.strerror or error}') from error
     except Exception as error:  # each format's package has errors of its own for a damaged file
         raise DataError(
             f'{path} is damaged, or holds no embeddings: {" ".join(str(error).split())}'
         ) from error
+    return embedded
+
+
+def _check(path: Path, embedded: Embedded) -> None:
+    """Raise DataError unless there is a name for each row, all are finite float32, and all words are text."""
+    names, rows, about = embedded
     if rows.ndim != 2 or rows.dtype != np.float32 or len(rows) != len(names):
-        raise DataError(f'{path} holds {len(names)} names and embeddings of shape {rows.shape}, {rows.dtype}')
+        raise DataError(
+            f'{path} holds {len(names)} names and embeddings of shape {rows.shape}, {rows.dtype}, where a name for '
+            'each row of float32 (N, D) is wanted'
+        )
     if not np.isfinite(rows).all():
         raise DataError(f'{path} holds embeddings that are not finite')
-    return Embedded(list(names), rows, about)
+    if not isinstance(names, list) or not isinstance(about, dict):
+        raise DataError(f'{path} holds names in no list, or what tells of them has no names')
+    for word in (*names, *about, *about.values()):
+        if not isinstance(word, str) or word.encode('utf-8', 'ignore').decode() != word:
+            raise DataError(
+                f'{path} holds {word!r} as a name or in what tells of them, which is no text in UTF-8'
+            )
 
 
 def _load(package: str, suffix: str) -> Any:
@@ -107,6 +136,9 @@ def _write_npy(path: Path, embedded: Embedded) -> None:
             np.save(file, embedded.rows)
         words.write_text(json.dumps(embedded.about), 'utf-8')
         lines.write_text(''.join(f'{name}\n' for name in embedded.names), 'utf-8')
+        for written in (arrays, words, lines):
+            to_disk(written)
+        path.unlink(missing_ok=True)  # all is written: old arrays never stand beside new names
 
 
 def _read_npy(path: Path) -> Embedded:
@@ -125,8 +157,11 @@ def _write_parquet(path: Path, embedded: Embedded) -> None:
         'embedding': pa.FixedSizeListArray.from_arrays(flat, embedded.rows.shape[1]),
     }
     table = pa.table(columns).replace_schema_metadata({'facesymbols': json.dumps(embedded.about)})
-    with replacing(path) as temporary:
-        parquet.write_table(table, temporary)
+    with (
+        replacing(path) as temporary,
+        open(temporary, 'wb') as file,
+    ):  # pyarrow takes no path that is no Unicode
+        parquet.write_table(table, file)
 
 
 def _read_parquet(path: Path) -> Embedded:
@@ -150,9 +185,8 @@ def _write_safetensors(path: Path, embedded: Embedded) -> None:
 def _read_safetensors(path: Path) -> Embedded:
     from safetensors import safe_open
 
-    with open(path, 'rb'):  # a missing file is an OSError with its name
-        pass
-    with safe_open(str(path), framework='numpy') as held:
+    # by its number, since safetensors takes no path that is no Unicode; a missing file is an OSError with its name
+    with open(path, 'rb') as file, safe_open(f'/proc/self/fd/{file.fileno()}', framework='numpy') as held:
         about = dict(held.metadata())
         return Embedded(json.loads(about.pop('names')), held.get_tensor('embeddings'), about)
 

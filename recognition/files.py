@@ -33,8 +33,7 @@ def replacing(path: PathLike, raises: Type[FaceSymbolsError] = DataError) -> Ite
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, 'rb') as written:
-            os.fsync(written.fileno())
+        to_disk(temporary)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # mxnet's writers raise a RuntimeError
         reason = getattr(error, 'strerror', None) or _reason(error, path)
@@ -42,6 +41,12 @@ def replacing(path: PathLike, raises: Type[FaceSymbolsError] = DataError) -> Ite
     finally:
         with suppress(OSError):  # gone already, or never there
             temporary.unlink()
+
+
+def to_disk(path: PathLike) -> None:
+    """Wait until what was written to a file is on the disk."""
+    with open(path, 'rb') as written:
+        os.fsync(written.fileno())
 
 
 def write_whole(path: PathLike, content: bytes) -> Path:

@@ -64,8 +64,7 @@ class Gallery:
 
         Raises ConfigError where `top` is below 1, DataError where D is not that of the gallery.
         """
-        if top < 1:
-            raise ConfigError(f'top={top!r} must be at least 1')
+        check_top(top)
         if queries.ndim != 2 or queries.shape[1] != self.size:
             raise DataError(f'queries of shape {queries.shape} do not fit embeddings of {self.size} values')
         cosines, places = self._index.search(_unit(queries), min(top, len(self)))
@@ -73,6 +72,12 @@ class Gallery:
             [Neighbour(self.names[place], float(cosine)) for place, cosine in zip(*row)]
             for row in zip(places, np.clip(cosines, -1, 1))
         ]
+
+
+def check_top(top: int) -> None:
+    """Raise ConfigError for a number of neighbours below 1."""
+    if top < 1:
+        raise ConfigError(f'top={top!r} must be at least 1')
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 import numpy as np
 
@@ -52,40 +52,84 @@ def items(images: Any) -> Iterator[Item]:
 def _items(images: Any, count: List[int]) -> Iterator[Item]:
     """`count`: how many images were given before."""
     if isinstance(images, (str, os.PathLike)):
-        found: Iterable[Item] = _of_path(Path(images))
+        found: Iterable[Item] = _of_path(images)
     elif isinstance(images, (bytes, bytearray, memoryview)):
         name = f'image {count[0]}'
         found = [Item(name, partial(decode_image, bytes(images), name))]
     elif isinstance(images, np.ndarray):
         found = _of_array(images, count[0])
-    elif isinstance(images, Iterable) and not isinstance(images, dict):
+    elif isinstance(images, Iterable) and not isinstance(images, dict) and not hasattr(images, 'shape'):
         for each in images:
             yield from _items(each, count)
         return
     else:
         raise DataError(
-            f'a {type(images).__name__} is no image; give arrays, files, folders or encoded bytes'
+            f'a {type(images).__name__} is no image; give numpy arrays, files, folders or encoded bytes'
         )
     for item in found:
         count[0] += 1
         yield item
 
 
-def _of_path(path: Path) -> Iterable[Item]:
-    files = image_files(path) if path.is_dir() else [path]
-    return (Item(printable(file), partial(read_image, file)) for file in files)
+def _of_path(path: PathLike) -> Iterable[Item]:
+    return (Item(printable(file), partial(read_image, file)) for file in files_of(path))
+
+
+def files_of(path: PathLike) -> List[Path]:
+    """Return the images in a folder, or else the path alone, whatever is there; errors as in `image_files`."""
+    if not os.fspath(path):
+        raise DataError('the path of an image is empty')
+    return image_files(path) if os.path.isdir(path) else [Path(path)]
+
+
+def find_files(paths: Iterable[PathLike]) -> List[Path]:
+    """Return the images of all the paths, in their order; DataError where one leads nowhere, else as `files_of`."""
+    files: List[Path] = []
+    for path in paths:
+        found = files_of(path)
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            raise DataError(f'{printable(path)} does not exist') from None
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from None
+        files += found
+    return files
 
 
 def image_files(folder: PathLike) -> List[Path]:
-    """Return the images in a folder and those below it, by their suffixes, sorted; hidden ones are left out."""
+    """Return the images in a folder and those below it, by their suffixes, sorted; hidden ones are left out.
+
+    Links to folders are followed, and a folder that is reached twice is searched once. Raises DataError where one of
+    the folders cannot be read, and where there are no images.
+    """
     files: List[Path] = []
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        shown = (name for name in names if not name.startswith('.'))
-        files += (Path(where, name) for name in shown if name.lower().endswith(SUFFIXES))
+    seen: Set[str] = set()
+    for where, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        shown = (name for name in names if not name.startswith('.') and name.lower().endswith(SUFFIXES))
+        files += (file for file in (Path(where, name) for name in shown) if _may_be_read(file))
     if not files:
-        raise DataError(f'{folder} holds no images ({", ".join(SUFFIXES)})')
+        raise DataError(f'{printable(folder)} holds no images ({", ".join(SUFFIXES)})')
     return sorted(files)
+
+
+def _unreadable(path: PathLike, error: Exception) -> DataError:
+    return DataError(f'{printable(path)} cannot be read: {getattr(error, "strerror", None) or error}')
+
+
+def _raise(error: OSError) -> None:
+    raise _unreadable(error.filename, error) from None
+
+
+def _may_be_read(file: Path) -> bool:
+    """Whether it is a file, or a link that leads nowhere, which reading tells of; a pipe would never end."""
+    return os.path.isfile(file) or not os.path.exists(file)
 
 
 def printable(path: PathLike) -> str:
@@ -97,8 +141,8 @@ def read_image(path: Path) -> np.ndarray:
     """Read a file as uint8 RGB (H, W, 3); DataError where it is missing or no image."""
     try:
         encoded = path.read_bytes()
-    except OSError as error:
-        raise DataError(f'{printable(path)} cannot be read: {error.strerror}') from None
+    except (OSError, ValueError) as error:  # a ValueError of a path with a zero byte
+        raise _unreadable(path, error) from None
     return decode_image(encoded, printable(path))
 
 

@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='compare.py', description=__doc__, epilog=EXAMPLE, allow_abbrev=False
     )
-    parser.add_argument('images', nargs='+', metavar='IMAGE', help='two or more')
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='two or more, or a folder of them')
     add_embed_options(parser)
     parser.add_argument(
         '--threshold',
@@ -33,12 +33,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Embed the images and print each pair."""
     args = build_parser().parse_args(argv)
-    if len(args.images) < 2:
-        raise ConfigError(f'{args.images[0]} alone cannot be compared; give two images or more')
+
+    from recognition.inputs import find_files
+
+    files = find_files(args.images)
+    if len(files) < 2:
+        raise ConfigError(f'{files[0]} alone cannot be compared; give two images or more')
     if args.threshold is not None and not 0 <= args.threshold <= 4:
         raise ConfigError(f'--threshold {args.threshold:g} is no squared distance of unit vectors, 0..4')
     with load_embedder(args) as embedder:
-        found = list(embedder.stream(args.images))
+        found = list(embedder.stream(files))
     for pair in compare(found, args.threshold):
         print(json.dumps(pair) if args.json else line(pair))
     return 0

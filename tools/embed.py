@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from recognition.cli import run
-from config.errors import DataError
+from config.errors import DataError, MissingExtra
 from recognition.embed_options import add_embed_options, load_embedder
 
 EXAMPLE = 'example: python tools/embed.py photos --model runs/demo/model,30 --out photos.npz'
@@ -36,9 +36,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
 
     from recognition.embedding_files import Embedded, check_output, save_embeddings
+    from recognition.inputs import find_files, printable
 
     check_output(args.out, overwrite=args.overwrite)
-    files = find_images(args.images)
+    files = find_files(args.images)
     embedder = load_embedder(args, normalise=not args.no_normalise)
     faults: List[str] = []
     names, rows = embed_files(embedder, files, faults)
@@ -51,34 +52,25 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     about = {
         'network': embedder.network,
-        'model': args.model,
+        'model': printable(args.model),
         'engine': embedder.engine,
         'precision': embedder.precision,
         'mirror': args.mirror,
         'normalised': str(not args.no_normalise).lower(),
     }
     save_embeddings(args.out, Embedded(names, np.stack(rows), about), overwrite=args.overwrite)
-    print(f'{len(rows):,} embeddings of {len(rows[0])} values by {embedder.engine} in {args.out}')
+    print(f'{len(rows):,} embeddings of {len(rows[0])} values by {embedder.engine} in {printable(args.out)}')
     if faults:
         print(f'{len(faults):,} of {len(files):,} images cannot be read', file=sys.stderr)
     return 1 if faults else 0
 
 
-def find_images(paths: Sequence[str]) -> List[Path]:
-    """Return the image files that the paths stand for."""
-    from recognition.inputs import image_files
-
-    files: List[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise DataError(f'{path} does not exist')
-        files += image_files(path) if path.is_dir() else [path]
-    return files
-
-
 def embed_files(embedder, files: Sequence[Path], faults: List[str]):
     """Return names and embeddings of the files that can be read, with a bar on a terminal; note the others."""
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise MissingExtra("the progress bar needs tqdm: pip install 'facesymbols[train]'") from None
 
     names, rows = [], []
     with embedder, tqdm(total=len(files), unit='image', disable=None) as bar:

@@ -31,12 +31,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     import numpy as np
 
-    from recognition.gallery import Gallery
+    from recognition.gallery import Gallery, check_top
+    from recognition.inputs import find_files
 
+    check_top(args.top)
+    files = find_files(args.images)
     gallery = Gallery(args.gallery)
     with load_embedder(args, mirror=gallery.mirror) as embedder:
         gallery.check_network(embedder.network, args.model)
-        found = list(embedder.stream(args.images))
+        found = list(embedder.stream(files))
     neighbours = gallery.search(np.stack([row for _, row in found]), args.top)
     for (name, _), nearest in zip(found, neighbours):
         if args.json:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Dict, Optional, Type
 
-from config.errors import ConfigError, nearest
-from recognition.engines.agreement import check_agreement
-from recognition.engines.base import Engine, Shape
+from config.errors import CheckpointError, ConfigError, nearest
+from recognition.engines.agreement import COUNT, check_agreement, trial_images
+from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.choice import choice_key, choose
-from recognition.engines.convert import as_kind, can_convert
+from recognition.engines.convert import PACKAGES, as_kind, can_convert
 from recognition.engines.model import KINDS, Model
 from recognition.engines.mxnet_engine import MXNetEngine, Reference
+from recognition.engines.mxnet_threads import settle_threads
 from recognition.engines.ncnn_engine import NcnnEngine
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.openvino_engine import OpenVINOBfloat16Engine, OpenVINOEngine
@@ -48,6 +49,8 @@ def open_engine(
     for a damaged file, ConfigError for an engine that cannot read the network, MissingExtra for one not installed.
     """
     check_engine(name)
+    if model.kind == 'checkpoint' or reference:  # mxnet is to be imported
+        settle_threads(threads)
     opener = partial(
         _open, model=model, image_shape=image_shape, threads=threads, reference=_Reference(reference)
     )
@@ -60,21 +63,22 @@ def open_engine(
     if not present:
         extras = ' or '.join(f"'facesymbols[{engine.extra}]'" for engine in able.values())
         raise ConfigError(f'no engine for {KINDS[model.kind]} is installed: pip install {extras}')
-    packages = [engine.package for engine in present.values()]
-    key = choice_key(model.fingerprint(), packages, image_shape, batch_size, threads)
+    packages = [*PACKAGES, *(engine.package for engine in present.values())]
+    key = choice_key(model.content_key(), packages, image_shape, batch_size, threads)
     return choose({each: partial(opener, each) for each in present}, key, batch_size)
 
 
 class _Reference:
-    """The checkpoint's network as it is saved, loaded when the first engine is compared with it."""
+    """The checkpoint's network as it is saved, loaded when the first engine is compared with it; or none."""
 
     def __init__(self, model: Optional[Model]) -> None:
         self.model = model
         self._engine: Optional[Engine] = None
 
     def check(self, engine: Engine) -> None:
-        """Raise CheckpointError where an engine disagrees."""
+        """Raise CheckpointError where an engine disagrees, or without a network, where it gives no embeddings."""
         if self.model is None:
+            checked_embed(engine, trial_images(engine.image_shape, COUNT))
             return
         if self._engine is None:
             self._engine = Reference(self.model, engine.image_shape)
@@ -87,6 +91,19 @@ def _open(
     kind = ENGINES[name]
     if not kind.present():
         kind.load_package()  # says what is missing, before a conversion that may take long
-    engine = kind(as_kind(model, kind.reads, image_shape, name), image_shape, threads)
-    reference.check(engine)
-    return engine
+    file = as_kind(model, kind.reads, image_shape, name)
+
+    def checked() -> Engine:
+        engine = kind(file, image_shape, threads)
+        reference.check(engine)
+        return engine
+
+    try:
+        return checked()
+    except CheckpointError:
+        if file == model:
+            raise
+    # what was kept of an earlier conversion may be damaged, and is made anew
+    file.files[0].unlink(missing_ok=True)
+    as_kind(model, kind.reads, image_shape, name)
+    return checked()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.engines.base import INT8_LIMIT, Engine, Shape
+from recognition.engines.base import INT8_LIMIT, Engine, Shape, checked_embed
 from recognition.verification import normalise
 
 COUNT = 4  # images to compare
@@ -40,7 +40,7 @@ def check_agreement(engine: Engine, reference: Engine, source: object) -> float:
     images = trial_images(engine.image_shape, COUNT)
     if engine.limit == INT8_LIMIT:
         images = images[1::2]  # its scales were chosen on faces, and noise is beyond them
-    wanted, found = (np.asarray(each.embed(images), dtype=np.float64) for each in (reference, engine))
+    wanted, found = checked_embed(reference, images), checked_embed(engine, images)
     if wanted.shape != found.shape:
         raise CheckpointError(
             f'the engine {engine.name} gives shape {found.shape} where {reference.name} gives {wanted.shape} '

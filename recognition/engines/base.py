@@ -9,7 +9,7 @@ from typing import ClassVar, Dict, Optional, Tuple
 
 import numpy as np
 
-from config.errors import CheckpointError, MissingExtra
+from config.errors import CheckpointError, FaceSymbolsError, MissingExtra
 from recognition.engines.model import Model
 
 Shape = Tuple[int, int, int]  # height, width, 3
@@ -67,9 +67,31 @@ class Engine:
         try:
             return import_module(cls.package)
         except ImportError as error:
-            raise MissingExtra(
-                f"the engine {cls.name} needs {cls.package}: pip install 'facesymbols[{cls.extra}]'"
-            ) from error
+            wanted = f"'facesymbols[{cls.extra}]'" if cls.extra else 'facesymbols'
+            raise MissingExtra(f'the engine {cls.name} needs {cls.package}: pip install {wanted}') from error
+
+
+def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
+    """Return an engine's embeddings of uint8 images (N, H, W, 3) as float64 (N, D).
+
+    Raises CheckpointError where the package cannot run the network, and where that gives something else.
+    """
+    try:
+        found = np.asarray(
+            engine.embed(images), dtype=np.float64
+        )  # later sums and lengths round nothing away
+    except FaceSymbolsError:
+        raise
+    except Exception as error:  # the packages have no error in common
+        raise CheckpointError(
+            f'the engine {engine.name} cannot run the network on images of {images.shape[1:]}: {_last_line(error)}'
+        ) from error
+    if found.ndim != 2 or len(found) != len(images):
+        raise CheckpointError(
+            f'the network gives shape {found.shape} for {len(images)} images, where an embedding is '
+            f'({len(images)}, size); it has a head that gives no embeddings, or is damaged'
+        )
+    return found
 
 
 def channels_first(images: np.ndarray) -> np.ndarray:
@@ -79,6 +101,9 @@ def channels_first(images: np.ndarray) -> np.ndarray:
 
 def damaged(model: Model, error: BaseException) -> CheckpointError:
     """Return what to raise where a package cannot read a network's file."""
+    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {_last_line(error)}')
+
+
+def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    reason = lines[-1].strip() if lines else type(error).__name__
-    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {reason}')
+    return lines[-1].strip() if lines else type(error).__name__

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
+from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra
 from recognition.engines.agreement import trial_images
-from recognition.engines.base import Engine
+from recognition.engines.base import Engine, checked_embed
 from recognition.engines.convert import cache_folder
-from recognition.environment import processor, usable_cores
+from recognition.engines.mxnet_threads import VARIABLE as THREADS
+from recognition.environment import package_version, processor, usable_cores
 from recognition.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 ROUNDS = 3
 ENOUGH = 5.0  # seconds that the rounds of an engine may take, two at least
 REMEMBERED = 200  # choices, the newest
+CANNOT = (CheckpointError, ConfigError, MissingExtra)  # why an engine is left out
 Opener = Callable[[], Engine]
 
 
@@ -35,37 +37,48 @@ def choose(openers: Dict[str, Opener], key: str, batch_size: int) -> Engine:
         return next(iter(openers.values()))()
     known = _read().get(key)
     if isinstance(known, str) and known in openers:
-        remembered, _ = _opened(known, openers[known])
-        if remembered is not None:
-            return remembered
-    best: Optional[Engine] = None
-    shortest: Optional[float] = None
-    faults = []
-    for name, opener in openers.items():
-        engine, fault = _opened(name, opener)
-        if engine is None:
-            faults.append(fault)
-        elif best is None:
-            best = engine  # timed once there is another one
-        else:
-            shortest = seconds(best, batch_size) if shortest is None else shortest
-            taken = seconds(engine, batch_size)
-            if taken < shortest:
-                best, shortest = engine, taken
+        try:
+            return openers[known]()
+        except CANNOT as error:
+            _leave_out(known, error)
+    logger.info('the engines are timed, once on a machine: %s', ', '.join(openers))
+    best, faults, timed = _fastest(openers, batch_size)
     if best is None:
-        raise ConfigError(f'no engine can run the network: {"; ".join(faults)}')
-    if shortest is not None:
+        raise ConfigError(
+            f'no engine can run the network: {"; ".join(dict.fromkeys(map(str, faults.values())))}'
+        )
+    for name, fault in faults.items():
+        _leave_out(name, fault)
+    if timed:
         _remember(key, best.name)
     return best
 
 
-def _opened(name: str, opener: Opener) -> Tuple[Optional[Engine], str]:
-    """Return an engine, or None and why it cannot be had."""
-    try:
-        return opener(), ''
-    except (CheckpointError, ConfigError, MissingExtra) as error:
-        logger.warning('the engine %s is left out: %s', name, error)
-        return None, str(error)
+def _fastest(
+    openers: Dict[str, Opener], batch_size: int
+) -> Tuple[Optional[Engine], Dict[str, FaceSymbolsError], bool]:
+    """Return the fastest engine, why others cannot be had, and whether there were several, which alone are timed."""
+    best: Optional[Engine] = None
+    shortest: Optional[float] = None
+    faults: Dict[str, FaceSymbolsError] = {}
+    for name, opener in openers.items():
+        try:
+            engine = opener()
+        except CANNOT as error:
+            faults[name] = error
+            continue
+        if best is None:
+            best = engine
+            continue
+        shortest = seconds(best, batch_size) if shortest is None else shortest
+        taken = seconds(engine, batch_size)
+        if taken < shortest:
+            best, shortest = engine, taken
+    return best, faults, shortest is not None
+
+
+def _leave_out(name: str, fault: FaceSymbolsError) -> None:
+    logger.warning('the engine %s is left out: %s', name, fault)
 
 
 def seconds(engine: Engine, batch_size: int) -> float:
@@ -75,17 +88,17 @@ def seconds(engine: Engine, batch_size: int) -> float:
     # the first one plans and allocates
     while len(times) < 2 or (len(times) <= ROUNDS and sum(times) < ENOUGH):
         start = time.perf_counter()
-        engine.embed(images)
+        checked_embed(engine, images)
         times.append(time.perf_counter() - start)
     shortest = min(times[1:])
     logger.info('%s: %.1f images/s', engine.name, batch_size / shortest)
     return shortest
 
 
-def choice_key(fingerprint: str, packages: Sequence[str], *settings: Any) -> str:
-    """Return what a choice depends on as one word: network, machine, versions of the packages, settings."""
-    versions = [f'{package} {metadata.version(package)}' for package in sorted(packages)]
-    parts = [fingerprint, processor(), usable_cores(), versions, settings]
+def choice_key(network: str, packages: Iterable[str], *settings: Any) -> str:
+    """Return what a choice depends on as one word: network, machine, packages and their versions, settings."""
+    versions = {package: package_version(package) for package in sorted({*packages, 'facesymbols'})}
+    parts = [network, processor(), usable_cores(), os.environ.get(THREADS), versions, settings]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
@@ -97,7 +110,7 @@ def _read() -> Dict[str, Any]:
     """Return the choices that were remembered; none where the file is damaged."""
     try:
         known = json.loads(_path().read_text())
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):  # a ConfigError, too, where there is no home folder
         return {}
     return known if isinstance(known, dict) else {}
 
@@ -107,5 +120,5 @@ def _remember(key: str, name: str) -> None:
     newest = dict(list(known.items())[-REMEMBERED:])
     try:
         write_whole(_path(), json.dumps(newest, indent=1).encode())
-    except DataError as error:  # it is timed again next time
+    except (ConfigError, DataError) as error:  # it is timed again next time
         logger.warning('the choice of the engine is not remembered: %s', error)

@@ -17,8 +17,14 @@ KEPT = 4  # converted networks; the one that was used last is the last to go
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made anew: $XDG_CACHE_HOME/facesymbols, or ~/.cache/facesymbols."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'facesymbols'
+    """Return the folder of what can be made anew: $XDG_CACHE_HOME/facesymbols, or ~/.cache/facesymbols.
+
+    Raises ConfigError for a user who has no home folder.
+    """
+    try:
+        return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'facesymbols'
+    except RuntimeError:
+        raise ConfigError('there is no home folder for ~/.cache: set the variable XDG_CACHE_HOME') from None
 
 
 def onnx_of(model: Model, image_shape: Optional[Shape]) -> Model:
@@ -90,6 +96,7 @@ def _drop_old(folder: Path, pattern: str) -> None:
                 each.unlink()
 
 
+PACKAGES = ('onnx', 'onnxruntime', 'pnnx')  # what conversions need, beside the engine
 # (what there is, what is wanted) -> how it is made
 CONVERSIONS: Dict[Tuple[str, str], Callable[[Model, Optional[Shape]], Model]] = {
     ('checkpoint', 'onnx'): onnx_of,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from typing import Optional
 
 import numpy as np
 
 from recognition.engines.base import DEFAULT_SHAPE, Engine, Shape, channels_first
 from recognition.engines.model import Model
-
-logger = logging.getLogger(__name__)
+from recognition.engines.mxnet_threads import settle_threads, warn_of_threads
 
 
 class MXNetEngine(Engine):
@@ -21,7 +17,8 @@ class MXNetEngine(Engine):
     name, reads, package = 'mxnet', 'checkpoint', 'mxnet'
 
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
-        _set_threads(threads)
+        settle_threads(threads)
+        warn_of_threads(threads)
         from recognition.inference import Bound, load_optimized
 
         self.image_shape = image_shape or DEFAULT_SHAPE
@@ -48,17 +45,3 @@ class Reference(Engine):
         import mxnet as mx
 
         return np.asarray(self._net(mx.nd.array(channels_first(images))).asnumpy())
-
-
-def _set_threads(threads: Optional[int]) -> None:
-    """Give MXNet its number of threads, which it reads once, when it is imported."""
-    if threads is None:
-        return
-    if 'mxnet' not in sys.modules:
-        os.environ['OMP_NUM_THREADS'] = str(threads)
-    elif os.environ.get('OMP_NUM_THREADS') != str(threads):
-        logger.warning(
-            'threads=%d has no effect on MXNet, which is imported already: set OMP_NUM_THREADS=%d before',
-            threads,
-            threads,
-        )

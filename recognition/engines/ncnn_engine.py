@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Optional
+from types import ModuleType
+from typing import Any, BinaryIO, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -26,7 +29,8 @@ HALF_PRECISION = (
 class NcnnEngine(Engine):
     """A net on the CPU; the graph takes one image at a time, float32 (3, H, W) in 0..255.
 
-    Several images run side by side, each on a thread of its own, which takes less time than all threads on one.
+    Several images run side by side, each on one thread, which takes less time than all threads on one; where there are
+    too few of them, they run one by one on all threads. A net keeps the number of threads that it is loaded with.
     """
 
     name, reads, package, extra = 'ncnn', 'ncnn', 'ncnn', 'ncnn'
@@ -36,20 +40,15 @@ class NcnnEngine(Engine):
         self._ncnn = self.load_package()
         self._told = read_told(model.path)
         self.image_shape = _shape_of(told_path(model.path), self._told.get('image_shape'), image_shape)
-        net: Any = self._ncnn.Net()
-        for option in HALF_PRECISION:
-            if hasattr(net.opt, option):
-                setattr(net.opt, option, False)
         self._threads = threads or usable_cores()
         self._workers = ThreadPoolExecutor(self._threads)
-        graph, values = map(str, model.files)
-        try:
-            refused = net.load_param(graph) or net.load_model(values)
-        except Exception as error:
-            raise damaged(model, error) from error
-        if refused or len(net.input_names()) != 1 or not net.output_names():
-            raise CheckpointError(f'{graph} and {values} are damaged, or not a pair that ncnn can load')
-        self._net = net
+        # open, so that a net that is loaded later comes from the same files, whatever becomes of their names
+        self._files = [_open(file) for file in model.files]
+        for file in self._files:
+            weakref.finalize(self, file.close)
+        self._model = model
+        self._nets: Dict[int, Any] = {}  # by the number of threads for an image
+        self._net(1)
 
     @property
     def metadata(self) -> Dict[str, str]:
@@ -58,18 +57,52 @@ class NcnnEngine(Engine):
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
-        side_by_side = min(self._threads, len(images))
-        self._net.opt.num_threads = max(1, self._threads // side_by_side)
-        return np.stack(list(self._workers.map(self._embed_one, channels_first(images))))
+        data = channels_first(images)
+        if self._threads > 1 and 2 * len(data) <= self._threads:
+            net = self._net(self._threads)
+            return np.stack([self._embed_one(net, image) for image in data])
+        return np.stack(list(self._workers.map(partial(self._embed_one, self._net(1)), data)))
 
-    def _embed_one(self, image: np.ndarray) -> np.ndarray:
-        extractor = self._net.create_extractor()
+    def _net(self, threads: int) -> Any:
+        if threads not in self._nets:
+            self._nets[threads] = _load(self._ncnn, self._model, self._files, threads)
+        return self._nets[threads]
+
+    def _embed_one(self, net: Any, image: np.ndarray) -> np.ndarray:
+        extractor = net.create_extractor()
         # A copy, for ncnn reads whole vectors at once, aligned and beyond the end, as numpy's memory need not allow.
-        extractor.input(self._net.input_names()[0], self._ncnn.Mat(image).clone())
-        status, out = extractor.extract(self._net.output_names()[-1])
+        extractor.input(net.input_names()[0], self._ncnn.Mat(image).clone())
+        status, out = extractor.extract(net.output_names()[-1])
         if status:
             raise CheckpointError(f'ncnn cannot run the network on images of {self.image_shape}')
-        return np.array(out, dtype=np.float32).reshape(-1)
+        found = np.array(out, dtype=np.float32)
+        return found.reshape(-1) if found.size == max(found.shape) else found  # maps stay what they are
+
+
+def _open(file: Path) -> BinaryIO:
+    try:
+        return open(file, 'rb')
+    except OSError as error:
+        raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
+
+
+def _load(ncnn: ModuleType, model: Model, files: Sequence[BinaryIO], threads: int) -> Any:
+    """Return a net that runs each image on so many threads; CheckpointError where ncnn does not take the files."""
+    net: Any = ncnn.Net()
+    net.opt.num_threads = threads  # what is set after loading is ignored, and told of on standard error
+    for option in HALF_PRECISION:
+        if hasattr(net.opt, option):
+            setattr(net.opt, option, False)
+    graph, values = (f'/proc/self/fd/{file.fileno()}' for file in files)
+    try:
+        refused = net.load_param(graph) or net.load_model(values)
+    except Exception as error:
+        raise damaged(model, error) from error
+    if refused or len(net.input_names()) != 1 or not net.output_names():
+        raise CheckpointError(
+            f'{" and ".join(map(str, model.files))} are damaged, or not a pair that ncnn can load'
+        )
+    return net
 
 
 def _shape_of(source: Path, told: Optional[str], wanted: Optional[Shape]) -> Shape:

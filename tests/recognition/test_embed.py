@@ -89,7 +89,9 @@ def test_the_engine_sees_no_more_than_the_batch_size(small, images, monkeypatch)
         return original(engine, batch)
 
     monkeypatch.setattr(ENGINES['onnxruntime'], 'embed', counted)
-    load(small, 'onnxruntime', batch_size=6)(images)
+    embedder = load(small, 'onnxruntime', batch_size=6)
+    seen.clear()  # of the trial
+    embedder(images)
     assert max(seen) == 6
     assert sum(seen) == 2 * len(images)
 
@@ -216,8 +218,9 @@ def test_settings_that_are_wrong(small):
             load(small, threads=number)
     with pytest.raises(ConfigError, match=r"engine='openvivo' is not one of .*did you mean 'openvino'"):
         Embedder.load(small.onnx, 'openvivo')
-    with pytest.raises(ConfigError, match='not \\(height, width, 3\\)'):
-        Embedder.load(small.checkpoint, image_shape=(112, 112))
+    for shape in ((112, 112), 112):
+        with pytest.raises(ConfigError, match='not \\(height, width, 3\\)'):
+            Embedder.load(small.checkpoint, image_shape=shape)
     with pytest.raises(ConfigError, match=r'does not fit .*net\.onnx, which takes images of \(14, 12, 3\)'):
         Embedder.load(small.onnx, 'onnxruntime', image_shape=(112, 112, 3))
     with pytest.raises(ConfigError, match=r'the engine ncnn reads a pair .*net\.onnx is a file NET\.onnx'):
@@ -272,3 +275,14 @@ def test_a_network_is_known_by_its_values(small, tmp_path):
     made = write_onnx(tmp_path / 'net.onnx', small.values, metadata={'params_sha256': networks[0]})
     for engine in ('onnxruntime', 'openvino'):
         assert Embedder.load(made, engine).network == networks[0]
+
+
+def test_a_file_that_does_not_tell_how_it_was_made_is_told_of(small, tmp_path, caplog):
+    """It may want its pixels scaled, as others' files do, and there would be no sign of that."""
+    made = write_onnx(tmp_path / 'net.onnx', small.values, metadata={'params_sha256': 'known'})
+    Embedder.load(made, 'onnxruntime')
+    Embedder.load(small.onnx, 'onnxruntime', reference=small.checkpoint)
+    Embedder.load(small.checkpoint, 'onnxruntime', image_shape=SHAPE)
+    assert 'does not tell' not in caplog.text
+    Embedder.load(small.onnx, 'onnxruntime')
+    assert 'net.onnx does not tell how it was made: it is given RGB in 0..255' in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -44,15 +45,22 @@ def test_eight_threads_get_what_one_gets(small):
 def test_a_closed_embedder_says_so(small, images):
     embedder = load(small, 'mxnet')
     embedder.close()
+    embedder.close()  # once more is no fault
     with pytest.raises(ConfigError, match='closed'):
         embedder(images)
 
 
-def test_the_thread_ends_with_the_embedder(small, images):
+def test_an_embedder_that_is_sent_to_another_process_says_so(small):
+    with load(small, 'mxnet') as embedder, pytest.raises(ConfigError, match='load it in each'):
+        pickle.dumps(embedder)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_the_threads_end_with_the_embedder(small, images, engine):
     before = threading.active_count()
-    embedder = load(small, 'onnxruntime')
+    embedder = load(small, engine, threads=2)
     embedder(images)
-    assert threading.active_count() == before + 1
+    assert threading.active_count() > before
     del embedder
     gc.collect()
     deadline = time.monotonic() + 10

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.embedding_files import FORMATS, Embedded, load_embeddings, save_embeddings
+from recognition.embedding_files import FORMATS, Embedded, check_output, load_embeddings, save_embeddings
 
 ROOT = Path(__file__).parents[2]
 NAMES = ['a.jpg', 'Jürgen/ä b.png', 'c,"d".jpg', 'e']
@@ -105,9 +105,52 @@ def test_a_file_without_its_other_half_and_with_anothers(tmp_path):
 
 
 def test_values_that_are_not_finite_are_told(tmp_path):
-    save_embeddings(tmp_path / 'emb.npz', Embedded(['a'], ROWS[:1] * np.float32(np.nan), ABOUT))
+    broken = ROWS[:1] * np.float32(np.nan)
+    with pytest.raises(DataError, match='not finite'):
+        save_embeddings(tmp_path / 'emb.npz', Embedded(['a'], broken, ABOUT))
+    np.savez(tmp_path / 'emb.npz', embeddings=broken, names=np.array(['a']), about=np.array('{}'))
     with pytest.raises(DataError, match='not finite'):
         load_embeddings(tmp_path / 'emb.npz')
+
+
+@pytest.mark.parametrize('suffix', FORMATS)
+@pytest.mark.parametrize(
+    ('odd', 'words'),
+    [
+        (EMBEDDED._replace(names=NAMES[:3]), r'holds 3 names and embeddings of shape \(4, 6\)'),
+        (EMBEDDED._replace(rows=ROWS.astype(np.float64)), 'float64, where a name for each row of float32'),
+        (EMBEDDED._replace(names=[*NAMES[:3], 'a\udcff']), 'no text in UTF-8'),
+        (EMBEDDED._replace(about={'model': 'a\udcff,1'}), 'no text in UTF-8'),
+        (EMBEDDED._replace(about={'network': 7}), 'holds 7 as a name'),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(tmp_path, suffix, odd, words):
+    with pytest.raises(DataError, match=words):
+        save_embeddings(tmp_path / f'emb{suffix}', odd)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('about', ['3', '"network"', '["network"]', '{"network": 3}'])
+def test_words_that_are_something_else_are_told(tmp_path, about):
+    np.savez(tmp_path / 'emb.npz', embeddings=ROWS, names=np.array(NAMES), about=np.array(about))
+    with pytest.raises(DataError, match='holds'):
+        load_embeddings(tmp_path / 'emb.npz')
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('mine')
+    (tmp_path / 'emb.npz').mkdir()
+    with pytest.raises(ConfigError, match=r'file/new/emb\.npz cannot be written: .*file is no folder'):
+        check_output(tmp_path / 'file' / 'new' / 'emb.npz')
+    with pytest.raises(ConfigError, match=r'emb\.npz is a folder'):
+        check_output(tmp_path / 'emb.npz', overwrite=True)
+    check_output(tmp_path / 'new' / 'newer' / 'emb.npz')
+    assert not (tmp_path / 'new').exists()
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(
+        ConfigError, match=r'new/emb\.npz cannot be written: .* is no folder that may be written to'
+    ):
+        check_output(tmp_path / 'new' / 'emb.npz')
 
 
 def test_another_ending_is_told(tmp_path):
@@ -148,4 +191,31 @@ def test_killed_while_writing_it_leaves_the_old_file(tmp_path, suffix):
     assert load_embeddings(path).names == NAMES
     assert [name for name in os.listdir(tmp_path) if name.startswith('.')]  # what the dead one left
     save_embeddings(path, EMBEDDED, overwrite=True)
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(f'.{path.name}')]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith('.')]
+
+
+HALFWAY = """
+import os, signal, sys
+import numpy as np
+from recognition.embedding_files import Embedded, save_embeddings
+original = os.replace
+def killed(*paths):
+    original(*paths)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.replace = killed  # the first file alone is in place
+rows = np.ones((4, 6), np.float32)
+save_embeddings(sys.argv[1], Embedded(['w', 'x', 'y', 'z'], rows, {}), overwrite=True)
+"""
+
+
+@pytest.mark.parametrize('suffix', FORMATS)
+def test_killed_between_two_files_it_leaves_no_old_arrays_with_new_names(tmp_path, suffix):
+    path = tmp_path / f'emb{suffix}'
+    save_embeddings(path, EMBEDDED)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', HALFWAY, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    if suffix == '.npy':
+        with pytest.raises(DataError, match=r'emb\.npy cannot be read: No such file'):
+            load_embeddings(path)
+    else:
+        assert load_embeddings(path).names == ['w', 'x', 'y', 'z']

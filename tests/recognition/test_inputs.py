@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.inputs import items, resized
+from recognition.inputs import find_files, items, resized
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -147,3 +148,76 @@ def test_huge_and_tiny_images_are_stretched():
     np.testing.assert_array_equal(
         resized(COLOUR[:1, :1], (14, 12)), np.broadcast_to(COLOUR[0, 0], (14, 12, 3))
     )
+
+
+class LikeAnArray:
+    """What PyTorch's tensors are: an iterable of its own kind, without an end."""
+
+    shape = (9, 7, 3)
+
+    def __iter__(self):
+        return iter([LikeAnArray()])
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        (LikeAnArray(), 'a LikeAnArray is no image; give numpy arrays'),
+        ('', 'the path of an image is empty'),
+        ('a\0b', 'cannot be read: .*null'),
+        ('a' * 5000, 'cannot be read: File name too long'),
+    ],
+)
+def test_what_is_no_array_and_no_path_is_one_sentence(given, words):
+    with pytest.raises(DataError, match=words):
+        read(given)
+
+
+def test_paths_that_lead_nowhere_are_told_before_anything_is_read(tmp_path):
+    (tmp_path / 'b.png').write_bytes(b'')
+    assert find_files([tmp_path / 'b.png', str(tmp_path)]) == [tmp_path / 'b.png'] * 2
+    for path, words in (
+        ('none', 'none does not exist'),
+        ('a' * 5000, 'File name too long'),
+        ('a\0b', 'null'),
+    ):
+        with pytest.raises(DataError, match=words):
+            find_files([tmp_path, path])
+
+
+def test_links_to_folders_are_followed_and_none_twice(tmp_path):
+    for place in ('outside', 'photos/a', 'photos/b'):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / 'one.png').write_bytes(png(COLOUR))
+    (tmp_path / 'photos' / 'b' / 'up').symlink_to(tmp_path / 'photos')
+    (tmp_path / 'photos' / 'c').symlink_to(tmp_path / 'outside')
+    (tmp_path / 'photos' / 'd').symlink_to(tmp_path / 'photos' / 'a')
+    names = [item.name for item in items(tmp_path / 'photos')]
+    assert names == [str(tmp_path / 'photos' / name / 'one.png') for name in 'abc']
+
+
+def test_a_link_to_nowhere_is_told_and_a_pipe_is_no_image(tmp_path):
+    (tmp_path / 'a.png').write_bytes(png(COLOUR))
+    os.mkfifo(tmp_path / 'b.png')
+    (tmp_path / 'c.png').symlink_to(tmp_path / 'none.png')
+    first, second = items(tmp_path)
+    assert first.load().shape == COLOUR.shape
+    with pytest.raises(DataError, match=r'c\.png cannot be read: No such file'):
+        second.load()
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    """Not left out silently; root may read all, and so the system is asked in its place."""
+    (tmp_path / 'open').mkdir()
+    (tmp_path / 'shut').mkdir()
+    (tmp_path / 'open' / 'a.png').write_bytes(png(COLOUR))
+    original = os.scandir
+
+    def denied(path):
+        if os.path.basename(path) == 'shut':
+            raise PermissionError(13, 'Permission denied', path)
+        return original(path)
+
+    monkeypatch.setattr(os, 'scandir', denied)
+    with pytest.raises(DataError, match=r'shut cannot be read: Permission denied'):
+        list(items(tmp_path))

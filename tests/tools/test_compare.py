@@ -73,5 +73,11 @@ def test_mistakes_are_one_sentence(small, photos, tmp_path):
     for threshold in ('-1', '4.5', 'nan'):
         with pytest.raises(ConfigError, match='no squared distance of unit vectors'):
             main([*photos, '--model', small.onnx, f'--threshold={threshold}'])
-    with pytest.raises(DataError, match=r'none\.jpg cannot be read'):
-        main([photos[0], str(tmp_path / 'none.jpg'), '--model', small.onnx])
+    with pytest.raises(DataError, match=r'none\.jpg does not exist'):  # before a network is looked for
+        main([photos[0], str(tmp_path / 'none.jpg'), '--model', 'none.onnx'])
+
+
+def test_a_folder_stands_for_its_images(small, photos, tmp_path, capsys):
+    assert not main([str(tmp_path), '--model', small.onnx, '--json'])
+    pairs = [json.loads(line)['images'] for line in capsys.readouterr().out.splitlines()]
+    assert pairs == [[photos[0], photos[1]], [photos[0], photos[2]], [photos[1], photos[2]]]

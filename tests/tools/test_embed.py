@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from config.errors import CheckpointError, ConfigError, DataError
+from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding_files import FORMATS, load_embeddings
 from tests.small_network import SHAPE, make_values, write_onnx
@@ -119,6 +119,31 @@ def test_mistakes_are_told_before_the_work(small, photos, tmp_path):
     assert len(load_embeddings(tmp_path / 'emb.npz').names) == 5
 
 
+def test_a_link_to_nowhere_and_no_path_are_told(small, photos, tmp_path, capsys):
+    (photos / 'gone.png').symlink_to(tmp_path / 'gone.png')
+    assert main(arguments(photos, tmp_path / 'emb.npz', small.onnx)) == 1
+    assert 'gone.png cannot be read: No such file' in capsys.readouterr().err
+    with pytest.raises(DataError, match='the path of an image is empty'):
+        main(arguments('', tmp_path / 'new.npz', small.onnx))
+
+
+def test_names_that_are_no_unicode(small, photos, tmp_path, capsys):
+    """Not every format can hold such a name, nor a terminal show it."""
+    (tmp_path / 'a\udcff.onnx').write_bytes(Path(small.onnx).read_bytes())
+    for suffix in FORMATS:
+        out = tmp_path / f'b\udcff{suffix}'
+        assert not main(arguments(photos, out, tmp_path / 'a\udcff.onnx'))
+        assert capsys.readouterr().out.endswith(rf'b\udcff{suffix}' + '\n')
+        assert load_embeddings(out).about['model'] == str(tmp_path / r'a\udcff.onnx')
+
+
+def test_without_a_package_for_images_the_pip_line_is_named(small, photos, tmp_path, monkeypatch):
+    for package in ('cv2', 'tqdm'):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[train\]'"):
+            main(arguments(photos, tmp_path / 'emb.npz', small.onnx))
+
+
 def start(*words):
     return subprocess.Popen(
         [sys.executable, '-W', 'ignore', 'tools/embed.py', *words],
@@ -144,14 +169,14 @@ def test_the_program_ends_with_a_sentence_and_a_status(photos, tmp_path):
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_stopped_at_work_it_leaves_no_file(tmp_path, how):
     """Hundreds of images of many pixels, so that it is at work when the signal comes."""
-    model = write_onnx(tmp_path / 'net.onnx', make_values())
+    model = write_onnx(tmp_path / 'net.onnx', make_values(), metadata={'params_sha256': 'known'})
     (tmp_path / 'photos').mkdir()
     large = cv2.imencode('.png', np.zeros((2500, 2500, 3), np.uint8))[1].tobytes()
     for number in range(300):
         (tmp_path / 'photos' / f'{number}.png').write_bytes(large)
     process = start(*arguments(tmp_path / 'photos', tmp_path / 'emb.npz', model, '--engine', 'onnxruntime'))
-    warned = process.stderr.readline()  # that it stretches them
-    assert 'is stretched' in warned
+    told = [process.stderr.readline() for _ in range(2)]  # which network, and that images are stretched
+    assert 'is stretched' in told[1]
     process.send_signal(how)
     begun = time.monotonic()
     _, err = process.communicate(timeout=60)

@@ -63,7 +63,9 @@ def test_another_network_is_refused(gallery, tmp_path):
 
 def test_mistakes_are_one_sentence(small, gallery, tmp_path):
     query = [str(tmp_path / 'query.png'), '--model', small.onnx, '--gallery']
-    with pytest.raises(ConfigError, match='top=0'):
-        main([*query, gallery, '--top', '0'])
+    with pytest.raises(ConfigError, match='top=0'):  # before anything is read
+        main([*query, 'none.npz', '--top', '0'])
+    with pytest.raises(DataError, match=r'gone\.png does not exist'):
+        main(['gone.png', *query[1:], gallery])
     with pytest.raises(DataError, match=r'none\.npz cannot be read'):
         main([*query, str(tmp_path / 'none.npz')])

@@ -35,7 +35,7 @@ class Fixed:
         self.name, self.rows = name, np.asarray(rows, np.float32)
 
     def embed(self, images):
-        return self.rows
+        return np.repeat(self.rows, len(images), axis=0)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,20 @@ class Fixed:
             r'the engine mine \(float32\) disagrees with theirs on net: .* is 0\.0002, above 0\.0001',
         ),
         ([[np.nan, 0]], 'is nan, above'),
-        ([[1, 0, 0]], r'gives shape \(1, 3\) where theirs gives \(1, 2\) for net; they hold two networks'),
+        ([[1, 0, 0]], r'gives shape \(4, 3\) where theirs gives \(4, 2\) for net; they hold two networks'),
     ],
 )
 def test_what_disagrees_is_refused(rows, words):
     with pytest.raises(CheckpointError, match=words):
         check_agreement(Fixed('mine', rows), Fixed('theirs', [[1, 0]]), 'net')
+
+
+def test_a_head_that_gives_maps_is_refused_though_both_give_the_same():
+    maps = [Fixed(name, np.ones((1, 2, 7, 7))) for name in ('mine', 'theirs')]
+    with pytest.raises(
+        CheckpointError, match=r'gives shape \(4, 2, 7, 7\) for 4 images, where an embedding is'
+    ):
+        check_agreement(*maps, 'net')
 
 
 def test_what_agrees_is_measured():

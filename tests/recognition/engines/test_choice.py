@@ -6,14 +6,18 @@ import json
 import logging
 import sys
 import time
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError
+from recognition import engines
 from recognition.embed import Embedder
 from recognition.engines import ENGINES
 from recognition.engines.choice import choice_key, choose
+from recognition.engines.model import find_model
 from tests.small_network import SHAPE
 
 
@@ -85,7 +89,7 @@ def test_an_engine_that_is_refused_is_left_out(cache, openers, caplog):
     assert 'the engine b is left out: it disagrees' in caplog.text
     assert choose({'a': refused, 'b': openers['b']}, 'single', 2).name == 'b'
     assert 'single' not in json.loads((cache / 'engines.json').read_text())  # another may be had next time
-    with pytest.raises(ConfigError, match='no engine can run the network: it disagrees; it disagrees'):
+    with pytest.raises(ConfigError, match=r'no engine can run the network: it disagrees$'):
         choose({'a': refused, 'b': refused}, 'key', 2)
     with pytest.raises(CheckpointError, match='it disagrees'):
         choose({'a': refused}, 'key', 2)
@@ -102,6 +106,43 @@ def test_a_key_is_that_of_network_versions_and_settings():
     }
     assert len(keys) == 5
     assert choice_key('a', packages[::-1], None, 32, None) in keys
+
+
+def test_a_key_is_that_of_threads_and_of_what_conversions_need(small, monkeypatch):
+    """pnnx that is installed later makes ncnn one of those to choose from."""
+    keys = []
+    monkeypatch.setattr(engines, 'choose', lambda openers, key, batch_size: keys.append(key))
+
+    def ask(checkpoint=small.checkpoint):
+        engines.open_engine('auto', find_model(checkpoint), batch_size=8, image_shape=SHAPE)
+
+    ask()
+    ask()
+    assert len(set(keys)) == 1
+    original = metadata.version
+    for package in ('pnnx', 'onnx', 'facesymbols', 'openvino'):
+        monkeypatch.setattr(metadata, 'version', lambda name, of=package: name == of or original(name))
+        ask()
+    monkeypatch.setattr(metadata, 'version', original)
+    monkeypatch.setenv('OMP_NUM_THREADS', '77')
+    ask()
+    assert len(set(keys)) == 6
+
+
+def test_a_package_of_another_name_is_no_fault():
+    """`import mxnet` may come from mxnet-cu112."""
+    assert choice_key('a', ['no-such-package']) != choice_key('a', [])
+
+
+def test_one_that_cannot_be_remembered_for_want_of_a_home_is_chosen(monkeypatch, openers, caplog):
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+
+    def homeless():
+        raise RuntimeError('Could not determine home directory.')
+
+    monkeypatch.setattr(Path, 'home', homeless)
+    assert choose(openers, 'key', 2).name == 'b'
+    assert 'set the variable XDG_CACHE_HOME' in caplog.text
 
 
 def test_auto_takes_those_that_are_installed(cache, small, monkeypatch, caplog):

@@ -71,6 +71,16 @@ def test_an_export_that_went_wrong_is_refused(cache, small, exported):
     assert chosen in ('mxnet', 'ncnn')  # whose pair is made in another way
 
 
+@pytest.mark.parametrize('damage', [lambda path: path.write_bytes(b'no network'), other_weights])
+def test_a_kept_network_that_is_damaged_is_made_anew(cache, small, exported, damage):
+    expected = Embedder.load(small.checkpoint, 'onnxruntime', image_shape=SHAPE)(images())
+    (kept,) = (cache / 'onnx').glob('*.onnx')
+    damage(kept)
+    found = Embedder.load(small.checkpoint, 'onnxruntime', image_shape=SHAPE)(images())
+    np.testing.assert_array_equal(found, expected)
+    assert len(exported.calls) == 2
+
+
 def test_few_converted_networks_are_kept(cache, tmp_path, exported):
     models = [write_checkpoint(tmp_path / 'model', number, make_values(number)) for number in range(KEPT + 2)]
     for number, model in enumerate(models):

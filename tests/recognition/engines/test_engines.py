@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from recognition.engines.base import INT8_LIMIT, LIMIT, WINOGRAD_LIMIT
 from recognition.engines.model import find_model
 from tests.small_network import SHAPE, make_values, write_ncnn, write_onnx
 
+ROOT = Path(__file__).resolve().parents[3]
 ONNX = ('onnxruntime', 'openvino')
 
 
@@ -46,7 +50,14 @@ def test_a_size_that_the_graph_leaves_open(small, tmp_path, images, engine):
     net = opened(path, engine, image_shape=SHAPE)
     assert net.image_shape == SHAPE
     np.testing.assert_allclose(net.embed(images), small.values.embed(images), atol=1e-4)
-    assert opened(path, engine).image_shape == (112, 112, 3)
+
+
+def test_images_that_the_network_cannot_take_are_told_when_it_is_opened(small, tmp_path):
+    path = write_onnx(tmp_path / 'net.onnx', small.values, size=('height', 'width'))
+    with pytest.raises(
+        CheckpointError, match=r'onnxruntime cannot run the network on images of \(112, 112, 3\)'
+    ):
+        opened(path, 'onnxruntime')
 
 
 @pytest.mark.parametrize('engine', ONNX)
@@ -124,6 +135,65 @@ def test_paths_that_stand_for_networks(small, tmp_path):
         opened(tmp_path / 'none,3', 'mxnet')
 
 
+@pytest.mark.parametrize('engine', ONNX)
+def test_a_graph_that_gives_maps_is_refused_when_it_is_opened(tmp_path, engine):
+    sides = ['N', 3, 14, 12]
+    graph = helper.make_graph(
+        [helper.make_node('Relu', ['data'], ['out'])],
+        'maps',
+        [helper.make_tensor_value_info('data', TensorProto.FLOAT, sides)],
+        [helper.make_tensor_value_info('out', TensorProto.FLOAT, sides)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+    onnx.save(model, str(tmp_path / 'net.onnx'))
+    with pytest.raises(
+        CheckpointError, match=r'gives shape \(4, 3, 14, 12\).*a head that gives no embeddings'
+    ):
+        opened(tmp_path / 'net.onnx', engine)
+
+
+def test_maps_of_ncnn_are_not_taken_for_embeddings(tmp_path):
+    lines = ['7767517', '2 2', 'Input data 0 1 data', 'ReLU out 1 1 data out']
+    (tmp_path / 'net.ncnn.param').write_text('\n'.join(lines) + '\n')
+    (tmp_path / 'net.ncnn.bin').write_bytes(b'')
+    with pytest.raises(
+        CheckpointError, match=r'gives shape \(4, 3, 14, 12\).*a head that gives no embeddings'
+    ):
+        opened(tmp_path / 'net.ncnn.param', 'ncnn', image_shape=SHAPE)
+
+
+def write_convolution(folder):
+    """Write a pair of ncnn with a 3x3 convolution and a mean over its map."""
+    weight = np.random.default_rng(0).normal(0, 0.01, (16, 3, 3, 3)).astype(np.float32)
+    lines = [
+        '7767517',
+        '3 3',
+        'Input data 0 1 data',
+        'Convolution conv 1 1 data conv 0=16 1=3 4=1 6=432',
+        'Pooling fc1 1 1 conv fc1 0=1 4=1',
+    ]
+    (folder / 'net.ncnn.param').write_text('\n'.join(lines) + '\n')
+    (folder / 'net.ncnn.bin').write_bytes(np.zeros(1, np.uint32).tobytes() + weight.tobytes())
+    return folder / 'net.ncnn.param', weight
+
+
+def test_ncnn_is_silent_whatever_the_number_of_images(tmp_path, capfd):
+    """It tells of every convolution on standard error where the threads change after a net is loaded."""
+    path, weight = write_convolution(tmp_path)
+    net = opened(path, 'ncnn', image_shape=(48, 48, 3), threads=4)
+    images = np.random.default_rng(1).integers(0, 256, (6, 48, 48, 3), dtype=np.uint8)
+    path.unlink()  # what runs on all threads is loaded from the same files
+    found = [net.embed(images), np.concatenate([net.embed(images[:1]), net.embed(images[1:])])]
+    padded = np.pad(images.transpose(0, 3, 1, 2).astype(np.float64), [(0, 0), (0, 0), (1, 1), (1, 1)])
+    sums = np.array(
+        [[padded[:, :, y : y + 48, x : x + 48].mean(axis=(2, 3)) for x in range(3)] for y in range(3)]
+    )
+    wanted = np.einsum('yxnc,ocyx->no', sums, weight)
+    for each in found:
+        np.testing.assert_allclose(each, wanted, rtol=1e-3, atol=1e-3)
+    assert capfd.readouterr().err == ''
+
+
 def test_threads_come_too_late_for_an_mxnet_that_is_imported(small, monkeypatch, caplog):
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     with caplog.at_level(logging.WARNING):
@@ -131,3 +201,28 @@ def test_threads_come_too_late_for_an_mxnet_that_is_imported(small, monkeypatch,
         assert caplog.text == ''
         opened(small.checkpoint, 'mxnet', image_shape=SHAPE, threads=3)
     assert 'set OMP_NUM_THREADS=3 before' in caplog.text
+
+
+SETTLED = """
+import os, sys
+from recognition.embed import Embedder
+engine, threads = sys.argv[2], int(sys.argv[3])
+embedder = Embedder.load(sys.argv[1], engine, threads=threads, image_shape=(14, 12, 3))
+import mxnet
+print(mxnet.base._LIB.omp_get_max_threads(), os.environ.get('OMP_NUM_THREADS'))
+"""
+
+
+@pytest.mark.parametrize('engine', ['auto', 'mxnet', 'onnxruntime'])
+@pytest.mark.parametrize('before', [None, '2'])
+def test_threads_hold_for_mxnet_where_it_is_not_imported_yet(small, cache, engine, before):
+    others = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', SETTLED, small.checkpoint, engine, '3'],
+        env={**others, **({'OMP_NUM_THREADS': before} if before else {})},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ['3', str(before)], done.stderr
+    assert 'no effect' not in done.stderr
