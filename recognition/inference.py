@@ -10,11 +10,10 @@ from config.errors import CheckpointError
 from recognition.checkpoint import load_embedding, load_network, params_path, save_network, symbol_path
 from recognition.checks import check_prefix
 from recognition.engines.base import channels_first
-from recognition.export import run_mxnet
+from recognition.export import check_float32, run_mxnet
 from recognition.export_check import Check, Faces, compare, draw_probes
 from recognition.files import PathLike
 from recognition.weights import as_numpy, check_finite, check_fit
-from symbols.context import check_precision
 from symbols.optimize import optimize
 from symbols.rewriting import describe
 
@@ -40,7 +39,7 @@ def load_optimized(
     """
     saved = load_embedding(prefix, epoch)
     source, target = params_path(prefix, epoch), symbol_path(prefix)
-    check_precision(saved.symbol, mx.cpu(), target)
+    check_float32(saved.symbol, target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
     check_finite(saved.values, saved.values, source)
     values = {name: as_numpy(value) for name, value in saved.values.items()}

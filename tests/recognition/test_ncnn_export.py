@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, MissingExtra
-from config.presets import FAMILIES
-from recognition.checkpoint import load_network, params_path
+from config.presets import FAMILIES, HEADS
+from recognition.checkpoint import load_network, params_path, symbol_path
 from recognition.checksums import sum_of
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
@@ -26,6 +26,7 @@ from recognition.export import Options
 from recognition.export_check import TOLERANCE
 from recognition.ncnn_export import export_ncnn, files_of
 from recognition.pnnx import Pair
+from symbols.nodes import load_symbol
 from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 from tests.small_network import SHAPE, make_values, write_checkpoint, write_ncnn
 
@@ -96,6 +97,17 @@ def test_every_family(family, save, tmp_path):
     net = load_network(prefix, 1, image_shape=cfg.image_shape)
     wanted = net(mx.nd.array(channels_first(images))).asnumpy()
     assert np.abs(embedder(images) - wanted).max() <= 1e-3 * np.abs(wanted).max()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    'head', [pytest.param(head, marks=pytest.mark.slow) for head in HEADS if head != 'gnap']
+)
+def test_every_head_but_gnap_and_those_of_maps_as_maps(head, save, tmp_path):
+    prefix, output = save(small('r18', image_shape=SMALL_SHAPE, net_output=head)), tmp_path / 'net.param'
+    assert export(prefix, output, 1, SMALL_SHAPE).difference <= TOLERANCE
+    told = json.loads(output.with_suffix('.json').read_text())
+    assert len(told['embedding_shape']) == (3 if head == 'bn_dropout' else 1)
 
 
 @pytest.mark.torch
@@ -170,6 +182,15 @@ def test_what_the_file_beside_it_must_tell(prefix, stand_in, tmp_path):
             Embedder.load(output, 'ncnn')
     about.unlink()
     assert Embedder.load(output, 'ncnn', image_shape=SHAPE).image_shape == SHAPE
+
+
+def test_a_map_has_its_shape_though_the_engine_may_give_its_values_in_a_row(prefix, stand_in, tmp_path):
+    symbol = load_symbol(symbol_path(prefix))
+    symbol = mx.sym.Reshape(symbol, shape=(0, 2, 2, 2), name='map')
+    graph = symbol.tojson().replace('"fc1"', '"layer"')  # nothing here is called the embedding
+    symbol_path(prefix).write_text(graph)
+    assert export(prefix, tmp_path / 'net.param').difference <= TOLERANCE
+    assert json.loads((tmp_path / 'net.json').read_text())['embedding_shape'] == [2, 2, 2]
 
 
 @pytest.mark.parametrize('before', [False, True])
@@ -270,6 +291,13 @@ def test_bytes_are_not_taken(prefix, tmp_path):
         export(prefix, tmp_path / 'net.param', options=Options(uint8_nhwc=True))
 
 
+def test_an_embedding_that_depends_on_the_others_of_a_batch(save, stand_in, tmp_path):
+    prefix = save(small('r18', image_shape=SMALL_SHAPE, net_output='gnap'))
+    with pytest.raises(ConfigError, match='another embedding alone than among others, as the head GNAP does'):
+        export(prefix, tmp_path / 'net.param', 1, SMALL_SHAPE)
+    assert not list(tmp_path.glob('net.*'))
+
+
 def test_what_is_missing_is_named(prefix, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr('recognition.pnnx.find_spec', lambda name: None)
@@ -290,7 +318,9 @@ def test_the_tool_replaces_no_file_unasked(prefix, tmp_path, there):
     """A verification set, say, is a .bin, too."""
     (tmp_path / there).write_text('mine')
     words = ['--model', f'{prefix},7', '--output', str(tmp_path / 'net.param'), '--format', 'ncnn']
-    with pytest.raises(CheckpointError, match=rf'{there} exists; --overwrite replaces it'):
+    with pytest.raises(
+        CheckpointError, match=rf'{there} is there already; choose another --output, or --overwrite it'
+    ):
         main(words)
     assert (tmp_path / there).read_text() == 'mine'
     with pytest.raises(ConfigError, match=r'must end in \.param'):
