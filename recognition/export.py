@@ -28,7 +28,6 @@ from recognition.onnx_graph import OPSET, to_onnx
 from recognition.weights import as_numpy, check_finite
 from symbols.context import check_precision
 from symbols.optimize import optimize
-from symbols.prelu_forms import as_operators
 
 import mxnet as mx
 
@@ -163,7 +162,7 @@ def run_mxnet(net: Any, options: Options = PLAIN) -> Run:
 
 def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: Mapping[str, Any]) -> bytes:
     """Return the bytes of the file."""
-    symbol = as_operators(saved.symbol)
+    symbol = saved.symbol
     values: Dict[str, Any] = {name: as_numpy(value) for name, value in saved.values.items()}
     if options.fold:
         symbol, values = optimize(symbol, values, {'data': (1, image_shape[2], *image_shape[:2])})
