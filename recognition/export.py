@@ -16,7 +16,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 import numpy as np
 
 from config.errors import CheckpointError, MissingExtra
-from recognition.checkpoint import Saved, load_embedding, load_network, params_path
+from recognition.checkpoint import Saved, load_embedding, load_network, params_path, symbol_path
 from recognition.engines.base import channels_first
 from recognition.engines.onnxruntime_engine import QUIET
 from recognition.environment import usable_cores
@@ -26,14 +26,15 @@ from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
 from recognition.onnx_graph import OPSET, to_onnx
 from recognition.weights import as_numpy, check_finite
+from symbols.context import check_precision
 from symbols.optimize import optimize
-from symbols.prelu_forms import as_operators
 
 import mxnet as mx
 
 __all__ = ['OPSET', 'PLAIN', 'Check', 'Options', 'check_origin', 'export_onnx', 'read_metadata']
 
 SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
+IN_FLOAT32 = 'this runs on the CPU, for which `tools/import_weights.py insightface` makes a checkpoint in float32 of it'
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,18 @@ def prepare(
     faces: Optional[Faces] = None,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
-    net = load_network(prefix, epoch, image_shape=image_shape)
     saved = load_embedding(prefix, epoch)
+    check_float32(saved.symbol, symbol_path(prefix))
+    net = load_network(prefix, epoch, image_shape=image_shape)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(image_shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape)
     return Prepared(_content(saved, options, image_shape, told), told, run_mxnet(net, options), probes)
+
+
+def check_float32(symbol: mx.sym.Symbol, source: PathLike) -> None:
+    """Raise ConfigError, which says what to do, for a network that a CPU cannot compute; source: its file."""
+    check_precision(symbol, mx.cpu(), source, cure=IN_FLOAT32)
 
 
 def load_onnxruntime() -> ModuleType:
@@ -155,7 +162,7 @@ def run_mxnet(net: Any, options: Options = PLAIN) -> Run:
 
 def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: Mapping[str, Any]) -> bytes:
     """Return the bytes of the file."""
-    symbol = as_operators(saved.symbol)
+    symbol = saved.symbol
     values: Dict[str, Any] = {name: as_numpy(value) for name, value in saved.values.items()}
     if options.fold:
         symbol, values = optimize(symbol, values, {'data': (1, image_shape[2], *image_shape[:2])})

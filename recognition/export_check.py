@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
-from recognition.images import decode_image, load_cv2
+from recognition.images import load_cv2
+from recognition.inputs import image_files, read_image
 from recognition.orl import load_photographs
 
 TOLERANCE = 1e-4  # of the largest value
 BATCHES = (1, 4)  # images at a time
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.pgm', '.webp')
 TINY = np.finfo(np.float32).tiny
 
 Faces = Union[str, 'os.PathLike[str]', np.ndarray]
@@ -90,6 +90,17 @@ def compare(run: Run, reference: Run, probes: Probes) -> Check:
     return check
 
 
+def check_alone(reference: Run, probes: Probes) -> None:
+    """Raise ConfigError where MXNet's network gives an image something else alone than among others."""
+    for images in probes.sets:
+        alone, among = reference(images[:1]), reference(images)[:1]
+        if np.abs(alone - among).max() > TOLERANCE * np.abs(alone).max():
+            raise ConfigError(
+                'the network gives an image another embedding alone than among others, as the head GNAP does, and '
+                'ncnn takes images one by one'
+            )
+
+
 def _check_values(ours: np.ndarray, theirs: np.ndarray) -> None:
     for name, values in (("MXNet's", theirs), ("the exported network's", ours)):
         if not np.isfinite(values).all():
@@ -147,11 +158,7 @@ def _read_folder(folder: Path, image_shape: Sequence[int], count: int) -> np.nda
     """Return the first images of a folder, in the order of their names."""
     if not folder.is_dir():
         raise DataError(f'{folder} is no folder')
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)[:count]
-    if not paths:
-        raise DataError(f'{folder} holds no image ({" ".join(SUFFIXES)})')
-    images: List[np.ndarray] = [decode_image(path.read_bytes(), str(path)) for path in paths]
-    return np.stack([_fit(image, image_shape) for image in images])
+    return np.stack([_fit(read_image(path), image_shape) for path in image_files(folder)[:count]])
 
 
 def _fit(image: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:

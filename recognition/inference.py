@@ -7,14 +7,22 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.checkpoint import load_embedding, load_network, params_path, save_network, symbol_path
+from recognition.checkpoint import (
+    Arrays,
+    embedding_of,
+    load_embedding,
+    load_network,
+    params_path,
+    save_network,
+    symbol_path,
+)
 from recognition.checks import check_prefix
 from recognition.engines.base import channels_first
-from recognition.export import run_mxnet
+from recognition.export import check_float32, run_mxnet
 from recognition.export_check import Check, Faces, compare, draw_probes
 from recognition.files import PathLike
 from recognition.weights import as_numpy, check_finite, check_fit
-from symbols.context import check_precision
+from symbols.nodes import load_symbol
 from symbols.optimize import optimize
 from symbols.rewriting import describe
 
@@ -40,7 +48,7 @@ def load_optimized(
     """
     saved = load_embedding(prefix, epoch)
     source, target = params_path(prefix, epoch), symbol_path(prefix)
-    check_precision(saved.symbol, mx.cpu(), target)
+    check_float32(saved.symbol, target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
     check_finite(saved.values, saved.values, source)
     values = {name: as_numpy(value) for name, value in saved.values.items()}
@@ -57,11 +65,8 @@ class Bound:
     """
 
     def __init__(self, symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> None:
-        auxiliary = set(symbol.list_auxiliary_states())
-        held = {name: mx.nd.array(value) for name, value in values.items()}
         self._symbol = symbol
-        self._arguments = {name: value for name, value in held.items() if name not in auxiliary}
-        self._auxiliary = {name: value for name, value in held.items() if name in auxiliary}
+        self._arguments, self._auxiliary = _on_cpu(symbol, values)
         self._executors: Dict[Tuple[int, ...], Any] = {}  # the last is the one that was used last
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
@@ -112,16 +117,18 @@ def export_optimized(
     probes = draw_probes(image_shape, faces)
     bound = Bound(*rewritten)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
-    auxiliary = set(rewritten.symbol.list_auxiliary_states())
-    held = {name: mx.nd.array(value) for name, value in rewritten.values.items()}
-    save_network(
-        output,
-        epoch,
-        rewritten.symbol,
-        {name: value for name, value in held.items() if name not in auxiliary},
-        {name: value for name, value in held.items() if name in auxiliary},
-    )
-    return Done(check, _operators(load_embedding(prefix, epoch).symbol), _operators(rewritten.symbol))
+    save_network(output, epoch, rewritten.symbol, *_on_cpu(*rewritten))
+    before = embedding_of(load_symbol(symbol_path(prefix)))
+    return Done(check, _operators(before), _operators(rewritten.symbol))
+
+
+def _on_cpu(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> Tuple[Arrays, Arrays]:
+    """Return the values as MXNet's arrays by name: the arguments, and the auxiliary states."""
+    auxiliary = set(symbol.list_auxiliary_states())
+    parts: Tuple[Arrays, Arrays] = ({}, {})
+    for name, value in values.items():
+        parts[name in auxiliary][name] = mx.nd.array(value)
+    return parts
 
 
 def _operators(symbol: mx.sym.Symbol) -> int:

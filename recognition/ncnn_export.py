@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Optional, Sequence, Tuple
+
+import numpy as np
 
 from config.errors import CheckpointError, ConfigError
 from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
 from recognition.export import PLAIN, Options, prepare
-from recognition.export_check import Check, Faces, compare
+from recognition.export_check import Check, Faces, Run, check_alone, compare
 from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.onnx_draft import load_onnx
 from recognition.pnnx import Pair, converted, find_pnnx
@@ -38,7 +41,8 @@ def export_ncnn(
 
     output: path of the .param file; the .bin file and the .json file lie beside it. Batch norms are folded whatever
     `options` say. Arguments and errors as in `recognition.export.export_onnx`; ConfigError for a path with another
-    ending and for uint8_nhwc, since ncnn takes planes of float32; MissingExtra where ncnn, pnnx or onnx is missing.
+    ending, for uint8_nhwc, since ncnn takes planes of float32, and for a network whose embedding of an image depends on
+    the others in the batch, since ncnn takes one at a time; MissingExtra where ncnn, pnnx or onnx is missing.
     """
     output = Path(output)
     if output.suffix != SUFFIX:
@@ -49,12 +53,23 @@ def export_ncnn(
     NcnnEngine.load_package()
     find_pnnx()
     ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces)
+    check_alone(ready.reference, ready.probes)
     height, width, channels = image_shape
     with converted(ready.content, image_shape) as pair:
         engine = NcnnEngine(Model('ncnn', pair.graph.with_suffix('')), (height, width, channels), None)
-        check = compare(engine.embed, ready.reference, ready.probes)
+        check = compare(_run(engine, ready.told['embedding_shape']), ready.reference, ready.probes)
         _put(pair, json.dumps(ready.told, indent=2), output)
     return check
+
+
+def _run(engine: NcnnEngine, shape: Sequence[int]) -> Run:
+    """Return what embeds images, each as `shape`, where the engine may give the values of a map in a row."""
+
+    def run(images: np.ndarray) -> np.ndarray:
+        found = engine.embed(images)
+        return found.reshape(len(images), *shape) if found[0].size == prod(shape) else found
+
+    return run
 
 
 def files_of(output: PathLike) -> Tuple[Path, Path, Path]:

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import ConfigError, MissingExtra
+from symbols.flops import flag
 from symbols.nodes import Node, read_attribute
 
 OPSET = 17  # of the default domain; onnxruntime reads it from 1.12 on
@@ -51,8 +52,8 @@ class Call:
         return read_attribute(self.node.attributes, key, default)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Return an attribute that is true or false; MXNet writes True, true or 1."""
-        return self.get(key, default) in (True, 1, 'true')
+        """Return an attribute that is true or false."""
+        return flag(self.node.attributes, key, default)
 
     def refuse(self, why: str) -> ConfigError:
         """Return the error that says why this operator has no ONNX form."""

@@ -107,7 +107,6 @@ def _input(draft: Draft, image_shape: Sequence[int], uint8_nhwc: bool) -> Tuple[
 
 def _normalised(draft: Draft, tensor: str, dims: Dims) -> str:
     if len(dims) != 2:
-        raise ConfigError(
-            f'its output has {len(dims)} axes; normalise=True needs an embedding, which has two (N, D)'
-        )
+        held = ' x '.join(map(str, dims[1:]))
+        raise ConfigError(f'the network gives maps of {held} values, and normalise=True needs an embedding')
     return divide_by_norm(draft, tensor, [1], 'unit')

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Iterator, NamedTuple, Sequence
 
 from config.errors import CheckpointError, MissingExtra
+from recognition.death import die_with_parent
 
 NAME = 'net'
 
@@ -55,6 +56,7 @@ def converted(content: bytes, image_shape: Sequence[int]) -> Iterator[Pair]:
                 capture_output=True,
                 text=True,
                 errors='replace',
+                preexec_fn=die_with_parent,
             )
         except OSError as error:  # it was built for another kind of machine
             raise CheckpointError(f'{program} cannot be run: {error.strerror}') from error

@@ -70,6 +70,7 @@ def quantize(
     told = read_metadata(source)
     if 'int8' in told:
         raise CheckpointError(f'{source} is in INT8 already; start from the network in float32')
+    _check_kind(source, told['embedding_shape'])
     _check_images(told['image_shape'], faces=faces, pairs=pairs)
     if len(pairs) != 2 * len(issame):
         raise DataError(
@@ -154,6 +155,12 @@ def _check_request(source: Path, output: Path, most_lost: float) -> None:
         raise ConfigError(f'{output} is the network in float32 itself; choose another name')
     if not 0 <= most_lost <= 1:
         raise ConfigError(f'most_lost={most_lost:g} must be from 0 to 1')
+
+
+def _check_kind(source: PathLike, shape: Sequence[int]) -> None:
+    if len(shape) != 1:
+        held = ' x '.join(map(str, shape))
+        raise CheckpointError(f'{source} gives maps of {held} values, and pairs are judged by embeddings')
 
 
 def _check_images(image_shape: Sequence[int], **given: np.ndarray) -> None:

@@ -5,10 +5,12 @@ Arithmetic is in float64; the values are float32 again when they are given back.
 
 from __future__ import annotations
 
-from ast import literal_eval
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+
+from symbols.flops import flag
+from symbols.nodes import read_attribute
 
 Node = Mapping[str, Any]
 Values = Mapping[str, np.ndarray]
@@ -116,8 +118,10 @@ def read_linear(node: Node, names: Sequence[str], values: Values) -> Optional[Li
     if node['op'] == 'Convolution':
         if attributes.get('layout', 'None') not in CHANNELS_SECOND:
             return None
-        groups, padded = int(attributes.get('num_group', 1)), any(_numbers(attributes.get('pad', '()')))
-    elif node['op'] == 'FullyConnected' and _is_true(attributes.get('flatten', 'True')):
+        pad = read_attribute(attributes, 'pad', ())
+        padded = isinstance(pad, str) or bool(np.any(pad))  # text is what could not be read
+        groups = int(attributes.get('num_group', 1))
+    elif node['op'] == 'FullyConnected' and flag(attributes, 'flatten', True):
         groups, padded = 1, False
     else:
         return None
@@ -139,7 +143,7 @@ def read_affine(
     if node['op'] != 'BatchNorm' or attributes.get('axis', '1') != '1':
         return None
     gamma, beta, mean, variance = (values[name].astype(np.float64) for name in names[1:])
-    if _is_true(attributes.get('fix_gamma', 'True')):
+    if flag(attributes, 'fix_gamma', True):
         gamma = np.ones_like(gamma)
     scale = gamma / np.sqrt(variance + float(attributes.get('eps', BATCH_NORM_EPS)))
     return Affine(scale, beta - scale * mean, [(names[1], gamma), (names[3], mean)])
@@ -147,15 +151,6 @@ def read_affine(
 
 def _column(each: np.ndarray, axes: int) -> np.ndarray:
     return each.reshape(-1, *(1,) * (axes - 1))
-
-
-def _numbers(text: str) -> Sequence[int]:
-    found = literal_eval(text)
-    return found if isinstance(found, tuple) else (found,)
-
-
-def _is_true(text: str) -> bool:
-    return text in ('True', '1')
 
 
 def _unused(name: str, values: Values) -> str:

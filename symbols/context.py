@@ -34,16 +34,19 @@ def select_context(gpus: Optional[str] = None) -> List[mx.Context]:
     return [mx.gpu(number) for number in numbers]
 
 
-def check_precision(symbol: mx.sym.Symbol, contexts: Any, name: object = 'the network') -> None:
+def check_precision(
+    symbol: mx.sym.Symbol,
+    contexts: Any,
+    name: object = 'the network',
+    cure: str = 'name one with --gpus 0',
+) -> None:
     """Raise ConfigError for a network that computes in float16 where one of `contexts` (or the only one) is a CPU.
 
-    mxnet has no float16 convolution for CPUs.
+    mxnet has no float16 convolution for CPUs. cure: what to do, in words.
     """
     contexts = contexts if isinstance(contexts, (list, tuple)) else [contexts]
     if computes_in_half(symbol) and any(ctx.device_type == 'cpu' for ctx in contexts):
-        raise ConfigError(
-            f'{name} computes in float16 (fp16=True), which needs a GPU: name one with --gpus 0'
-        )
+        raise ConfigError(f'{name} computes in float16 (fp16=True), which needs a GPU: {cure}')
 
 
 def computes_in_half(symbol: mx.sym.Symbol) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence
 
 from recognition.cli import run
-from config.errors import CheckpointError, ConfigError
-from recognition.options import parse_checkpoint, parse_size
+from config.errors import ConfigError
+from recognition.outputs import add_output_options, check_outputs
+from recognition.source_options import Source, add_source_options, source_from
 
 EXAMPLE = 'example: python tools/export_onnx.py --model runs/r50/model,10 --output r50.onnx --normalise'
-CHANNELS = 3
 
 
 class Format(NamedTuple):
@@ -22,16 +22,15 @@ class Format(NamedTuple):
 
     suffix: str
     files: Callable[[Path], Sequence[Path]]
-    write: Callable[[Tuple[str, int], argparse.Namespace, Tuple[int, int, int]], Sequence[str]]
+    write: Callable[[Source, argparse.Namespace], Sequence[str]]
 
 
-def _onnx(
-    model: Tuple[str, int], args: argparse.Namespace, image_shape: Tuple[int, int, int]
-) -> Sequence[str]:
+def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export import OPSET, Options, export_onnx, read_metadata
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, fold=args.fold)
-    check = export_onnx(*model, args.output, options=options, image_shape=image_shape, faces=args.faces)
+    prefix, epoch, image_shape, faces = source
+    check = export_onnx(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
     told = read_metadata(args.output)
     return [
         f'opset       {OPSET}; the batch size is free',
@@ -42,14 +41,13 @@ def _onnx(
     ]
 
 
-def _ncnn(
-    model: Tuple[str, int], args: argparse.Namespace, image_shape: Tuple[int, int, int]
-) -> Sequence[str]:
+def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export import Options
     from recognition.ncnn_export import export_ncnn
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
-    check = export_ncnn(*model, args.output, options=options, image_shape=image_shape, faces=args.faces)
+    prefix, epoch, image_shape, faces = source
+    check = export_ncnn(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
     told = Path(args.output).with_suffix('')
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
@@ -69,15 +67,18 @@ FORMATS: Dict[str, Format] = {
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Export, check, print."""
     args = build_parser().parse_args(argv)
-    model = parse_checkpoint('--model', args.model)
-    height, width = parse_size('--image-size', args.image_size)
-    form, output = FORMATS[args.format], Path(args.output)
+    source, output = source_from(args), Path(args.output)
+    form = FORMATS[args.format]
     if output.suffix != form.suffix:
-        raise ConfigError(f'--output {args.output} must end in {form.suffix}')
-    for file in form.files(output):
-        if file.exists() and not args.overwrite:
-            raise CheckpointError(f'{file} exists; --overwrite replaces it')
-    lines = form.write(model, args, (height, width, CHANNELS))
+        hints = {each.suffix: f'; --format {name} writes {each.suffix}' for name, each in FORMATS.items()}
+        hint = hints.get(output.suffix, f', as net{form.suffix} does')
+        raise ConfigError(f'--output {args.output!r} must end in {form.suffix}{hint}')
+
+    from recognition.checkpoint import params_path, symbol_path
+
+    read = [symbol_path(source.prefix), params_path(source.prefix, source.epoch)]
+    check_outputs(form.files(output), overwrite=args.overwrite, sources=read)
+    lines = form.write(source, args)
     print(f'written     {output}, {output.stat().st_size:,} bytes')
     print(*lines, sep='\n')
     return None
@@ -87,14 +88,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog='export_onnx.py', description=__doc__, epilog=EXAMPLE)
     add = parser.add_argument
-    add(
-        '--model',
-        required=True,
-        metavar='PREFIX,EPOCH',
-        help='checkpoint: PREFIX-symbol.json and the .params of that epoch',
-    )
-    add('--output', required=True, metavar='FILE', help='file to write: net.onnx; net.ncnn.param for ncnn')
-    add('--format', choices=FORMATS, default='onnx', help='kind of file (default: onnx)')
+    add_source_options(parser)
+    add_output_options(parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn')
+    add('--format', choices=FORMATS, default='onnx', help='kind of file (default: %(default)s)')
     add('--normalise', action='store_true', help='give the embeddings the length 1')
     add(
         '--uint8-nhwc',
@@ -102,16 +98,6 @@ def build_parser() -> argparse.ArgumentParser:
         help='take images as they are decoded: uint8, height x width x 3 in RGB (default: float32 planes)',
     )
     add('--fold', action='store_true', help='multiply batch norms into the convolutions beside them')
-    add(
-        '--image-size',
-        default='112,112',
-        metavar='HEIGHT,WIDTH',
-        help='of the images in pixels (default: 112,112)',
-    )
-    add(
-        '--faces', metavar='FOLDER', help='photographs to compare on, beside random pixels (default: our own)'
-    )
-    add('--overwrite', action='store_true', help='replace a file of that name')
     return parser
 
 

@@ -3,65 +3,59 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Optional, Sequence
 
 from recognition.cli import run
-from recognition.options import parse_checkpoint, parse_size
+from config.errors import ConfigError
+from recognition.outputs import add_output_options, check_outputs
+from recognition.source_options import add_source_options, source_from
 
 EXAMPLE = 'example: python tools/optimize_net.py --model runs/r50/model,10 --output runs/r50/fast'
-CHANNELS = 3
+NO_PREFIX = re.compile(r'(.+)(,\d+|-\d{4,}\.params|-symbol\.json)')  # what else names a checkpoint
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog='optimize_net.py', description=__doc__, epilog=EXAMPLE)
-    add = parser.add_argument
-    add(
-        '--model',
-        required=True,
-        metavar='PREFIX,EPOCH',
-        help='checkpoint: PREFIX-symbol.json and the .params of that epoch',
-    )
-    add('--output', required=True, metavar='PREFIX', help='of the checkpoint to write, of the same epoch')
-    add(
+    add_source_options(parser)
+    add_output_options(parser, 'PREFIX', 'of the checkpoint to write, of the same epoch')
+    parser.add_argument(
         '--portable',
         action='store_true',
         help='leave PReLU one operator, as other programs want it (default: a form that MXNet runs faster)',
     )
-    add(
-        '--image-size',
-        default='112,112',
-        metavar='HEIGHT,WIDTH',
-        help='of the images in pixels (default: 112,112)',
-    )
-    add(
-        '--faces', metavar='FOLDER', help='photographs to compare on, beside random pixels (default: our own)'
-    )
-    add('--overwrite', action='store_true', help='replace files of that name')
     return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Rewrite, check, write, print."""
     args = build_parser().parse_args(argv)
-    prefix, epoch = parse_checkpoint('--model', args.model)
-    height, width = parse_size('--image-size', args.image_size)
+    source = source_from(args)
+    named = NO_PREFIX.fullmatch(args.output)
+    if named:
+        raise ConfigError(
+            f'--output {args.output} is no PREFIX, which is {named.group(1)}; the epoch stays {source.epoch}'
+        )
 
     from recognition.checkpoint import params_path, symbol_path
-    from recognition.convert import check_vacant
+    from recognition.checks import check_prefix
     from recognition.inference import export_optimized
 
-    if not args.overwrite:
-        check_vacant(args.output, epoch)
+    check_prefix(args.output)
+    read, written = (
+        [symbol_path(prefix), params_path(prefix, source.epoch)] for prefix in (source.prefix, args.output)
+    )
+    check_outputs(written, overwrite=args.overwrite, sources=read)
     done = export_optimized(
-        prefix,
-        epoch,
+        source.prefix,
+        source.epoch,
         args.output,
         for_mxnet=not args.portable,
-        image_shape=(height, width, CHANNELS),
-        faces=args.faces,
+        image_shape=source.image_shape,
+        faces=source.faces,
     )
-    print(f'written     {symbol_path(args.output)}, {params_path(args.output, epoch)}')
+    print('written    ', ', '.join(map(str, written)))
     print(f'operators   {done.after:,}, where there were {done.before:,}')
     print(*done.check.lines(), sep='\n')
     return None

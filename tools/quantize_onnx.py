@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence
 
 from recognition.cli import run
-from config.errors import CheckpointError, ConfigError
+from config.errors import ConfigError
+from recognition.outputs import add_output_options, check_outputs
 
 if TYPE_CHECKING:
     from recognition.quantize import Outcome
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='NET.onnx',
         help='as tools/export_onnx.py wrote it, best with --fold',
     )
-    add('--output', required=True, metavar='FILE', help='file to write')
+    add_output_options(parser, 'FILE', 'file to write')
     add(
         '--faces',
         required=True,
@@ -43,7 +44,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='SHARE',
         help='of the accuracy; where more is lost, nothing is written (default: %(default)s)',
     )
-    add('--overwrite', action='store_true', help='replace a file of that name')
     return parser
 
 
@@ -53,8 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     output = Path(args.output)
     if args.count < 1:
         raise ConfigError(f'--count {args.count} must be at least 1')
-    if output.exists() and not args.overwrite:
-        raise CheckpointError(f'{output} exists; --overwrite replaces it')
+    check_outputs([output], overwrite=args.overwrite, sources=[args.model])
     from recognition.calibration import read_faces
     from recognition.onnx_file import read_metadata
     from recognition.quantize import quantize

@@ -11,6 +11,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.export_check import BATCHES, compare, draw_probes
+from recognition.images import encode_image
 from recognition.onnx_graph import to_onnx
 from tests.recognition.exported import SHAPE, export, images
 
@@ -66,6 +67,13 @@ def test_a_folder_without_faces(tmp_path):
     (tmp_path / 'bad.png').write_bytes(b'no picture')
     with pytest.raises(DataError, match=r'bad\.png holds 10 bytes that are no readable image'):
         draw_probes(SHAPE, tmp_path)
+
+
+def test_hidden_files_are_no_faces(tmp_path):
+    """As a Mac leaves them beside each photograph."""
+    (tmp_path / '._1.png').write_bytes(b'no picture')
+    (tmp_path / '1.tif').write_bytes(encode_image(np.full((5, 6), 90, np.uint8), '.tif'))
+    assert (draw_probes(SHAPE, tmp_path).sets[1] == 90).all()
 
 
 def test_every_batch_size_and_image_counts():

@@ -16,17 +16,15 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, MissingExtra
-from config.presets import FAMILIES
-from recognition.checkpoint import load_network, params_path
+from recognition.checkpoint import params_path, symbol_path
 from recognition.checksums import sum_of
 from recognition.embed import Embedder
-from recognition.engines.agreement import cosine_distances
-from recognition.engines.base import channels_first
 from recognition.export import Options
 from recognition.export_check import TOLERANCE
 from recognition.ncnn_export import export_ncnn, files_of
 from recognition.pnnx import Pair
-from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
+from symbols.nodes import load_symbol
+from tests.narrow import SMALL_SHAPE, small
 from tests.small_network import SHAPE, make_values, write_checkpoint, write_ncnn
 
 import mxnet as mx
@@ -75,45 +73,6 @@ def held(folder):
 
 
 # With pnnx.
-
-
-def families():
-    return [
-        pytest.param(each, marks=[pytest.mark.slow] if each in SLOW_TO_BUILD else []) for each in FAMILIES
-    ]
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize('family', families())
-def test_every_family(family, save, tmp_path):
-    cfg = small(SMALLEST[family])
-    prefix, output = save(cfg), tmp_path / 'net.ncnn.param'
-    check = export(prefix, output, 1, cfg.image_shape)
-    assert check.difference <= TOLERANCE
-    images = draw(3, cfg.image_shape)
-    embedder = Embedder.load(output, 'ncnn', mirror='none', normalise=False, reference=f'{prefix},1')
-    assert embedder.image_shape == cfg.image_shape
-    net = load_network(prefix, 1, image_shape=cfg.image_shape)
-    wanted = net(mx.nd.array(channels_first(images))).asnumpy()
-    assert np.abs(embedder(images) - wanted).max() <= 1e-3 * np.abs(wanted).max()
-
-
-@pytest.mark.torch
-def test_embeddings_of_length_1(save, tmp_path):
-    prefix = save(small('r18', image_shape=SMALL_SHAPE))
-    for name, unit in (('plain', False), ('unit', True)):
-        options = Options(normalise=unit)
-        export(prefix, tmp_path / f'{name}.param', 1, SMALL_SHAPE, options=options)
-    plain, unit = (
-        Embedder.load(tmp_path / f'{name}.param', 'ncnn', mirror='none', normalise=False)(
-            draw(3, SMALL_SHAPE)
-        )
-        for name in ('plain', 'unit')
-    )
-    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
-    assert np.linalg.norm(plain, axis=1).min() > 2
-    assert cosine_distances(plain, unit).max() < 1e-6
-    assert json.loads((tmp_path / 'unit.json').read_text())['options']['normalise'] is True
 
 
 @pytest.mark.torch
@@ -170,6 +129,15 @@ def test_what_the_file_beside_it_must_tell(prefix, stand_in, tmp_path):
             Embedder.load(output, 'ncnn')
     about.unlink()
     assert Embedder.load(output, 'ncnn', image_shape=SHAPE).image_shape == SHAPE
+
+
+def test_a_map_has_its_shape_though_the_engine_may_give_its_values_in_a_row(prefix, stand_in, tmp_path):
+    symbol = load_symbol(symbol_path(prefix))
+    symbol = mx.sym.Reshape(symbol, shape=(0, 2, 2, 2), name='map')
+    graph = symbol.tojson().replace('"fc1"', '"layer"')  # nothing here is called the embedding
+    symbol_path(prefix).write_text(graph)
+    assert export(prefix, tmp_path / 'net.param').difference <= TOLERANCE
+    assert json.loads((tmp_path / 'net.json').read_text())['embedding_shape'] == [2, 2, 2]
 
 
 @pytest.mark.parametrize('before', [False, True])
@@ -270,6 +238,13 @@ def test_bytes_are_not_taken(prefix, tmp_path):
         export(prefix, tmp_path / 'net.param', options=Options(uint8_nhwc=True))
 
 
+def test_an_embedding_that_depends_on_the_others_of_a_batch(save, stand_in, tmp_path):
+    prefix = save(small('r18', image_shape=SMALL_SHAPE, net_output='gnap'))
+    with pytest.raises(ConfigError, match='another embedding alone than among others, as the head GNAP does'):
+        export(prefix, tmp_path / 'net.param', 1, SMALL_SHAPE)
+    assert not list(tmp_path.glob('net.*'))
+
+
 def test_what_is_missing_is_named(prefix, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr('recognition.pnnx.find_spec', lambda name: None)
@@ -290,7 +265,9 @@ def test_the_tool_replaces_no_file_unasked(prefix, tmp_path, there):
     """A verification set, say, is a .bin, too."""
     (tmp_path / there).write_text('mine')
     words = ['--model', f'{prefix},7', '--output', str(tmp_path / 'net.param'), '--format', 'ncnn']
-    with pytest.raises(CheckpointError, match=rf'{there} exists; --overwrite replaces it'):
+    with pytest.raises(
+        CheckpointError, match=rf'{there} is there already; choose another --output, or --overwrite it'
+    ):
         main(words)
     assert (tmp_path / there).read_text() == 'mine'
     with pytest.raises(ConfigError, match=r'must end in \.param'):

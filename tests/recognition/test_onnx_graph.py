@@ -103,7 +103,9 @@ def test_the_embedding_is_given_the_length_1():
 
 
 def test_a_feature_map_is_not_normalised():
-    with pytest.raises(ConfigError, match='its output has 4 axes; normalise=True needs an embedding'):
+    with pytest.raises(
+        ConfigError, match='the network gives maps of 4 x 7 x 6 values, and normalise=True needs an embedding'
+    ):
         to_onnx(S.relu(data()), {}, IMAGE, normalise=True)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import subprocess
+import sys
 import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,8 @@ import recognition.pnnx
 from config.errors import CheckpointError, MissingExtra
 from recognition.pnnx import converted, find_pnnx
 from tests.small_network import SHAPE, make_values, write_onnx
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -67,6 +72,40 @@ def test_where_it_fails_the_sentence_tells_its_last_words(install, tmp_path, scr
         convert()
     assert '\n' not in str(caught.value)
     assert os.listdir(tmp_path / 'work') == []
+
+
+RUN = """
+import sys
+import recognition.pnnx as it
+it.find_pnnx = lambda: sys.argv[1]
+with it.converted(b'a network', (14, 12, 3)):
+    pass
+"""
+
+
+def test_it_ends_with_the_process_that_was_killed(install, tmp_path):
+    told = tmp_path / 'number'
+    program = install(f'#!/bin/sh\necho $$ > {told}.new; mv {told}.new {told}; exec sleep 60\n')
+    started = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', RUN, str(program)], cwd=ROOT)
+    wait_for(told.exists)
+    started.kill()
+    started.wait()
+    wait_for(lambda: not _runs(int(told.read_text())))
+
+
+def _runs(number):
+    """Whether a process is there, and no dead one that nobody has asked for."""
+    try:
+        return Path(f'/proc/{number}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def wait_for(happened, seconds=30):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_program_for_another_machine(install):

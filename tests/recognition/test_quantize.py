@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import onnx
 import onnxruntime
+import onnxruntime.quantization
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
@@ -163,6 +164,17 @@ def test_a_file_that_is_none_of_ours(faces, pairs, tmp_path):
         with pytest.raises(CheckpointError, match=words) as caught:
             quantize(tmp_path / name, tmp_path / 'int8.onnx', faces, *pairs)
         assert '\n' not in str(caught.value)
+
+
+def test_a_network_of_maps_is_refused_before_the_work(save, faces, pairs, tmp_path, monkeypatch):
+    prefix = save(small('r18', image_shape=SMALL_SHAPE, net_output='bn_dropout'))
+    export_onnx(prefix, 1, tmp_path / 'maps.onnx', image_shape=SMALL_SHAPE)
+    monkeypatch.setattr(onnxruntime.quantization, 'quantize_static', None)
+    with pytest.raises(
+        CheckpointError, match=r'maps\.onnx gives maps of 64 x 2 x 2 values, and pairs are judged'
+    ):
+        quantize(tmp_path / 'maps.onnx', tmp_path / 'int8.onnx', faces, *pairs)
+    assert not (tmp_path / 'int8.onnx').exists()
 
 
 def test_images_that_do_not_fit(network, faces, pairs, tmp_path):

@@ -13,12 +13,20 @@ import onnxruntime
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
+from recognition.checkpoint import save_network, symbol_path
 from recognition.export import read_metadata
+from symbols import get_symbol
+from tests.narrow import small
 from tests.recognition.exported import save_tiny
+
+import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
 
-main = runpy.run_path(str(ROOT / 'tools' / 'export_onnx.py'))['main']
+main, optimize, import_weights = (
+    runpy.run_path(str(ROOT / 'tools' / f'{name}.py'))['main']
+    for name in ('export_onnx', 'optimize_net', 'import_weights')
+)
 
 
 @pytest.fixture(scope='module')
@@ -71,7 +79,9 @@ def test_the_options_are_those_of_the_file(prefix, tmp_path, capsys):
 def test_a_file_is_replaced_only_where_that_is_asked_for(prefix, tmp_path, capsys):
     output = tmp_path / 'net.onnx'
     output.write_bytes(b'mine')
-    with pytest.raises(CheckpointError, match=r'net\.onnx exists; --overwrite replaces it'):
+    with pytest.raises(
+        CheckpointError, match=r'net\.onnx is there already; choose another --output, or --overwrite it'
+    ):
         main(arguments(prefix, output))
     assert output.read_bytes() == b'mine'
     assert not main(arguments(prefix, output, '--overwrite'))
@@ -85,13 +95,54 @@ def test_mistakes_of_the_command_line_are_one_sentence(prefix, tmp_path):
         main(['--model', str(prefix), '--output', str(output)])
     with pytest.raises(ConfigError, match='HEIGHT,WIDTH'):
         main(['--model', f'{prefix},1', '--output', str(output), '--image-size', '32'])
-    with pytest.raises(ConfigError, match=r'--output .*net\.pb must end in \.onnx'):
+    with pytest.raises(ConfigError, match=r"--output '.*net\.pb' must end in \.onnx, as net\.onnx does"):
         main(arguments(prefix, tmp_path / 'net.pb'))
+    with pytest.raises(ConfigError, match=r'must end in \.onnx; --format ncnn writes \.param'):
+        main(arguments(prefix, tmp_path / 'net.param'))
+    with pytest.raises(ConfigError, match=r"--output '' must end in \.onnx"):
+        main(arguments(prefix, ''))
     with pytest.raises(DataError, match='is no folder'):
         main(arguments(prefix, output, '--faces', tmp_path / 'nothing'))
     with pytest.raises(CheckpointError, match='epochs there are 1'):
         main(['--model', f'{prefix},2', '--output', str(output)])
     assert not output.exists()
+
+
+def test_the_checkpoint_is_not_replaced(prefix, tmp_path):
+    """The third of ncnn's files would have the name of the symbol."""
+    before = symbol_path(prefix).read_bytes()
+    output = prefix.with_name(f'{prefix.name}-symbol.param')
+    with pytest.raises(CheckpointError, match=r'model-symbol\.json is a file of the network that is read'):
+        main(arguments(prefix, output, '--format', 'ncnn', '--overwrite'))
+    assert symbol_path(prefix).read_bytes() == before
+
+
+def test_a_network_in_float16_is_told_its_way(tmp_path):
+    symbol = get_symbol(small('r18', image_shape=(32, 32, 3), fp16=True))
+    shapes, _, states = symbol.infer_shape(data=(1, 3, 32, 32))
+    args, auxs = (
+        {name: mx.nd.ones(shape) for name, shape in zip(names, sizes) if name != 'data'}
+        for names, sizes in ((symbol.list_arguments(), shapes), (symbol.list_auxiliary_states(), states))
+    )
+    save_network(tmp_path / 'half', 1, symbol, args, auxs)
+    for tool, output in ((main, 'net.onnx'), (optimize, 'fast')):
+        with pytest.raises(ConfigError, match=r'computes in float16 .*`tools/import_weights.py insightface`'):
+            tool(arguments(tmp_path / 'half', tmp_path / output))
+    settings = [
+        '--network',
+        'r18',
+        '--set',
+        'image_shape=32,32,3',
+        '--set',
+        'net_multiplier=0.125',
+        '--emb-size',
+        '24',
+    ]
+    source, output = f'{tmp_path / "half"},1', str(tmp_path / 'whole')
+    assert not import_weights(['insightface', source, '--output', output, *settings])
+    assert not main(
+        ['--model', f'{output},0', '--output', str(tmp_path / 'net.onnx'), '--image-size', '32,32']
+    )
 
 
 def test_as_a_program(prefix, tmp_path):
@@ -102,4 +153,4 @@ def test_as_a_program(prefix, tmp_path):
     assert read_metadata(output)['embedding_shape'] == [24]
     again = subprocess.run([*words, *arguments(prefix, output)], cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 1
-    assert again.stderr == f'error: {output} exists; --overwrite replaces it\n'
+    assert again.stderr == f'error: {output} is there already; choose another --output, or --overwrite it\n'

@@ -74,7 +74,16 @@ def test_files_that_are_there_stay_unless_overwrite_is_said(saved, tmp_path):
 @pytest.mark.parametrize(
     ('output', 'more', 'error', 'sentence'),
     [
-        ('model', ['--overwrite'], CheckpointError, 'model is the checkpoint itself; choose another prefix'),
+        (
+            'model',
+            ['--overwrite'],
+            CheckpointError,
+            r'model-symbol\.json is a file of the network that is read',
+        ),
+        ('model', [], CheckpointError, r'model-symbol\.json is a file of the network that is read'),
+        ('fast,1', [], ConfigError, 'fast,1 is no PREFIX, which is fast; the epoch stays 1'),
+        ('fast-0001.params', [], ConfigError, 'is no PREFIX, which is fast; '),
+        ('fast-symbol.json', [], ConfigError, 'is no PREFIX, which is fast; '),
         ('fast/', [], ConfigError, 'must end with what the names of the checkpoints begin with'),
         ('fast', ['--image-size', '112,112'], CheckpointError, 'takes no images of 112x112x3'),
         ('fast', ['--image-size', '32'], ConfigError, '--image-size'),

@@ -74,7 +74,9 @@ def test_a_data_set_and_its_pairs(files, tmp_path, capsys):
 def test_a_file_that_is_there_is_replaced_where_that_is_asked_for(files, tmp_path):
     output = tmp_path / 'int8.onnx'
     output.write_bytes(b'mine')
-    with pytest.raises(CheckpointError, match=r'int8\.onnx exists; --overwrite replaces it'):
+    with pytest.raises(
+        CheckpointError, match=r'int8\.onnx is there already; choose another --output, or --overwrite it'
+    ):
         main(words(files, output))
     assert output.read_bytes() == b'mine'
     assert not main(words(files, output, '--overwrite', '--most-lost', '1', '--count', '4'))
@@ -99,7 +101,12 @@ def test_a_set_that_does_not_fit(files, tmp_path):
     [
         (('--count', '0'), ConfigError, '--count 0 must be at least 1'),
         (('--most-lost', 'nan'), ConfigError, 'must be from 0 to 1'),
-        (('--model', 'none.onnx'), CheckpointError, r'none\.onnx does not exist'),
+        (
+            ('--model', 'none.onnx'),
+            CheckpointError,
+            r'none\.onnx does not exist; tools/export_onnx\.py makes',
+        ),
+        (('--model', '.'), CheckpointError, r'\. is a folder; tools/export_onnx\.py makes'),
         (('--faces', 'nowhere'), DataError, 'nowhere is no folder'),
         (('--output', 'int8.bin'), ConfigError, r'must end in \.onnx'),
     ],
