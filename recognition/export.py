@@ -15,11 +15,11 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from config.compat import physical_cores
 from config.errors import CheckpointError, MissingExtra
 from recognition.checkpoint import Saved, load_embedding, load_network, params_path, symbol_path
 from recognition.engines.base import channels_first
 from recognition.engines.onnxruntime_engine import QUIET
-from recognition.environment import usable_cores
 from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.onnx_draft import load_onnx
@@ -128,7 +128,7 @@ def run_onnx(content: bytes, options: Options) -> Run:
     runtime = load_onnxruntime()
     settings = runtime.SessionOptions()
     settings.log_severity_level = SILENT
-    settings.intra_op_num_threads = usable_cores()  # its own count ignores what the process may use
+    settings.intra_op_num_threads = physical_cores()  # its own count ignores what the process may use
     try:
         session = runtime.InferenceSession(content, settings, providers=['CPUExecutionProvider'])
     except Exception as error:  # its errors have no class of their own in common

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
 from recognition.cli import INTERRUPTED
+from config.compat import physical_cores
 from config.errors import FaceSymbolsError
 from recognition.death import die_with_parent
-from recognition.environment import usable_cores
 from recognition.interrupt import StopRequest
 from recognition.launch_plan import Plan, check_plan, free_port
 from recognition.remote import END, KILLED, LISTENS
@@ -119,7 +119,7 @@ class Job:
             LISTENS: self.address,  # by itself it would choose the first network that it finds
         }
         if role == WORKER and not self.plan.hosts and 'OMP_NUM_THREADS' not in os.environ:
-            cores = usable_cores()
+            cores = physical_cores()
             variables['OMP_NUM_THREADS'] = str(max(1, cores // self.plan.workers))
         return variables
 

@@ -21,7 +21,7 @@ SEEDS = 2**31 - 1
 # How glibc, which mxnet's wheels need, keeps what segments free, for the next ones to use: by mallopt's numbers. Arrays
 # of MMAP and more go back to the system at once, as in pieces they would not fit the next ones; each of their pages
 # then costs a fault, which for all arrays would take as long as the arithmetic.
-MMAP, TRIM = 32 << 20, 512 << 20
+MMAP, TRIM = 24 << 20, 512 << 20
 MALLOC = {'M_ARENA_MAX': (-8, 1), 'M_MMAP_THRESHOLD': (-3, MMAP), 'M_TRIM_THRESHOLD': (-1, TRIM)}
 DATA = 'data'
 

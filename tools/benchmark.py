@@ -39,7 +39,7 @@ class Suite(NamedTuple):
     options: Mapping[str, str] = {}
 
 
-THREADS = 'as many as there are usable cores'
+THREADS = 'one for each core'
 SUITES = {
     'embed': Suite(
         'images embedded a second: plain MXNet as InsightFace uses it, the rewritten network, and other engines',

@@ -11,11 +11,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from config.compat import physical_cores
 from recognition.bench.contenders import AS_IT_COMES, PLAIN, check_counts, choose
 from recognition.bench.networks import Drawn, draw_network
 from recognition.bench.rounds import Row, interleaved
 from recognition.bench.turns import Turns
-from recognition.environment import usable_cores
 
 BATCH = 8
 SECONDS = 2.0  # that a turn takes at least
@@ -79,7 +79,7 @@ def measure_networks(
 ) -> List[Row]:
     """Give each contender a turn in every round, with `batch` images at a time, network after network.
 
-    threads: None, as many as there are usable cores. against: of the suite's `rows`; None, all that are installed.
+    threads: None, one for each core. against: of the suite's `rows`; None, all that are installed.
     settings: of the networks, on top of their presets. A row's ratio is to its own network's plain. Raises ConfigError
     for what is not known, FaceSymbolsError where a contender fails or disagrees.
     """
@@ -94,7 +94,9 @@ def measure_networks(
             told(f'{name}: {suite.opening} {", ".join(names)}')
             measured = Measured(name, settings, network, batch, names, Path(folder))
             suite.write_files(measured)
-            opened = {each: _open(each, suite, measured, threads or usable_cores(), stack) for each in names}
+            opened = {
+                each: _open(each, suite, measured, threads or physical_cores(), stack) for each in names
+            }
             rows += suite.finish(measured, interleaved(opened, rounds, told=told, warm=suite.warm))
     return rows
 

@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
+from config.compat import physical_cores
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra
 from recognition.engines.agreement import trial_images
 from recognition.engines.base import Engine, checked_embed
 from recognition.engines.convert import cache_folder
 from recognition.engines.mxnet_threads import VARIABLE as THREADS
-from recognition.environment import package_version, processor, usable_cores
+from recognition.environment import package_version, processor
 from recognition.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def seconds(engine: Engine, batch_size: int) -> float:
 def choice_key(network: str, packages: Iterable[str], *settings: Any) -> str:
     """Return what a choice depends on as one word: network, machine, packages and their versions, settings."""
     versions = {package: package_version(package) for package in sorted({*packages, 'facesymbols'})}
-    parts = [network, processor(), usable_cores(), os.environ.get(THREADS), versions, settings]
+    parts = [network, processor(), physical_cores(), os.environ.get(THREADS), versions, settings]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, Dict, Optional, Sequence
 
 import numpy as np
 
+from config.compat import physical_cores
 from config.errors import CheckpointError, ConfigError
 from recognition.engines.base import DEFAULT_SHAPE, WINOGRAD_LIMIT, Engine, Shape, channels_first, damaged
 from recognition.engines.model import Model
-from recognition.environment import usable_cores
 
 HALF_PRECISION = (
     'use_fp16_packed',
@@ -40,7 +40,7 @@ class NcnnEngine(Engine):
         self._ncnn = self.load_package()
         self._told = read_told(model.path)
         self.image_shape = _shape_of(told_path(model.path), self._told.get('image_shape'), image_shape)
-        self._threads = threads or usable_cores()
+        self._threads = threads or physical_cores()
         self._workers = ThreadPoolExecutor(self._threads)
         # open, so that a net that is loaded later comes from the same files, whatever becomes of their names
         self._files = [_open(file) for file in model.files]

@@ -100,7 +100,7 @@ def test_options_reach_the_suite(capsys, monkeypatch, tmp_path):
     settings = json.loads((tmp_path / 'train.json').read_text())['settings']
     assert settings['networks'] == ['r50', 'y1']
     assert (settings['threads'], settings['against']) == (
-        'as many as there are usable cores',
+        'one for each core',
         'plain,torch where installed',
     )
 
