@@ -14,9 +14,10 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 
 import numpy as np
 
-from config.errors import DataError, first_few
+from config.errors import DataError
 from recognition.data import PathLike, index_of, read_property, record_files, size_text
 from recognition.faults import Faults
+from recognition.identity_check import check_identities, image_keys, listed
 from recognition.images import decode_image, load_cv2
 from recognition.index_check import open_whole
 from recognition.pairs import read_pairs
@@ -87,7 +88,7 @@ def check_data(folder: PathLike, *, workers: int = 1, show: Optional[Show] = Non
     count = 0
     for path in paths:
         records = open_whole(path, index_of(path), faults)
-        seen = list(_look(Looker(records, shape), _image_keys(records), workers, show))
+        seen = list(_look(Looker(records, shape), image_keys(records), workers, show))
         count += len(seen)
         labels.append(_check_part(records, seen, classes, faults))
         copies.take(records, seen)
@@ -137,35 +138,6 @@ def _work(key: int) -> Seen:
     return _looker.look(key)
 
 
-def _bounds(records: Records) -> Optional[Tuple[int, int]]:
-    """Return the range [first, last) of the identity records' keys, or None where record 0 does not say it."""
-    if 0 not in records or records.without_index:
-        return None
-    header, image = records.unpack(0)
-    if not header.flag or image:
-        return None
-    labels = header.labels
-    if len(labels) != 2 or not np.isfinite(labels).all() or not 1 < labels[0] <= labels[1]:
-        return 0, 0
-    return int(labels[0]), int(labels[1])
-
-
-def _image_keys(records: Records) -> List[int]:
-    """Return the keys of all records that should be images."""
-    bounds = _bounds(records)
-    keys = sorted(int(key) for key in records.keys)
-    if bounds and bounds[1]:
-        return [key for key in keys if 0 < key < bounds[0]]
-    return [key for key in keys if not _holds_labels_alone(records, key)]
-
-
-def _holds_labels_alone(records: Records, key: int) -> bool:
-    try:
-        return records.read_header(key).flag > 0 and not records.unpack(key)[1]
-    except DataError:
-        return False
-
-
 def _check_part(records: Records, seen: Sequence[Seen], classes: Optional[int], faults: Faults) -> np.ndarray:
     """Note the faults of a file's images and identities; return the labels that are right, int64."""
     for each in seen:
@@ -180,80 +152,8 @@ def _check_part(records: Records, seen: Sequence[Seen], classes: Optional[int], 
             faults.add(
                 'label', f'{records.where(key)} has label {label:g}; whole numbers from 0{last} are right'
             )
-    bounds = _bounds(records)
-    if bounds:
-        _check_identities(records, bounds, {each.key: each.label for each in seen}, faults)
+    check_identities(records, {each.key: each.label for each in seen}, faults)
     return np.array(right, np.int64)
-
-
-def _check_identities(
-    records: Records, bounds: Tuple[int, int], labels: Dict[int, float], faults: Faults
-) -> None:
-    """Note identity records that are missing or malformed, and ranges that overlap, leave gaps or mix labels."""
-    if not bounds[1]:
-        header = records.unpack(0)[0]
-        faults.add(
-            'identity',
-            f'{records.where(0)} has the labels {header.labels.tolist()} where the range of the identity records is '
-            'wanted: first key, last key + 1',
-        )
-        return
-    owner: Dict[int, int] = {}
-    holders: Dict[float, List[int]] = defaultdict(list)
-    for identity in range(*bounds):
-        for key in _range_of(records, identity, bounds[0], faults):
-            if key in owner:
-                faults.add(
-                    'identity',
-                    f'{records.path}: image {key} is in the identity records {owner[key]} and {identity}',
-                )
-            elif key not in records:
-                faults.add(
-                    'lost', f'{records.path}: identity record {identity} counts image {key}, which is missing'
-                )
-            owner.setdefault(key, identity)
-    for key, label in labels.items():
-        if key not in owner:
-            faults.add('identity', f'{records.where(key)} is in the range of no identity record')
-        elif not np.isnan(label) and owner[key] not in holders[label]:
-            holders[label].append(owner[key])
-    held: Dict[int, List[float]] = defaultdict(list)
-    for label, identities in holders.items():
-        if len(identities) > 1:
-            faults.add(
-                'identity',
-                f'{records.path}: label {label:g} is in the identity records {_listed(identities)}',
-            )
-        for identity in identities:
-            held[identity].append(label)
-    for identity, own in sorted(held.items()):
-        if len(own) > 1:
-            faults.add(
-                'identity',
-                f'{records.path}: identity record {identity} holds images of the labels {_listed(own)}',
-            )
-
-
-def _range_of(records: Records, identity: int, end: int, faults: Faults) -> range:
-    """Return the image keys of an identity record; none where it does not name them rightly."""
-    if identity not in records:
-        faults.add('lost', f'{records.path}: identity record {identity} is missing')
-        return range(0)
-    where = records.where(identity)
-    try:
-        labels = records.read_header(identity).labels
-    except DataError as error:
-        faults.add('identity', str(error))
-        return range(0)
-    if len(labels) != 2 or not np.isfinite(labels).all():
-        faults.add('identity', f'{where} should have the labels [first, last) and has {labels.tolist()}')
-        return range(0)
-    first, last = int(labels[0]), int(labels[1])
-    if not 1 <= first < last <= end:
-        what = 'is empty' if first == last else f'is not within the image keys 1 to {end - 1}'
-        faults.add('identity', f'{where} has the range [{first}, {last}), which {what}')
-        return range(0)
-    return range(first, last)
 
 
 def _check_classes(folder: Path, classes: Optional[int], present: np.ndarray, faults: Faults) -> None:
@@ -264,7 +164,7 @@ def _check_classes(folder: Path, classes: Optional[int], present: np.ndarray, fa
         faults.add(
             'label',
             f'{folder / "property"} says {classes} classes, and {len(absent)} of them have no image: '
-            f'{_listed(absent.tolist())}',
+            f'{listed(absent.tolist())}',
         )
 
 
@@ -292,7 +192,7 @@ class _Copies:
             if len(places) < 2:
                 continue
             labels = {label for _, label in places}
-            words = _listed([f'{place} (label {label:g})' for place, label in places])
+            words = listed([f'{place} (label {label:g})' for place, label in places])
             faults.add('duplicate' if len(labels) == 1 else 'conflict', f'the same image: {words}')
 
 
@@ -330,8 +230,3 @@ def _check_pairs(path: Path, shape: Optional[Tuple[int, int, int]], copies: _Cop
     if same.all() or not same.any():
         faults.add('pairs', f'{path}: all pairs have the same answer')
     return len(same)
-
-
-def _listed(values: Sequence[object], most: int = 5) -> str:
-    """Return the values with commas, the first few of many."""
-    return first_few((f'{value:g}' if isinstance(value, float) else value for value in values), most)
