@@ -21,6 +21,9 @@ from pathlib import Path
 import numpy as np
 
 ONEDNN_CACHE = 'DNNL_PRIMITIVE_CACHE_CAPACITY'  # oneDNN's own environment variable; 1024 is its default
+SCRATCH = (
+    'MXNET_CPU_TEMP_COPY'  # pieces of scratch memory, each as large as any operator wanted it; 4 by default
+)
 TELLS_OF_FUSING = 'MXNET_SUBGRAPH_VERBOSE'  # a line on standard error for each network that is bound
 THREADS = 'MXNET_OMP_MAX_THREADS'  # mxnet's alone: other libraries keep their own counsel
 OPENMP = 'OMP_NUM_THREADS'  # the user's word for all libraries, which mxnet follows as it is
@@ -34,7 +37,7 @@ def wanted_numpy() -> str:
 
 
 def prepare_mxnet() -> None:
-    """Prepare numpy, switch oneDNN's cache and mxnet's talk of fusing off, and give mxnet a thread for each core.
+    """Prepare numpy, and set mxnet up: a thread for each core, one piece of scratch memory, no cache, no talk.
 
     Settings that the environment has already stay. mxnet reads them when it is imported.
 
@@ -44,6 +47,7 @@ def prepare_mxnet() -> None:
     prepare_numpy()
     os.environ.setdefault(ONEDNN_CACHE, '0')
     os.environ.setdefault(TELLS_OF_FUSING, '0')
+    os.environ.setdefault(SCRATCH, '1')
     if OPENMP not in os.environ:
         os.environ.setdefault(THREADS, str(physical_cores()))
 

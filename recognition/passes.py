@@ -18,11 +18,13 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 SEEDS = 2**31 - 1
-# How glibc, which mxnet's wheels need, keeps what segments free, for the next ones to use: by mallopt's numbers. Arrays
-# of MMAP and more go back to the system at once, as in pieces they would not fit the next ones; each of their pages
-# then costs a fault, which for all arrays would take as long as the arithmetic.
-MMAP, TRIM = 24 << 20, 512 << 20
-MALLOC = {'M_ARENA_MAX': (-8, 1), 'M_MMAP_THRESHOLD': (-3, MMAP), 'M_TRIM_THRESHOLD': (-1, TRIM)}
+FLOAT = 4  # bytes
+# How glibc, which mxnet's wheels need, keeps what segments free, for the next ones to use: by mallopt's numbers. What
+# goes back to the system costs a fault for each of its pages when it is wanted again, which for all arrays would take
+# as long as the arithmetic. So it all stays, but for one time in a backward: where the arrays become LARGE, as they are
+# near the input, what the smaller ones behind them have left in pieces is of no use to them.
+MALLOC = {'M_ARENA_MAX': (-8, 1), 'M_MMAP_MAX': (-4, 0), 'M_TRIM_THRESHOLD': (-1, 2000 << 20)}
+LARGE = 64 << 20  # bytes
 DATA = 'data'
 
 # the input of a segment, and the seed of its random numbers where it draws any
@@ -78,7 +80,7 @@ class Recomputed:
     """
 
     def __init__(self, segments: Sequence[Segment], params: gluon.ParameterDict) -> None:
-        _settle_malloc()
+        self._libc = _settle_malloc()
         self.segments = list(segments)
         self._blocks = [_block(each.symbol, each.input, params) for each in segments]
         trained = [any(each.grad_req != 'null' for each in _parameters(block)) for block in self._blocks]
@@ -102,9 +104,12 @@ class Recomputed:
     def backward(self) -> None:
         """Take the gradients of all calls on to the parameters, from the last segment but one to the first."""
         for kept in self._calls:
+            growth = self._growth(len(kept[0][0]))
             for number in range(len(kept) - 2, self._first - 1, -1):
                 gradient = kept.pop()[0].grad
                 data, seed = kept[-1]
+                if number == growth:
+                    self._libc.malloc_trim(0)
                 if number > self._first:
                     data.attach_grad()
                 with autograd.record():
@@ -114,12 +119,21 @@ class Recomputed:
                 mx.nd.waitall()  # the engine is not let run ahead, or it would hold several segments at once
         self._calls = []
 
+    def _growth(self, images: int) -> Optional[int]:
+        """Return the last segment with LARGE arrays, where one without them comes after it."""
+        large = [each.largest * images * FLOAT >= LARGE for each in self.segments]
+        numbers = [
+            number for number, (here, behind) in enumerate(zip(large, large[1:])) if here and not behind
+        ]
+        return numbers[-1] if numbers else None
 
-def _settle_malloc() -> None:
-    """Have this process keep freed memory as MALLOC says."""
+
+def _settle_malloc() -> ctypes.CDLL:
+    """Have this process keep freed memory as MALLOC says, and return the library that does."""
     library = ctypes.CDLL(None)
     for number, value in MALLOC.values():
         library.mallopt(number, value)
+    return library
 
 
 def _with_constants(

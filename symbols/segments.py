@@ -19,6 +19,7 @@ INPUT = 'segment_input'
 RANDOM = ('Dropout',)
 TRIED = 40  # limits on a segment's size that are tried
 STEP = 0.85  # from one limit to the next
+LAST = 1 / 8  # of all values may be in the last segment, which needs no second run
 AT_WORK = (
     2  # times the values of a segment that there are while it is taken backward: they, and their gradients
 )
@@ -28,12 +29,14 @@ AT_WORK = (
 class Segment:
     """A part of a network: `input` is the name under which its symbol reads the tensor of the segment before.
 
-    random: whether it draws random numbers, so that running it again needs their seed again.
+    random: whether it draws random numbers, so that running it again needs their seed again. largest: values of the
+    largest tensor that is made in it.
     """
 
     symbol: mx.sym.Symbol
     input: str
     random: bool
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def cut(
     passed = (source, 0)
     for end, entry in [*((each.index, each.entry) for each in cuts), (len(nodes) - 1, None)]:
         heads = graph['heads'] if entry is None else [[*entry, 0]]
-        segments.append(_segment(graph, range(start, end + 1), passed, name, heads))
+        span = range(start, end + 1)
+        largest = max(prod(shape) for number in span for shape in nodes[number].output_shapes)
+        segments.append(_segment(graph, span, passed, name, heads, largest))
         if entry is not None:
             start, passed, name = end + 1, entry, INPUT
     return segments
@@ -111,7 +116,13 @@ def _best(cuts: Sequence[_Cut], total: int) -> List[_Cut]:
         if need < best[0]:
             best = (need, chosen)
         limit *= STEP
-    return best[1]
+    return _with_long_end(best[1], total)
+
+
+def _with_long_end(cuts: Sequence[_Cut], total: int) -> List[_Cut]:
+    """Return the cuts without those that LAST lets the last segment reach over."""
+    starts = [0, *(each.before for each in cuts)]
+    return [each for each, start in zip(cuts, starts) if total - start > LAST * total]
 
 
 def _within(cuts: Sequence[_Cut], total: int, limit: float) -> List[_Cut]:
@@ -126,7 +137,7 @@ def _within(cuts: Sequence[_Cut], total: int, limit: float) -> List[_Cut]:
 
 
 def _segment(
-    graph: Described, span: range, passed: Entry, name: str, heads: Sequence[Sequence[int]]
+    graph: Described, span: range, passed: Entry, name: str, heads: Sequence[Sequence[int]], largest: int
 ) -> Segment:
     """Return the nodes of `span`, with the variables that they read, as a symbol of their own."""
     described, draft = graph['nodes'], Draft(graph)
@@ -145,4 +156,4 @@ def _segment(
         node = described[number]
         copies[number] = draft.copy(node, [moved(entry) for entry in node['inputs']])
     random = any(described[number]['op'] in RANDOM for number in inside)
-    return Segment(draft.symbol([moved(head) for head in heads]), name, random)
+    return Segment(draft.symbol([moved(head) for head in heads]), name, random, largest)
