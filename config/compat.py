@@ -21,9 +21,7 @@ from pathlib import Path
 import numpy as np
 
 ONEDNN_CACHE = 'DNNL_PRIMITIVE_CACHE_CAPACITY'  # oneDNN's own environment variable; 1024 is its default
-SCRATCH = (
-    'MXNET_CPU_TEMP_COPY'  # pieces of scratch memory, each as large as any operator wanted it; 4 by default
-)
+SCRATCH = 'MXNET_CPU_TEMP_COPY'  # pieces of scratch memory, each as large as any operator wants it: 4
 TELLS_OF_FUSING = 'MXNET_SUBGRAPH_VERBOSE'  # a line on standard error for each network that is bound
 THREADS = 'MXNET_OMP_MAX_THREADS'  # mxnet's alone: other libraries keep their own counsel
 OPENMP = 'OMP_NUM_THREADS'  # the user's word for all libraries, which mxnet follows as it is

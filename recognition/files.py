@@ -71,3 +71,8 @@ def _reason(error: BaseException, path: Path) -> str:
     from symbols.shapes import reason_of  # mxnet is loaded where this is reached, and only there
 
     return reason_of(error)
+
+
+def readable(path: PathLike) -> str:
+    """Return a path as text that UTF-8 can hold."""
+    return os.fspath(path).encode('utf-8', 'backslashreplace').decode('utf-8')

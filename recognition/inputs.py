@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Set, Tup
 import numpy as np
 
 from config.errors import DataError
-from recognition.files import PathLike
+from recognition.files import PathLike, readable
 from recognition.images import decode_image, load_cv2
 
 SUFFIXES = (
@@ -72,7 +72,7 @@ def _items(images: Any, count: List[int]) -> Iterator[Item]:
 
 
 def _of_path(path: PathLike) -> Iterable[Item]:
-    return (Item(printable(file), partial(read_image, file)) for file in files_of(path))
+    return (Item(readable(file), partial(read_image, file)) for file in files_of(path))
 
 
 def files_of(path: PathLike) -> List[Path]:
@@ -90,7 +90,7 @@ def find_files(paths: Iterable[PathLike]) -> List[Path]:
         try:
             os.stat(path)
         except FileNotFoundError:
-            raise DataError(f'{printable(path)} does not exist') from None
+            raise DataError(f'{readable(path)} does not exist') from None
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from None
         files += found
@@ -115,12 +115,12 @@ def image_files(folder: PathLike) -> List[Path]:
         shown = (name for name in names if not name.startswith('.') and name.lower().endswith(SUFFIXES))
         files += (file for file in (Path(where, name) for name in shown) if _may_be_read(file))
     if not files:
-        raise DataError(f'{printable(folder)} holds no images ({", ".join(SUFFIXES)})')
+        raise DataError(f'{readable(folder)} holds no images ({", ".join(SUFFIXES)})')
     return sorted(files)
 
 
 def _unreadable(path: PathLike, error: Exception) -> DataError:
-    return DataError(f'{printable(path)} cannot be read: {getattr(error, "strerror", None) or error}')
+    return DataError(f'{readable(path)} cannot be read: {getattr(error, "strerror", None) or error}')
 
 
 def _raise(error: OSError) -> None:
@@ -132,18 +132,13 @@ def _may_be_read(file: Path) -> bool:
     return os.path.isfile(file) or not os.path.exists(file)
 
 
-def printable(path: PathLike) -> str:
-    """Return a path as text that UTF-8 can hold."""
-    return os.fspath(path).encode('utf-8', 'backslashreplace').decode('utf-8')
-
-
 def read_image(path: Path) -> np.ndarray:
     """Read a file as uint8 RGB (H, W, 3); DataError where it is missing or no image."""
     try:
         encoded = path.read_bytes()
     except (OSError, ValueError) as error:  # a ValueError of a path with a zero byte
         raise _unreadable(path, error) from None
-    return decode_image(encoded, printable(path))
+    return decode_image(encoded, readable(path))
 
 
 def _of_array(array: np.ndarray, first: int) -> Iterable[Item]:

@@ -18,13 +18,12 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 SEEDS = 2**31 - 1
-FLOAT = 4  # bytes
 # How glibc, which mxnet's wheels need, keeps what segments free, for the next ones to use: by mallopt's numbers. What
 # goes back to the system costs a fault for each of its pages when it is wanted again, which for all arrays would take
-# as long as the arithmetic. So it all stays, but for one time in a backward: where the arrays become LARGE, as they are
+# as long as the arithmetic. So it all stays, but for one time in a backward: where the arrays become large, as they are
 # near the input, what the smaller ones behind them have left in pieces is of no use to them.
 MALLOC = {'M_ARENA_MAX': (-8, 1), 'M_MMAP_MAX': (-4, 0), 'M_TRIM_THRESHOLD': (-1, 2000 << 20)}
-LARGE = 64 << 20  # bytes
+LARGE = 0.8  # of the largest array of all
 DATA = 'data'
 
 # the input of a segment, and the seed of its random numbers where it draws any
@@ -82,6 +81,7 @@ class Recomputed:
     def __init__(self, segments: Sequence[Segment], params: gluon.ParameterDict) -> None:
         self._libc = _settle_malloc()
         self.segments = list(segments)
+        self._growth = find_growth(segments)
         self._blocks = [_block(each.symbol, each.input, params) for each in segments]
         trained = [any(each.grad_req != 'null' for each in _parameters(block)) for block in self._blocks]
         self._first = trained.index(True)  # what is before it has no gradient
@@ -104,11 +104,10 @@ class Recomputed:
     def backward(self) -> None:
         """Take the gradients of all calls on to the parameters, from the last segment but one to the first."""
         for kept in self._calls:
-            growth = self._growth(len(kept[0][0]))
             for number in range(len(kept) - 2, self._first - 1, -1):
                 gradient = kept.pop()[0].grad
                 data, seed = kept[-1]
-                if number == growth:
+                if number == self._growth:
                     self._libc.malloc_trim(0)
                 if number > self._first:
                     data.attach_grad()
@@ -119,13 +118,12 @@ class Recomputed:
                 mx.nd.waitall()  # the engine is not let run ahead, or it would hold several segments at once
         self._calls = []
 
-    def _growth(self, images: int) -> Optional[int]:
-        """Return the last segment with LARGE arrays, where one without them comes after it."""
-        large = [each.largest * images * FLOAT >= LARGE for each in self.segments]
-        numbers = [
-            number for number, (here, behind) in enumerate(zip(large, large[1:])) if here and not behind
-        ]
-        return numbers[-1] if numbers else None
+
+def find_growth(segments: Sequence[Segment]) -> Optional[int]:
+    """Return the last segment with LARGE arrays; None where none without them comes after it."""
+    enough = LARGE * max(each.largest for each in segments)
+    number = max(number for number, each in enumerate(segments) if each.largest >= enough)
+    return number if number + 1 < len(segments) else None
 
 
 def _settle_malloc() -> ctypes.CDLL:

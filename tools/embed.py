@@ -36,7 +36,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
 
     from recognition.embedding_files import Embedded, check_output, save_embeddings
-    from recognition.inputs import find_files, printable
+    from recognition.files import readable
+    from recognition.inputs import find_files
 
     check_output(args.out, overwrite=args.overwrite)
     files = find_files(args.images)
@@ -52,14 +53,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     about = {
         'network': embedder.network,
-        'model': printable(args.model),
+        'model': readable(args.model),
         'engine': embedder.engine,
         'precision': embedder.precision,
         'mirror': args.mirror,
         'normalised': str(not args.no_normalise).lower(),
     }
     save_embeddings(args.out, Embedded(names, np.stack(rows), about), overwrite=args.overwrite)
-    print(f'{len(rows):,} embeddings of {len(rows[0])} values by {embedder.engine} in {printable(args.out)}')
+    print(f'{len(rows):,} embeddings of {len(rows[0])} values by {embedder.engine} in {readable(args.out)}')
     if faults:
         print(f'{len(faults):,} of {len(files):,} images cannot be read', file=sys.stderr)
     return 1 if faults else 0

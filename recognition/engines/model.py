@@ -10,7 +10,7 @@ from typing import List, NamedTuple, Tuple
 
 from config.errors import CheckpointError
 from recognition.checksums import sum_of
-from recognition.files import PathLike
+from recognition.files import PathLike, readable
 from recognition.options import parse_checkpoint
 
 KINDS = {
@@ -30,7 +30,7 @@ class Model(NamedTuple):
     epoch: int = 0
 
     def __str__(self) -> str:
-        return f'{self.path},{self.epoch}' if self.kind == 'checkpoint' else str(self.files[0])
+        return readable(f'{self.path},{self.epoch}' if self.kind == 'checkpoint' else self.files[0])
 
     @property
     def files(self) -> List[Path]:

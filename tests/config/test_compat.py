@@ -92,9 +92,14 @@ def test_batch_norms_that_onednn_takes_for_the_same_do_not_end_the_process():
     assert done.stdout.strip() == '(4, 512)', done.stderr
 
 
-def test_the_users_own_size_of_the_cache_stays():
-    program = "import os, symbols; print(os.environ['DNNL_PRIMITIVE_CACHE_CAPACITY'])"
-    assert run_with(program, DNNL_PRIMITIVE_CACHE_CAPACITY='7').stdout.strip() == '7'
+@pytest.mark.parametrize(
+    ('name', 'ours'), [('DNNL_PRIMITIVE_CACHE_CAPACITY', '0'), ('MXNET_CPU_TEMP_COPY', '1')]
+)
+def test_a_setting_is_made_unless_the_user_has_made_it(monkeypatch, name, ours):
+    monkeypatch.delenv(name, raising=False)
+    program = f"import os, symbols; print(os.environ['{name}'])"
+    assert run_with(program).stdout.strip() == ours
+    assert run_with(program, **{name: '7'}).stdout.strip() == '7'
 
 
 @pytest.mark.parametrize(

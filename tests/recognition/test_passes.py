@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from config import resolve
 from recognition import passes
+from recognition.bench.process import run_alone
 from recognition.checkpoint import wrap_symbol
 from recognition.parameters import prepare
-from recognition.passes import Recomputed, Whole, build_pass
+from recognition.passes import Recomputed, Whole, build_pass, find_growth
 from symbols import get_symbol
+from symbols.segments import Segment
 
 import mxnet as mx
 
@@ -102,3 +106,20 @@ def test_a_gpu_or_half_precision_keeps_the_operators_that_are_there(monkeypatch)
     assert made[0] is symbol
     assert 'use_global_stats' in made[1].tojson()
     assert not any('prelu' in name for name in net.collect_params())
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'wanted'),
+    [((9, 9, 1, 1), 1), ((9, 1, 8, 7), 2), ((9, 9), None), ((1, 1, 9), None), ((9,), None)],
+)
+def test_memory_is_given_back_where_arrays_become_large_on_the_way_back(sizes, wanted):
+    assert find_growth([Segment(None, 'x', False, size) for size in sizes]) == wanted
+
+
+@pytest.mark.slow
+def test_recomputing_takes_about_half_of_the_memory_of_a_process():
+    command = [sys.executable, '-m', 'recognition.bench.memory_steps', 'd121']
+    whole, recomputed = (
+        float(run_alone(way, [*command, way, '12']).split()[1]) for way in ('training', 'recompute')
+    )
+    assert recomputed < 0.6 * whole

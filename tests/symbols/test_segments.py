@@ -74,3 +74,15 @@ def test_segments_with_random_numbers_say_so():
     drawing = ['Dropout' in each.symbol.tojson() for each in cut(x, SHAPE)]
     assert drawing == [each.random for each in cut(x, SHAPE)]
     assert sum(drawing) == 1 < len(drawing)
+
+
+def test_the_last_segment_is_longer_but_an_eighth_of_the_network_at_most():
+    """It runs once, so a longer one saves time; the others are as short as makes the least memory."""
+    x = mx.sym.var('data')
+    for number in range(200):
+        x = mx.sym.relu(x, name=f'relu{number}')
+    *others, last = cut(x, SHAPE)
+    count = [len(each.symbol.get_internals().list_outputs()) - 1 for each in (*others, last)]
+    assert sum(count) == 200
+    assert 200 / 8 >= count[-1] > max(count[:-1])
+    assert {each.largest for each in (*others, last)} == {3 * 112 * 112}

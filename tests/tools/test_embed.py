@@ -127,7 +127,7 @@ def test_a_link_to_nowhere_and_no_path_are_told(small, photos, tmp_path, capsys)
         main(arguments('', tmp_path / 'new.npz', small.onnx))
 
 
-def test_names_that_are_no_unicode(small, photos, tmp_path, capsys):
+def test_names_that_are_no_unicode(small, photos, tmp_path, capsys, caplog):
     """Not every format can hold such a name, nor a terminal show it."""
     (tmp_path / 'a\udcff.onnx').write_bytes(Path(small.onnx).read_bytes())
     for suffix in FORMATS:
@@ -135,6 +135,7 @@ def test_names_that_are_no_unicode(small, photos, tmp_path, capsys):
         assert not main(arguments(photos, out, tmp_path / 'a\udcff.onnx'))
         assert capsys.readouterr().out.endswith(rf'b\udcff{suffix}' + '\n')
         assert load_embeddings(out).about['model'] == str(tmp_path / r'a\udcff.onnx')
+    assert r'a\udcff.onnx does not tell' in caplog.text.encode().decode()
 
 
 def test_without_a_package_for_images_the_pip_line_is_named(small, photos, tmp_path, monkeypatch):
