@@ -68,7 +68,8 @@ def cut(
     for end, entry in [*((each.index, each.entry) for each in cuts), (len(nodes) - 1, None)]:
         heads = graph['heads'] if entry is None else [[*entry, 0]]
         span = range(start, end + 1)
-        largest = max(prod(shape) for number in span for shape in nodes[number].output_shapes)
+        made = (nodes[number] for number in span if not nodes[number].is_variable)
+        largest = max(prod(shape) for node in made for shape in node.output_shapes)
         segments.append(_segment(graph, span, passed, name, heads, largest))
         if entry is not None:
             start, passed, name = end + 1, entry, INPUT

@@ -116,6 +116,16 @@ def test_memory_is_given_back_where_arrays_become_large_on_the_way_back(sizes, w
     assert find_growth([Segment(None, 'x', False, size) for size in sizes]) == wanted
 
 
+def test_a_dense_layer_is_not_taken_for_large_for_its_weights():
+    cfg = resolve('r18', recompute=True)
+    symbol = get_symbol(cfg)
+    net = wrap_symbol(symbol)
+    prepare(net, symbol, image_shape=cfg.image_shape, ctx=CPUS[:1])
+    network = build_pass(net, symbol, cfg, CPUS[:1])
+    assert network._growth is not None
+    assert network.segments[-1].largest < network.segments[0].largest  # maps of 112x112 pixels
+
+
 @pytest.mark.slow
 def test_recomputing_takes_about_half_of_the_memory_of_a_process():
     command = [sys.executable, '-m', 'recognition.bench.memory_steps', 'd121']
