@@ -19,9 +19,10 @@ from recognition.pairs import load_bin
 from recognition.pretrained import load_pretrained
 from recognition.progress import History, Progress
 from recognition.resume import checkpoint_files, restore
-from recognition.run_files import RunRecord, history_path
+from recognition.run_files import RunRecord
+from recognition.run_paths import history_path, state_path
 from recognition.schedule import build_schedule, total_steps
-from recognition.state import TrainingState, state_path
+from recognition.state import TrainingState
 from recognition.trainer import Trainer
 from recognition.workers import Workers
 from symbols import get_symbol

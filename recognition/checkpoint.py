@@ -7,14 +7,12 @@ in `recognition.state`.
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from config.errors import CheckpointError
-from recognition.checksums import check_checksum, checksum_path, replacing_with_checksum
+from recognition.checksums import check_checksum, replacing_with_checksum
 from recognition.files import PathLike, replacing
+from recognition.run_paths import epochs_of, params_path, symbol_path
 from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
 from symbols.nodes import load_symbol
@@ -25,33 +23,9 @@ from mxnet import gluon
 
 EMBEDDING = 'fc1_output'
 NAMED = 3  # how many outputs an error names
+IN_FLOAT32 = 'this runs on the CPU, for which `tools/import_weights.py insightface` makes a checkpoint in float32 of it'
 
 Arrays = Dict[str, Any]
-
-
-def symbol_path(prefix: PathLike) -> Path:
-    """Return `prefix-symbol.json`."""
-    return Path(f'{os.fspath(prefix)}-symbol.json')
-
-
-def params_path(prefix: PathLike, epoch: int) -> Path:
-    """Return `prefix-%04d.params`."""
-    return Path(f'{os.fspath(prefix)}-{epoch:04d}.params')
-
-
-def best_prefix(prefix: PathLike) -> Path:
-    """Return `prefix-best`, under which a run keeps the best network that it had, as epoch 0."""
-    return Path(f'{os.fspath(prefix)}-best')
-
-
-def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
-    """Return the epochs that have a `prefix-%04d.suffix`, in ascending order."""
-    prefix = Path(prefix)
-    pattern = re.compile(re.escape(prefix.name) + r'-(\d{4,})\.' + re.escape(suffix))
-    if not prefix.parent.is_dir():
-        return []
-    found = (pattern.fullmatch(path.name) for path in prefix.parent.iterdir())
-    return sorted(int(match.group(1)) for match in found if match)
 
 
 def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arrays, auxs: Arrays) -> None:
@@ -68,13 +42,6 @@ def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arra
     ):
         as_operators(symbol).save(str(graph))
         mx.nd.save(str(values), arrays)
-
-
-def remove_params(prefix: PathLike, epoch: int) -> None:
-    """Remove `prefix-%04d.params` and its sum, where they are there."""
-    path = params_path(prefix, epoch)
-    for each in (path, checksum_path(path)):
-        each.unlink(missing_ok=True)
 
 
 def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
@@ -175,3 +142,8 @@ def arrays_of(block: gluon.Block, symbol: mx.sym.Symbol, ctx: Any = None) -> Tup
         {name: value for name, value in arrays.items() if name not in auxiliary},
         {name: value for name, value in arrays.items() if name in auxiliary},
     )
+
+
+def check_float32(symbol: mx.sym.Symbol, source: PathLike) -> None:
+    """Raise ConfigError, which says what to do, for a network that a CPU cannot compute; source: its file."""
+    check_precision(symbol, mx.cpu(), source, cure=IN_FLOAT32)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, Optional
 
 from config import complete
 from config.errors import ConfigError
 from config.keys import HEAD_NAMES
 from recognition.data import TrainingFaces
-from recognition.files import PathLike
 from recognition.partial import check_partial
 from recognition.schedule import check_schedule
 from symbols.shapes import infer_shapes
@@ -39,16 +36,6 @@ def check_head(name: Optional[str]) -> None:
         raise ConfigError(
             f'net_output={name!r} gives a score for each class, and training needs a head that gives an embedding, '
             'bn_dropout_fc_bn say; the loss brings the classes'
-        )
-
-
-def check_prefix(prefix: PathLike) -> None:
-    """Raise ConfigError for a prefix without a last part, whose files would be hidden or beside its folder."""
-    text = os.fspath(prefix)
-    if text.endswith(os.sep) or Path(text).name in ('', '..'):
-        raise ConfigError(
-            f'prefix={text!r} must end with what the names of the checkpoints begin with, as '
-            f'{os.path.join(text, "model")!r} does'
         )
 
 

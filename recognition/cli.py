@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Callable, NoReturn, Optional, Type
 
 from config.errors import FaceSymbolsError
+from recognition.interrupt import INTERRUPTED
 
-INTERRUPTED = 130  # the shell's convention for a program that Ctrl-C ended
 WORD = 'interrupted'
 
 

@@ -29,8 +29,8 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.batching import OTHER_PROCESS, Batcher
-from recognition.engines import open_engine
 from recognition.engines.base import Engine, Shape, checked_embed
+from recognition.engines.engine_choice import open_engine
 from recognition.engines.model import Model, find_model
 from recognition.files import PathLike
 from recognition.inputs import items, resized

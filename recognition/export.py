@@ -17,16 +17,16 @@ import numpy as np
 
 from config.compat import physical_cores
 from config.errors import CheckpointError, MissingExtra
-from recognition.checkpoint import Saved, load_embedding, load_network, params_path, symbol_path
-from recognition.engines.base import channels_first
+from recognition.checkpoint import Saved, check_float32, load_embedding, load_network
 from recognition.engines.onnxruntime_engine import QUIET
 from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.files import PathLike, remove_leftovers, replacing
+from recognition.images import channels_first
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
 from recognition.onnx_graph import OPSET, to_onnx
+from recognition.run_paths import params_path, symbol_path
 from recognition.weights import as_numpy, check_finite
-from symbols.context import check_precision
 from symbols.optimize import optimize
 
 import mxnet as mx
@@ -34,7 +34,6 @@ import mxnet as mx
 __all__ = ['OPSET', 'PLAIN', 'Check', 'Options', 'check_origin', 'export_onnx', 'read_metadata']
 
 SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
-IN_FLOAT32 = 'this runs on the CPU, for which `tools/import_weights.py insightface` makes a checkpoint in float32 of it'
 
 
 @dataclass(frozen=True)
@@ -103,11 +102,6 @@ def prepare(
     probes = draw_probes(image_shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape)
     return Prepared(_content(saved, options, image_shape, told), told, run_mxnet(net, options), probes)
-
-
-def check_float32(symbol: mx.sym.Symbol, source: PathLike) -> None:
-    """Raise ConfigError, which says what to do, for a network that a CPU cannot compute; source: its file."""
-    check_precision(symbol, mx.cpu(), source, cure=IN_FLOAT32)
 
 
 def load_onnxruntime() -> ModuleType:

@@ -52,3 +52,8 @@ def encode_image(image: np.ndarray, kind: str = JPEG, *, quality: int = 95) -> b
     if not done:
         raise DataError(f'an image of shape {image.shape} cannot be encoded as {kind}')
     return bytes(encoded.tobytes())
+
+
+def channels_first(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..255."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)

@@ -2,89 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import NamedTuple, Optional, Sequence
 
 from config.errors import CheckpointError
 from recognition.checkpoint import (
-    Arrays,
     embedding_of,
-    load_embedding,
     load_network,
-    params_path,
     save_network,
-    symbol_path,
 )
-from recognition.checks import check_prefix
-from recognition.engines.base import channels_first
-from recognition.export import check_float32, run_mxnet
+from recognition.engines.mxnet_executor import Bound, _on_cpu, load_optimized
+from recognition.export import run_mxnet
 from recognition.export_check import Check, Faces, compare, draw_probes
 from recognition.files import PathLike
-from recognition.weights import as_numpy, check_finite, check_fit
+from recognition.images import channels_first
+from recognition.run_paths import check_prefix, symbol_path
 from symbols.nodes import load_symbol
-from symbols.optimize import optimize
 from symbols.rewriting import describe
 
 import mxnet as mx
-
-SIZES = 2  # batch sizes that are held ready
-
-
-class Optimized(NamedTuple):
-    """A network rewritten for inference: its symbol, and its values, float32 by name."""
-
-    symbol: mx.sym.Symbol
-    values: Dict[str, np.ndarray]
-
-
-def load_optimized(
-    prefix: PathLike, epoch: int, image_shape: Sequence[int] = (112, 112, 3), *, for_mxnet: bool = True
-) -> Optimized:
-    """Read a checkpoint and rewrite its embedding network, as `symbols.optimize.optimize` does.
-
-    image_shape: (H, W, C) of the images. Raises CheckpointError as `recognition.checkpoint.load_network` does, and
-    where a value is not finite; ConfigError for a network in float16.
-    """
-    saved = load_embedding(prefix, epoch)
-    source, target = params_path(prefix, epoch), symbol_path(prefix)
-    check_float32(saved.symbol, target)
-    check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
-    check_finite(saved.values, saved.values, source)
-    values = {name: as_numpy(value) for name, value in saved.values.items()}
-    height, width, channels = image_shape
-    return Optimized(
-        *optimize(saved.symbol, values, {'data': (1, channels, height, width)}, for_mxnet=for_mxnet)
-    )
-
-
-class Bound:
-    """A symbol bound to its values on the CPU; one thread at a time may call it.
-
-    MXNet then fuses convolutions with what follows them, which it does in no Gluon block.
-    """
-
-    def __init__(self, symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> None:
-        self._symbol = symbol
-        self._arguments, self._auxiliary = _on_cpu(symbol, values)
-        self._executors: Dict[Tuple[int, ...], Any] = {}  # the last is the one that was used last
-
-    def __call__(self, data: np.ndarray) -> np.ndarray:
-        """Return what the symbol gives for float32 (N, C, H, W)."""
-        executor = self._executor(data.shape)
-        executor.arg_dict['data'][:] = data
-        return np.asarray(executor.forward(is_train=False)[0].asnumpy())
-
-    def _executor(self, shape: Tuple[int, ...]) -> Any:
-        """Return the executor of a shape; all share the values, and the one that was not used longest goes first."""
-        executor = self._executors.pop(shape, None)
-        if executor is None:
-            if len(self._executors) == SIZES:
-                del self._executors[next(iter(self._executors))]
-            arguments = {**self._arguments, 'data': mx.nd.zeros(shape)}
-            executor = self._symbol.bind(mx.cpu(), arguments, grad_req='null', aux_states=self._auxiliary)
-        self._executors[shape] = executor
-        return executor
 
 
 class Done(NamedTuple):
@@ -120,15 +55,6 @@ def export_optimized(
     save_network(output, epoch, rewritten.symbol, *_on_cpu(*rewritten))
     before = embedding_of(load_symbol(symbol_path(prefix)))
     return Done(check, _operators(before), _operators(rewritten.symbol))
-
-
-def _on_cpu(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> Tuple[Arrays, Arrays]:
-    """Return the values as MXNet's arrays by name: the arguments, and the auxiliary states."""
-    auxiliary = set(symbol.list_auxiliary_states())
-    parts: Tuple[Arrays, Arrays] = ({}, {})
-    for name, value in values.items():
-        parts[name in auxiliary][name] = mx.nd.array(value)
-    return parts
 
 
 def _operators(symbol: mx.sym.Symbol) -> int:

@@ -1,12 +1,15 @@
-"""Ctrl-C and SIGTERM as a request that a loop can honour between two steps."""
+"""Ctrl-C and SIGTERM as a request that a loop can honour between two steps; children that end with their parent."""
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional
 
+SIGNAL_OF_PARENTS_DEATH = 1  # prctl's PR_SET_PDEATHSIG
+INTERRUPTED = 130  # the shell's convention for a program that Ctrl-C ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,3 +44,11 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when its parent is killed; a word would not do, for it may be waiting.
+
+    For the `preexec_fn` of subprocess.
+    """
+    ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)

@@ -21,11 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
-from recognition.cli import INTERRUPTED
 from config.compat import physical_cores
 from config.errors import FaceSymbolsError
-from recognition.death import die_with_parent
-from recognition.interrupt import StopRequest
+from recognition.interrupt import INTERRUPTED, StopRequest, die_with_parent
 from recognition.launch_plan import Plan, check_plan, free_port
 from recognition.remote import END, KILLED, LISTENS
 

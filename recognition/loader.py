@@ -21,8 +21,7 @@ from typing import Deque, Iterator, Optional, Sequence, Tuple, Type
 import numpy as np
 
 from config.errors import ConfigError, DataError
-from recognition.decoders import fill_slot, start_pool
-from recognition.decoding import ORDER, Augment, Faces, Filled, Filler, generator
+from recognition.decoding import ORDER, Augment, Faces, Filled, Filler, fill_slot, generator, start_pool
 from recognition.images import load_cv2
 from recognition.sampling import SAMPLERS
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from config import resolve
-from config.errors import CheckpointError, ConfigError, nearest
+from config.errors import ConfigError, nearest
 from config.keys import KEYS
 from config.schema import parse_value
 
@@ -61,18 +60,6 @@ def parse_known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpars
     word = next((word for word in unknown if word.startswith('-')), unknown[0]).partition('=')[0]
     options = [option for action in parser._actions for option in action.option_strings]
     raise ConfigError(f'{word!r} is not an option{nearest(word, options)}; --help lists all')
-
-
-def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:
-    """Split 'prefix,epoch', the value of `option`; CheckpointError when it is something else."""
-    prefix, _, epoch = text.rpartition(',')
-    if prefix and epoch.strip().isdecimal():
-        return prefix, int(epoch)
-    file = re.fullmatch(r'(.+)-(\d{4,})\.params', text)
-    hint = 'model,7 stands for model-symbol.json, model-0007.params'
-    if file:
-        hint = f'that file is {file.group(1)},{int(file.group(2))}'
-    raise CheckpointError(f'{option} {text!r} is not PREFIX,EPOCH: {hint}')
 
 
 def parse_size(option: str, text: str) -> Tuple[int, int]:

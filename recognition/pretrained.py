@@ -12,11 +12,12 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import Saved, load_embedding, params_path, symbol_path
+from recognition.checkpoint import Saved, load_embedding
 from recognition.classifier import Classifier
 from recognition.differences import describe, differences
 from recognition.files import PathLike
-from recognition.state import load_state, state_path
+from recognition.run_paths import params_path, state_path, symbol_path
+from recognition.state import load_state
 from recognition.weights import (
     CLASSIFIER,
     FITTING,

@@ -11,15 +11,17 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
+from recognition.data import FaceDataset
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
 from recognition.export import load_onnxruntime
 from recognition.files import PathLike, remove_leftovers, replacing
+from recognition.inputs import Item, items, resized
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import put_metadata, read_metadata
 from recognition.verification import Verification, verify
@@ -181,3 +183,33 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
         'pairs': outcome.plain.pairs,
         'cosine_distance': outcome.distance,
     }
+
+
+def read_faces(folder: PathLike, size: Tuple[int, int], count: int) -> np.ndarray:
+    """Return `count` images, uint8 RGB (N, H, W, 3) of `size` (height, width), taken evenly; all where there are fewer.
+
+    folder: images, or a data set with `property` and train.rec. Raises DataError where it is neither, or an image
+    cannot be read; ConfigError for a count below 1.
+    """
+    folder = Path(folder)
+    if count < 1:
+        raise ConfigError(f'{count} faces are too few to choose the scales by')
+    if not folder.is_dir():
+        raise DataError(f'{folder} is no folder')
+    read: List[Callable[[], np.ndarray]]
+    if (folder / 'property').is_file():
+        faces = FaceDataset(folder)
+        read = [lambda index=index: faces.read(index)[0] for index in _spread(len(faces), count)]  # type: ignore[misc]
+    else:
+        found: List[Item] = list(items(folder))
+        read = [found[index].load for index in _spread(len(found), count)]
+    return np.stack([_fitted(each(), size) for each in read])
+
+
+def _spread(held: int, count: int) -> List[int]:
+    """Return places in 0..held-1, all different, since they are 1 apart at least before they are rounded."""
+    return [int(index) for index in np.linspace(0, held - 1, min(held, count)).round()]
+
+
+def _fitted(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    return image if image.shape[:2] == size else resized(image, size)

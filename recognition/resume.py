@@ -8,9 +8,9 @@ from typing import Any, List, Optional, Tuple
 
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
-from recognition.checkpoint import best_prefix, epochs_of
 from recognition.loader import FaceLoader
-from recognition.state import TrainingState, files_of, newest_state
+from recognition.run_paths import best_prefix, epochs_of, files_of
+from recognition.state import TrainingState, newest_state
 from recognition.trainer import Trainer
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.

@@ -15,25 +15,11 @@ from typing import Any, Dict, List, Optional
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.environment import now
 from recognition.files import PathLike, replacing
+from recognition.run_paths import config_path, environment_path
 
 logger = logging.getLogger(__name__)
 
 Start = Dict[str, Any]
-
-
-def config_path(prefix: PathLike) -> Path:
-    """Return `prefix-config.json`."""
-    return Path(f'{prefix}-config.json')
-
-
-def environment_path(prefix: PathLike) -> Path:
-    """Return `prefix-environment.json`."""
-    return Path(f'{prefix}-environment.json')
-
-
-def history_path(prefix: PathLike) -> Path:
-    """Return `prefix-history.jsonl`."""
-    return Path(f'{prefix}-history.jsonl')
 
 
 class RunRecord:

@@ -11,7 +11,8 @@ from recognition.curves import training_picture
 from recognition.files import PathLike
 from recognition.progress import Record, read_history
 from recognition.report import Block, Section, paragraph, picture, settings, table, write_report
-from recognition.run_files import Start, config_path, environment_path, history_path, read_json
+from recognition.run_files import Start, read_json
+from recognition.run_paths import config_path, environment_path, history_path
 
 SHOWN = 20  # steps that were left out
 PRESETS = ('network', 'dataset', 'loss')

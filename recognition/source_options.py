@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple, Optional, Tuple
 
-from recognition.options import parse_checkpoint, parse_size
+from recognition.options import parse_size
+from recognition.run_paths import parse_checkpoint
 
 CHANNELS = 3
 

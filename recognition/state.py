@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tokenize
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.checkpoint import epochs_of, params_path, symbol_path
-from recognition.checksums import checksum_path
 from recognition.files import PathLike, replacing
 from recognition.rows import Rows, read_array, write_array
+from recognition.run_paths import epochs_of, state_path
 from symbols.shapes import reason_of
 
 logger = logging.getLogger(__name__)
@@ -34,17 +32,6 @@ DAMAGE = (
     *(zipfile.BadZipFile, tokenize.TokenError),
 )
 HEADER, SUFFIX = 'header', '.npy'  # the names in a numpy archive
-
-
-def state_path(prefix: PathLike, epoch: int) -> Path:
-    """Return `prefix-%04d.state`."""
-    return Path(f'{os.fspath(prefix)}-{epoch:04d}.state')
-
-
-def files_of(prefix: PathLike, epoch: int) -> List[Path]:
-    """Return the files that a checkpoint with its training state may have."""
-    params = params_path(prefix, epoch)
-    return [symbol_path(prefix), params, checksum_path(params), state_path(prefix, epoch)]
 
 
 @dataclass

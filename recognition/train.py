@@ -17,21 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from recognition.cli import INTERRUPTED, run
+from recognition.cli import run
 from config import default
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.assembly import build_loop, build_trainer, load_pairs, note_end, open_loader
-from recognition.checkpoint import params_path
-from recognition.checks import check_head, check_prefix, check_settings, settle_classes
+from recognition.checks import check_head, check_settings, settle_classes
 from recognition.data import open_faces, split_path
 from recognition.files import PathLike
-from recognition.interrupt import stop_requests
+from recognition.interrupt import INTERRUPTED, stop_requests
 from recognition.loop import Loop
 from recognition.margin import check_labels
-from recognition.options import add_config_options, config_from, parse_checkpoint, parse_known
+from recognition.options import add_config_options, config_from, parse_known
 from recognition.pretrained import check_pretrained
 from recognition.progress import Record, duration
 from recognition.resume import find_state
+from recognition.run_paths import check_prefix, params_path, parse_checkpoint
 from recognition.run_report import write_run_report
 from recognition.verification import Verification
 from symbols.context import select_context

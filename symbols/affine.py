@@ -9,8 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from symbols.flops import flag
-from symbols.nodes import read_attribute
+from symbols.nodes import flag, read_attribute
 
 Node = Mapping[str, Any]
 Values = Mapping[str, np.ndarray]

@@ -14,8 +14,8 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequ
 import numpy as np
 
 from config.errors import ConfigError, nearest
-from symbols.flops import count_macs, flag
-from symbols.nodes import Node, Shape, list_nodes
+from symbols.flops import count_macs
+from symbols.nodes import Node, Shape, flag, list_nodes
 from symbols.shapes import quiet
 
 import mxnet as mx

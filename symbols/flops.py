@@ -14,14 +14,10 @@ from __future__ import annotations
 from math import prod
 from typing import Callable, Mapping, Optional, Sequence, Tuple
 
+from symbols.nodes import Attributes, flag
+
 Shape = Tuple[int, ...]
-Attributes = Mapping[str, str]
 Rule = Callable[[Attributes, Sequence[Shape], Sequence[Shape]], int]
-
-
-def flag(attributes: Attributes, key: str, default: bool) -> bool:
-    """Return a boolean operator attribute, which MXNet writes as 'True', 'true' or '1'."""
-    return attributes.get(key, str(default)).lower() in ('true', '1')
 
 
 def _convolution(weight: int) -> Rule:

@@ -16,6 +16,8 @@ from symbols.shapes import quiet, reason_of
 
 import mxnet as mx
 
+Attributes = Mapping[str, str]
+
 Shape = Tuple[int, ...]
 NAMED = 3  # how many variables an error names
 
@@ -205,3 +207,8 @@ def _check_entries(graph: Dict[str, Any], counts: Sequence[int]) -> None:
             raise ConfigError(
                 f'{reader!r} reads output {output} of {graph["nodes"][source]["name"]!r}, which has fewer'
             )
+
+
+def flag(attributes: Attributes, key: str, default: bool) -> bool:
+    """Return a boolean operator attribute, which MXNet writes as 'True', 'true' or '1'."""
+    return attributes.get(key, str(default)).lower() in ('true', '1')

@@ -10,8 +10,8 @@ from math import prod
 from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit import VARIABLE, Audit, Layer
-from symbols.flops import RULES, flag
-from symbols.nodes import Node, Shape, list_nodes
+from symbols.flops import RULES
+from symbols.nodes import Node, Shape, flag, list_nodes
 
 import mxnet as mx
 

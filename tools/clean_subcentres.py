@@ -19,7 +19,7 @@ import numpy as np
 
 from recognition.cli import run
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.options import parse_checkpoint
+from recognition.run_paths import parse_checkpoint
 
 STEP = 15  # degrees of a line of the histogram
 
@@ -59,11 +59,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.output.exists():
         raise DataError(f'{args.output} is there already; give a folder that is not')
 
-    from recognition.checkpoint import load_embedding, load_network, params_path
-    from recognition.cleaned_set import write_cleaned
+    from recognition.checkpoint import load_embedding, load_network
     from recognition.data import FaceDataset
     from recognition.pretrained import classifier_of_run
-    from recognition.subcentre import centres_of, clean
+    from recognition.run_paths import params_path
+    from recognition.subcentre import centres_of, clean, write_cleaned
     from symbols.context import select_context
 
     ctx = select_context(args.gpus)[0]

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.cli import INTERRUPTED, run
+from recognition.cli import run
 from config import ConfigError, resolve
 from config.schema import parse_value
 from recognition import report
@@ -26,6 +26,7 @@ from recognition.curves import roc_picture, training_picture
 from recognition.data import FaceDataset
 from recognition.drawing import HOW_TO_GET_AN_ENGINE, write_picture
 from recognition.files import write_whole
+from recognition.interrupt import INTERRUPTED
 from recognition.orl import CREDITS, SETTINGS, prepare_orl
 from recognition.schedule import check_schedule
 from recognition.train import TrainResult, train

@@ -13,8 +13,7 @@ from recognition.cli import run
 from config import resolve
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES
-from recognition.checkpoint import Saved, load_embedding, params_path, save_network, symbol_path
-from recognition.checks import check_prefix
+from recognition.checkpoint import Saved, load_embedding, save_network
 from recognition.convert import (
     as_option,
     can_compare,
@@ -27,8 +26,8 @@ from recognition.convert import (
     training_command,
 )
 from recognition.network_argument import add_setting_arguments, settings_from
-from recognition.options import parse_checkpoint
 from recognition.pretrained import check_layers, check_pair
+from recognition.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
 from recognition.weights import BODY, FITTING, WHOLE
 from symbols import get_symbol
 

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Optional, Sequence
 
-from recognition.cli import INTERRUPTED, run
-from recognition.interrupt import stop_requests
+from recognition.cli import run
+from recognition.interrupt import INTERRUPTED, stop_requests
 from recognition.launch import Job
 from recognition.launch_plan import HERE, Plan, address_towards, read_hosts
 

@@ -38,9 +38,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             f'--output {args.output} is no PREFIX, which is {named.group(1)}; the epoch stays {source.epoch}'
         )
 
-    from recognition.checkpoint import params_path, symbol_path
-    from recognition.checks import check_prefix
     from recognition.inference import export_optimized
+    from recognition.run_paths import check_prefix, params_path, symbol_path
 
     check_prefix(args.output)
     read, written = (

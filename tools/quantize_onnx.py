@@ -54,9 +54,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if args.count < 1:
         raise ConfigError(f'--count {args.count} must be at least 1')
     check_outputs([output], overwrite=args.overwrite, sources=[args.model])
-    from recognition.calibration import read_faces
     from recognition.onnx_file import read_metadata
-    from recognition.quantize import quantize
+    from recognition.quantize import quantize, read_faces
     from recognition.verification import load_bin
 
     height, width, _ = read_metadata(args.model)['image_shape']

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 from recognition.cli import run
-from recognition.options import parse_checkpoint, parse_size
+from recognition.options import parse_size
+from recognition.run_paths import parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.verification import Verification

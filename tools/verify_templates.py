@@ -18,7 +18,8 @@ import numpy as np
 from recognition.cli import run
 from config.errors import ConfigError, DataError
 from recognition.images import decode_image, load_cv2
-from recognition.options import parse_checkpoint, parse_size
+from recognition.options import parse_size
+from recognition.run_paths import parse_checkpoint
 from recognition.templates import (
     Identification,
     TemplateVerification,

@@ -18,8 +18,9 @@ import numpy as np
 from recognition.bench.contenders import AS_IT_COMES, PLAIN
 from recognition.bench.saved import load_graph, load_values
 from recognition.bench.turns import claim_output, serve
-from recognition.engines.base import Shape, channels_first
+from recognition.engines.base import Shape
 from recognition.engines.model import Model
+from recognition.images import channels_first
 
 Embed = Callable[[np.ndarray], np.ndarray]
 GEMM_SIDE = 2048  # of the square matrices that are multiplied
@@ -45,7 +46,7 @@ def _plain(folder: Path, faces: np.ndarray, threads: int) -> Embed:
 
 def _rewritten(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     """Return MXNet with the network rewritten for it."""
-    from recognition.inference import Bound
+    from recognition.engines.mxnet_executor import Bound
 
     _, symbol, arrays = _mxnet(folder / 'rewritten')
     bound = Bound(symbol, {name: value.asnumpy() for name, value in arrays.items()})

@@ -94,11 +94,6 @@ def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
     return found
 
 
-def channels_first(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..255."""
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
-
-
 def damaged(model: Model, error: BaseException) -> CheckpointError:
     """Return what to raise where a package cannot read a network's file."""
     return CheckpointError(f'{model} is damaged, or no network that can be loaded: {_last_line(error)}')

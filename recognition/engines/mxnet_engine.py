@@ -6,9 +6,10 @@ from typing import Optional
 
 import numpy as np
 
-from recognition.engines.base import DEFAULT_SHAPE, Engine, Shape, channels_first
+from recognition.engines.base import DEFAULT_SHAPE, Engine, Shape
 from recognition.engines.model import Model
 from recognition.engines.mxnet_threads import settle_threads, warn_of_threads
+from recognition.images import channels_first
 
 
 class MXNetEngine(Engine):
@@ -19,7 +20,7 @@ class MXNetEngine(Engine):
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
         settle_threads(threads)
         warn_of_threads(threads)
-        from recognition.inference import Bound, load_optimized
+        from recognition.engines.mxnet_executor import Bound, load_optimized
 
         self.image_shape = image_shape or DEFAULT_SHAPE
         self._bound = Bound(*load_optimized(model.path, model.epoch, self.image_shape))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.calibration import read_faces
 from recognition.data import FaceDataset
 from recognition.orl import prepare_orl
+from recognition.quantize import read_faces
 from tests.faces import photographs
 
 SIZE = (20, 16)

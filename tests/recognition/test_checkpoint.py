@@ -12,16 +12,10 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import (
-    epochs_of,
-    load_network,
-    load_params,
-    params_path,
-    save_network,
-    symbol_path,
-)
+from recognition.checkpoint import load_network, load_params, save_network
 from recognition.checksums import checksum_path
 from recognition.files import replacing
+from recognition.run_paths import epochs_of, params_path, symbol_path
 from tests.recognition.toy_network import SHAPE, network, parameters, save_toy
 
 import mxnet as mx

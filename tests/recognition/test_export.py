@@ -17,9 +17,10 @@ import recognition.export
 from config import network
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from config.presets import FAMILIES
-from recognition.checkpoint import params_path, save_network
+from recognition.checkpoint import save_network
 from recognition.export import Options, export_onnx, read_metadata
 from recognition.export_check import TOLERANCE
+from recognition.run_paths import params_path
 from recognition.verification import normalise
 from symbols import list_activations, list_heads
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small

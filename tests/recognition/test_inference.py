@@ -14,18 +14,13 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from config.presets import FAMILIES
-from recognition.checkpoint import (
-    arrays_of,
-    load_embedding,
-    load_network,
-    params_path,
-    save_network,
-    symbol_path,
-)
+from recognition.checkpoint import arrays_of, load_embedding, load_network, save_network
 from recognition.embed import Embedder
-from recognition.engines.base import channels_first
+from recognition.engines.mxnet_executor import SIZES, Bound, load_optimized
 from recognition.export_check import TOLERANCE
-from recognition.inference import SIZES, Bound, Done, export_optimized, load_optimized
+from recognition.images import channels_first
+from recognition.inference import Done, export_optimized
+from recognition.run_paths import params_path, symbol_path
 from symbols.optimize import optimize
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 

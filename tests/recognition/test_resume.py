@@ -14,7 +14,8 @@ import pytest
 
 from config.errors import CheckpointError
 from recognition import rows
-from recognition.state import load_state, save_state, state_path
+from recognition.run_paths import state_path
+from recognition.state import load_state, save_state
 from recognition.train import train
 from tests.recognition.training import command, config, files, launch
 

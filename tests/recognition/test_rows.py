@@ -10,7 +10,8 @@ import pytest
 from config.errors import CheckpointError
 from recognition import rows
 from recognition.rows import Rows, drain, pieces_of, write_array
-from recognition.state import TrainingState, load_state, save_state, state_path
+from recognition.run_paths import state_path
+from recognition.state import TrainingState, load_state, save_state
 
 import mxnet as mx
 

@@ -14,7 +14,8 @@ import pytest
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.environment import environment, git_state
 from recognition.progress import History
-from recognition.run_files import RunRecord, config_path, environment_path, history_path, read_json
+from recognition.run_files import RunRecord, read_json
+from recognition.run_paths import config_path, environment_path, history_path
 from recognition.train import train
 from tests.recognition.training import ROOT, command, config
 

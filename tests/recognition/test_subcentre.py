@@ -12,11 +12,10 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint import load_embedding, load_network
-from recognition.cleaned_set import DROPPED, IDENTITIES, write_cleaned
 from recognition.data import FaceDataset
 from recognition.pack import write_pairs, write_records
 from recognition.pretrained import classifier_of_run
-from recognition.subcentre import centres_of, clean, merged, samples
+from recognition.subcentre import DROPPED, IDENTITIES, centres_of, clean, merged, samples, write_cleaned
 from recognition.train import train
 from tests.recognition.training import SIDE, SMALL
 

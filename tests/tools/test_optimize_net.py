@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import load_network, params_path, symbol_path
-from recognition.engines.base import channels_first
+from recognition.checkpoint import load_network
+from recognition.images import channels_first
+from recognition.run_paths import params_path, symbol_path
 from tests.narrow import SMALL_SHAPE, small
 
 import mxnet as mx

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.calibration import read_faces
 from recognition.embed import Embedder
 from recognition.export import Options, export_onnx
 from recognition.images import PNG, encode_image
 from recognition.onnx_file import read_metadata
 from recognition.orl import PAIRS_NAME, prepare_orl
 from recognition.pack import write_pairs
-from recognition.quantize import quantize
+from recognition.quantize import quantize, read_faces
 from recognition.verification import load_bin
 from tests.faces import judged_by, photograph_pairs, photographs
 from tests.narrow import SMALL_SHAPE, small, write_network

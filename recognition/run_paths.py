@@ -1,0 +1,92 @@
+"""Paths of the files of a run, by the prefix of its checkpoints; free of mxnet."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import List, Tuple
+
+from config.errors import CheckpointError, ConfigError
+from recognition.checksums import checksum_path
+from recognition.files import PathLike
+
+
+def symbol_path(prefix: PathLike) -> Path:
+    """Return `prefix-symbol.json`."""
+    return Path(f'{os.fspath(prefix)}-symbol.json')
+
+
+def params_path(prefix: PathLike, epoch: int) -> Path:
+    """Return `prefix-%04d.params`."""
+    return Path(f'{os.fspath(prefix)}-{epoch:04d}.params')
+
+
+def best_prefix(prefix: PathLike) -> Path:
+    """Return `prefix-best`, under which a run keeps the best network that it had, as epoch 0."""
+    return Path(f'{os.fspath(prefix)}-best')
+
+
+def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
+    """Return the epochs that have a `prefix-%04d.suffix`, in ascending order."""
+    prefix = Path(prefix)
+    pattern = re.compile(re.escape(prefix.name) + r'-(\d{4,})\.' + re.escape(suffix))
+    if not prefix.parent.is_dir():
+        return []
+    found = (pattern.fullmatch(path.name) for path in prefix.parent.iterdir())
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def remove_params(prefix: PathLike, epoch: int) -> None:
+    """Remove `prefix-%04d.params` and its sum, where they are there."""
+    path = params_path(prefix, epoch)
+    for each in (path, checksum_path(path)):
+        each.unlink(missing_ok=True)
+
+
+def state_path(prefix: PathLike, epoch: int) -> Path:
+    """Return `prefix-%04d.state`."""
+    return Path(f'{os.fspath(prefix)}-{epoch:04d}.state')
+
+
+def files_of(prefix: PathLike, epoch: int) -> List[Path]:
+    """Return the files that a checkpoint with its training state may have."""
+    params = params_path(prefix, epoch)
+    return [symbol_path(prefix), params, checksum_path(params), state_path(prefix, epoch)]
+
+
+def config_path(prefix: PathLike) -> Path:
+    """Return `prefix-config.json`."""
+    return Path(f'{prefix}-config.json')
+
+
+def environment_path(prefix: PathLike) -> Path:
+    """Return `prefix-environment.json`."""
+    return Path(f'{prefix}-environment.json')
+
+
+def history_path(prefix: PathLike) -> Path:
+    """Return `prefix-history.jsonl`."""
+    return Path(f'{prefix}-history.jsonl')
+
+
+def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:
+    """Split 'prefix,epoch', the value of `option`; CheckpointError when it is something else."""
+    prefix, _, epoch = text.rpartition(',')
+    if prefix and epoch.strip().isdecimal():
+        return prefix, int(epoch)
+    file = re.fullmatch(r'(.+)-(\d{4,})\.params', text)
+    hint = 'model,7 stands for model-symbol.json, model-0007.params'
+    if file:
+        hint = f'that file is {file.group(1)},{int(file.group(2))}'
+    raise CheckpointError(f'{option} {text!r} is not PREFIX,EPOCH: {hint}')
+
+
+def check_prefix(prefix: PathLike) -> None:
+    """Raise ConfigError for a prefix without a last part, whose files would be hidden or beside its folder."""
+    text = os.fspath(prefix)
+    if text.endswith(os.sep) or Path(text).name in ('', '..'):
+        raise ConfigError(
+            f'prefix={text!r} must end with what the names of the checkpoints begin with, as '
+            f'{os.path.join(text, "model")!r} does'
+        )
