@@ -1,6 +1,6 @@
 """What is installed, and what it needs; constraints.txt holds exact versions that were tried together."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 TRAIN = [
     'opencv-python-headless>=4.5,<4.12',
@@ -37,7 +37,7 @@ setup(
     version='0.1.0',
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
-    packages=['config', 'symbols', 'recognition', 'recognition.bench', 'recognition.engines'],
+    packages=find_packages(include=['config*', 'symbols*', 'recognition*']),
     package_data={'recognition': ['page/*']},
     python_requires='>=3.9,<3.13',
     install_requires=[
