@@ -6,7 +6,7 @@ from typing import Optional
 
 from config.errors import first_few
 from symbols.boxes import Box, Graph
-from symbols.nodes import Shape
+from symbols.ir.nodes import Shape
 
 
 def inputs(graph: Graph) -> str:

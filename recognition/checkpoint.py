@@ -15,7 +15,7 @@ from recognition.files import PathLike, replacing
 from recognition.run_paths import epochs_of, params_path, symbol_path
 from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
-from symbols.nodes import load_symbol
+from symbols.ir.nodes import load_symbol
 from symbols.prelu_forms import as_operators
 
 import mxnet as mx

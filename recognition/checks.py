@@ -10,7 +10,7 @@ from config.keys import HEAD_NAMES
 from recognition.data import TrainingFaces
 from recognition.partial import check_partial
 from recognition.schedule import check_schedule
-from symbols.shapes import infer_shapes
+from symbols.ir.shapes import infer_shapes
 
 import mxnet as mx
 

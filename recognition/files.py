@@ -68,7 +68,7 @@ def _reason(error: BaseException, path: Path) -> str:
     finally:
         with suppress(OSError):
             path.with_name(f'.{path.name}.{os.getpid()}.trial').unlink()
-    from symbols.shapes import reason_of  # mxnet is loaded where this is reached, and only there
+    from symbols.ir.shapes import reason_of  # mxnet is loaded where this is reached, and only there
 
     return reason_of(error)
 

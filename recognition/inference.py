@@ -16,8 +16,8 @@ from recognition.export_check import Check, Faces, compare, draw_probes
 from recognition.files import PathLike
 from recognition.images import channels_first
 from recognition.run_paths import check_prefix, symbol_path
-from symbols.nodes import load_symbol
-from symbols.rewriting import describe
+from symbols.ir.nodes import load_symbol
+from symbols.ir.rewriter import describe
 
 import mxnet as mx
 

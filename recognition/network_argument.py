@@ -8,7 +8,7 @@ from typing import Any, Dict, Tuple
 from config import ConfigError, resolve
 from config.schema import parse_value
 from symbols import get_symbol
-from symbols.nodes import Shape, check_shape, load_symbol
+from symbols.ir.nodes import Shape, check_shape, load_symbol
 
 import mxnet as mx
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import ConfigError, MissingExtra
-from symbols.nodes import Node, flag, read_attribute
+from symbols.ir.nodes import Node, flag, read_attribute
 
 OPSET = 17  # of the default domain; onnxruntime reads it from 1.12 on
 IR_VERSION = (

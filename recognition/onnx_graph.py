@@ -9,9 +9,9 @@ from recognition.onnx_arithmetic import ARITHMETIC
 from recognition.onnx_draft import IR_VERSION, OPSET, Call, Dims, Draft, load_onnx
 from recognition.onnx_rules import LAYERS, Rule, divide_by_norm
 from recognition.weights import as_numpy
-from symbols.nodes import Node, list_nodes
+from symbols.ir.nodes import Node, list_nodes
+from symbols.ir.rewriter import describe
 from symbols.prelu_forms import as_operators
-from symbols.rewriting import describe
 
 import mxnet as mx
 

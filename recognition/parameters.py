@@ -10,7 +10,7 @@ import json
 from typing import Any, Dict, Iterable, Sequence, Set, Tuple
 
 from config.errors import ConfigError
-from symbols.shapes import infer_shapes
+from symbols.ir.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet import gluon

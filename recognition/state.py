@@ -21,7 +21,7 @@ from config.errors import CheckpointError
 from recognition.files import PathLike, replacing
 from recognition.rows import Rows, read_array, write_array
 from recognition.run_paths import epochs_of, state_path
-from symbols.shapes import reason_of
+from symbols.ir.shapes import reason_of
 
 logger = logging.getLogger(__name__)
 

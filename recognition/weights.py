@@ -17,8 +17,8 @@ from config.errors import CheckpointError, ConfigError, first_few
 from symbols import get_block
 from symbols.activations import Act
 from symbols.heads import HEADS, FeatureMap, HeadSpec
+from symbols.ir.shapes import infer_shapes
 from symbols.layers import Norm
-from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet import gluon

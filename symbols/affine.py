@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from symbols.nodes import flag, read_attribute
+from symbols.ir.nodes import flag, read_attribute
 
 Node = Mapping[str, Any]
 Values = Mapping[str, np.ndarray]

@@ -15,8 +15,8 @@ import numpy as np
 
 from config.errors import ConfigError, nearest
 from symbols.flops import count_macs
-from symbols.nodes import Node, Shape, flag, list_nodes
-from symbols.shapes import quiet
+from symbols.ir.nodes import Node, Shape, flag, list_nodes
+from symbols.ir.shapes import quiet
 
 import mxnet as mx
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Optional, Tuple
 
-from symbols.nodes import Shape
+from symbols.ir.nodes import Shape
 
 
 @dataclass(frozen=True)

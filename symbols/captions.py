@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Sequence, Set, Tuple
 
-from symbols.nodes import Shape
+from symbols.ir.nodes import Shape
 from symbols.operators import NORMALISING, PRODUCTS, Operator, composite, describe
 from symbols.sections import SEPARATORS, Layout, Section, common_label, spatial
 from symbols.topology import Region, Unit, decompose

@@ -14,7 +14,7 @@ from __future__ import annotations
 from math import prod
 from typing import Callable, Mapping, Optional, Sequence, Tuple
 
-from symbols.nodes import Attributes, flag
+from symbols.ir.nodes import Attributes, flag
 
 Shape = Tuple[int, ...]
 Rule = Callable[[Attributes, Sequence[Shape], Sequence[Shape]], int]

@@ -13,7 +13,7 @@ from config.errors import ConfigError, nearest
 from symbols.boxes import Box, Edge, Graph, Group
 from symbols.captions import Captions
 from symbols.folding import Folds
-from symbols.nodes import Shape
+from symbols.ir.nodes import Shape
 from symbols.operators import Network, Operator, describe, read_network
 from symbols.sections import Layout, Section, lay_out
 from symbols.topology import Unit, long_ways

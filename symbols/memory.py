@@ -13,8 +13,8 @@ from math import prod
 from typing import Dict, Iterable, Mapping, Sequence, Set, Tuple
 
 from symbols.audit import Audit, item_sizes
-from symbols.nodes import Node, list_nodes
-from symbols.rewriting import describe
+from symbols.ir.nodes import Node, list_nodes
+from symbols.ir.rewriter import describe
 
 import mxnet as mx
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.boxes import Box, Graph, Group
-from symbols.nodes import Shape
+from symbols.ir.nodes import Shape
 from symbols.topology import long_ways
 
 BORDER = ''  # the end of an arrow that comes from outside the frame, or leads out of it

@@ -8,8 +8,8 @@ from config.errors import ConfigError
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
+from symbols.ir.shapes import infer_shapes
 from symbols.layers import Norm
-from symbols.shapes import infer_shapes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock

@@ -16,8 +16,8 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from symbols.affine import Affine, Linear, read_affine, read_linear
-from symbols.nodes import list_nodes
-from symbols.rewriting import Described, Draft, Entry, Moved, Rule, describe, rewrite
+from symbols.ir.nodes import list_nodes
+from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, rewrite
 
 import mxnet as mx
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit import AUXILIARY, Layer, Total, audit
-from symbols.nodes import Node, Shape, list_nodes, read_attribute
+from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
 
 import mxnet as mx
 

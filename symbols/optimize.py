@@ -10,10 +10,10 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from symbols.nodes import list_nodes
+from symbols.ir.nodes import list_nodes
+from symbols.ir.rewriter import Draft, Entry, Moved, Rule, describe, rewrite
 from symbols.norm_folding import fold_norms
 from symbols.prelu_forms import Prelu, as_operators, by_batch_norms, find_prelus
-from symbols.rewriting import Draft, Entry, Moved, Rule, describe, rewrite
 
 import mxnet as mx
 

@@ -11,8 +11,8 @@ from typing import Dict, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from symbols.nodes import list_nodes
-from symbols.rewriting import Described, Draft, Entry, Moved, Rule, describe, rewrite
+from symbols.ir.nodes import list_nodes
+from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, rewrite
 
 import mxnet as mx
 

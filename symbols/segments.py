@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Container, Dict, List, Mapping, Sequence, Set, Tuple
 
-from symbols.nodes import Node, list_nodes
-from symbols.rewriting import Described, Draft, Entry, describe
+from symbols.ir.nodes import Node, list_nodes
+from symbols.ir.rewriter import Described, Draft, Entry, describe
 
 import mxnet as mx
 

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit import VARIABLE, Audit, Layer
 from symbols.flops import RULES
-from symbols.nodes import Node, Shape, flag, list_nodes
+from symbols.ir.nodes import Node, Shape, flag, list_nodes
 
 import mxnet as mx
 

@@ -11,9 +11,9 @@ import numpy as np
 from config import resolve
 from symbols import get_symbol
 from symbols.audit import audit
+from symbols.ir.rewriter import describe
+from symbols.ir.shapes import infer_shapes
 from symbols.prelu_forms import as_operators, find_prelus
-from symbols.rewriting import describe
-from symbols.shapes import infer_shapes
 
 import mxnet as mx
 

@@ -23,7 +23,7 @@ from recognition.export_check import TOLERANCE
 from recognition.ncnn_export import export_ncnn, files_of
 from recognition.pnnx import Pair
 from recognition.run_paths import params_path, symbol_path
-from symbols.nodes import load_symbol
+from symbols.ir.nodes import load_symbol
 from tests.narrow import SMALL_SHAPE, small
 from tests.small_network import SHAPE, make_values, write_checkpoint, write_ncnn
 

@@ -14,9 +14,9 @@ from config.errors import ConfigError, MissingExtra
 from recognition.onnx_draft import LARGEST
 from recognition.onnx_graph import IR_VERSION, OPSET, RULES, to_onnx
 from symbols import get_symbol
-from symbols.nodes import load_symbol
+from symbols.ir.nodes import load_symbol
+from symbols.ir.rewriter import describe
 from symbols.prelu_forms import as_operators
-from symbols.rewriting import describe
 from tests.recognition.onnx_numbers import (
     IMAGE,
     S,

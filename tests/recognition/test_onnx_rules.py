@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recognition.onnx_graph import RULES
-from symbols.rewriting import describe
+from symbols.ir.rewriter import describe
 from tests.recognition.onnx_numbers import (
     S,
     assert_same,

@@ -4,7 +4,7 @@ import pytest
 
 from symbols.audit import audit
 from symbols.flops import FREE, RULES, count_macs
-from symbols.nodes import flag
+from symbols.ir.nodes import flag
 
 import mxnet as mx
 from mxnet.base import _LIB, OpHandle, c_str, check_call, py_str

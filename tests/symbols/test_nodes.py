@@ -4,7 +4,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from symbols.graph import build_graph
-from symbols.nodes import list_nodes, load_symbol
+from symbols.ir.nodes import list_nodes, load_symbol
 
 import mxnet as mx
 

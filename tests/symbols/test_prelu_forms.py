@@ -13,8 +13,8 @@ import pytest
 from config import resolve
 from symbols import get_symbol
 from symbols.activations import PReLU
+from symbols.ir.rewriter import describe
 from symbols.prelu_forms import as_operators, find_prelus, for_training
-from symbols.rewriting import describe
 
 import mxnet as mx
 

@@ -8,7 +8,7 @@ import pytest
 
 from config import resolve
 from symbols import get_symbol
-from symbols.rewriting import describe, rewrite
+from symbols.ir.rewriter import describe, rewrite
 
 import mxnet as mx
 

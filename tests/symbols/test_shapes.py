@@ -7,7 +7,7 @@ import pytest
 from config import resolve
 from config.errors import ConfigError
 from symbols import get_symbol
-from symbols.shapes import infer_shapes, reason_of
+from symbols.ir.shapes import infer_shapes, reason_of
 
 import mxnet as mx
 

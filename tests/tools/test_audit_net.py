@@ -9,7 +9,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from symbols.audit import audit
-from symbols.nodes import load_symbol
+from symbols.ir.nodes import load_symbol
 
 import mxnet as mx
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
 from config.schema import LARGEST_ARRAY
-from symbols.shapes import quiet, reason_of
+from symbols.ir.shapes import quiet, reason_of
 
 import mxnet as mx
 
