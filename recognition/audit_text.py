@@ -6,10 +6,10 @@ from typing import IO, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from config.errors import first_few
 from recognition.tables import Cell, Report, Table, write
-from symbols.audit import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
-from symbols.memory import Memory
+from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
+from symbols.audit.memory import Memory
+from symbols.audit.print_summary_check import Difference, SummaryCheck
 from symbols.subtotals import BLOCK, Subtotal
-from symbols.summary_check import Difference, SummaryCheck
 
 NAMED = 6  # layers that one line of the explanation names
 MEGABYTE = 1e6

@@ -7,8 +7,8 @@ from typing import List, Mapping, Optional
 
 from config.errors import ConfigError
 from recognition.audit_text import largest
-from symbols.audit import Audit
-from symbols.memory import Memory
+from symbols.audit.core import Audit
+from symbols.audit.memory import Memory
 
 FACTORS: Mapping[str, float] = {'': 1, 'K': 1e3, 'M': 1e6, 'G': 1e9, 'T': 1e12}
 AMOUNT = re.compile(r'(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]?)(B?)', re.IGNORECASE)

@@ -9,7 +9,7 @@ from config.errors import ConfigError
 from config.presets import FAMILIES, HEADS
 from recognition.tables import Cell, Report, Table
 from symbols import get_symbol
-from symbols.audit import audit
+from symbols.audit.core import audit
 
 HEAD = ('preset', 'head', 'parameters', 'trainable', 'fixed', 'auxiliary', 'MACs', 'bytes')
 

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any, List, Mapping, Optional, Sequence
 
-from symbols.audit import VARIABLE, audit
+from symbols.audit.core import VARIABLE, audit
 
 import mxnet as mx
 

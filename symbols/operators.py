@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from symbols.audit import AUXILIARY, Layer, Total, audit
+from symbols.audit.core import AUXILIARY, Layer, Total, audit
 from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
 
 import mxnet as mx

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple
 
-from symbols.audit import AUXILIARY, FIXED, TRAINABLE, VARIABLE, Audit, Layer
+from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, VARIABLE, Audit, Layer
 from symbols.captions import Captions
 from symbols.operators import read_network
 from symbols.sections import lay_out

@@ -29,10 +29,10 @@ from recognition.files import write_whole
 from recognition.network_argument import add_network_arguments, network_from
 from recognition.network_table import network_table
 from recognition.tables import FORMS, Report, as_dicts, write
-from symbols.audit import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
-from symbols.memory import Memory, estimate_memory
+from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
+from symbols.audit.memory import Memory, estimate_memory
+from symbols.audit.print_summary_check import SummaryCheck, check_summary
 from symbols.subtotals import Subtotal, subtotals
-from symbols.summary_check import SummaryCheck, check_summary
 
 JSON = 'json'
 LIMITS = {'max_params': 'parameters', 'max_flops': 'flops', 'max_memory': 'memory_limit'}

@@ -32,9 +32,9 @@ from recognition.schedule import check_schedule
 from recognition.train import TrainResult, train
 from recognition.verification import Verification, load_bin
 from symbols import get_symbol
-from symbols.audit import Audit, audit
+from symbols.audit.core import Audit, audit
+from symbols.audit.print_summary_check import check_summary
 from symbols.graph import build_graph
-from symbols.summary_check import check_summary
 
 logger = logging.getLogger('demo')
 

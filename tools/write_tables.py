@@ -15,7 +15,7 @@ from config import DataError, network, resolve
 from config.presets import HEADS
 from recognition.files import write_whole
 from symbols import get_symbol, list_activations, list_heads
-from symbols.audit import Audit, audit
+from symbols.audit.core import Audit, audit
 
 BEGIN, END = '<!-- tables -->\n', '<!-- end of tables -->\n'
 COLUMNS = ('r18', 'd121', 'xception')  # of the largest families

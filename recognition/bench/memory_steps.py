@@ -17,8 +17,8 @@ from recognition.checkpoint import wrap_symbol
 from recognition.parameters import prepare
 from recognition.passes import build_pass
 from symbols import get_symbol
-from symbols.audit import audit
-from symbols.memory import estimate_memory
+from symbols.audit.core import audit
+from symbols.audit.memory import estimate_memory
 from symbols.prelu_forms import for_training
 
 import mxnet as mx

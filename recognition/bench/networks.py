@@ -10,7 +10,7 @@ import numpy as np
 
 from config import resolve
 from symbols import get_symbol
-from symbols.audit import audit
+from symbols.audit.core import audit
 from symbols.ir.rewriter import describe
 from symbols.ir.shapes import infer_shapes
 from symbols.prelu_forms import as_operators, find_prelus

@@ -16,8 +16,8 @@ from config.errors import ConfigError
 from recognition.budget import over_budget, parse_amount
 from recognition.tables import FORMS, Report, Table, write
 from symbols import get_symbol
-from symbols.audit import audit
-from symbols.memory import estimate_memory
+from symbols.audit.core import audit
+from symbols.audit.memory import estimate_memory
 
 import mxnet as mx
 

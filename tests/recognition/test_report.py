@@ -21,7 +21,7 @@ from recognition.report import (
     write_report,
 )
 from recognition.verification import normalise, verify
-from symbols.audit import audit
+from symbols.audit.core import audit
 
 import mxnet as mx
 

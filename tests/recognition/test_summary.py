@@ -12,7 +12,7 @@ from config import resolve
 from config.errors import ConfigError
 from recognition.summary import print_summary
 from symbols import get_symbol
-from symbols.audit import audit
+from symbols.audit.core import audit
 
 import mxnet as mx
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from config import resolve
 from config.errors import ConfigError
 from symbols import get_symbol
-from symbols.audit import Parameter, audit, audit_block
-from symbols.summary_check import check_summary
+from symbols.audit.core import Parameter, audit, audit_block
+from symbols.audit.print_summary_check import check_summary
 
 import mxnet as mx
 

@@ -2,8 +2,8 @@ import ctypes
 
 import pytest
 
-from symbols.audit import audit
-from symbols.flops import FREE, RULES, count_macs
+from symbols.audit.core import audit
+from symbols.audit.flops import FREE, RULES, count_macs
 from symbols.ir.nodes import flag
 
 import mxnet as mx

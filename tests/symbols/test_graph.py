@@ -8,7 +8,7 @@ import pytest
 
 from config import ConfigError, resolve
 from symbols import get_symbol
-from symbols.audit import audit
+from symbols.audit.core import audit
 from symbols.graph import LEVELS, build_graph
 from symbols.sections import common_label
 from symbols.topology import Region, Wiring, components, decompose, long_ways

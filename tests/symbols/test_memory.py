@@ -6,8 +6,8 @@ import pytest
 
 from config import resolve
 from symbols import get_symbol
-from symbols.audit import audit
-from symbols.memory import estimate_memory
+from symbols.audit.core import audit
+from symbols.audit.memory import estimate_memory
 
 import mxnet as mx
 

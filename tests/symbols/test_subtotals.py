@@ -7,7 +7,7 @@ import pytest
 from config import resolve
 from config.presets import FAMILIES
 from symbols import get_symbol
-from symbols.audit import audit
+from symbols.audit.core import audit
 from symbols.subtotals import BLOCK, STAGE, subtotals
 
 import mxnet as mx

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from symbols.audit import audit
-from symbols.summary_check import check_summary
+from symbols.audit.core import audit
+from symbols.audit.print_summary_check import check_summary
 
 import mxnet as mx
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from symbols.audit import audit
+from symbols.audit.core import audit
 from symbols.ir.nodes import load_symbol
 
 import mxnet as mx

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from symbols.audit import VARIABLE, Audit, Layer
-from symbols.flops import RULES
+from symbols.audit.core import VARIABLE, Audit, Layer
+from symbols.audit.flops import RULES
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
 
 import mxnet as mx

@@ -1,7 +1,7 @@
 """Parameters, multiply-accumulates and output shapes of any MXNet symbol, as rows of data; it prints nothing.
 
 Every argument of the symbol that is not an input is a parameter, so the totals equal `infer_shape`'s sums by
-construction. What `mx.viz.print_summary` says of the same symbol is in `symbols.summary_check`.
+construction. What `mx.viz.print_summary` says of the same symbol is in `symbols.audit.print_summary_check`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequ
 import numpy as np
 
 from config.errors import ConfigError, nearest
-from symbols.flops import count_macs
+from symbols.audit.flops import count_macs
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
 from symbols.ir.shapes import quiet
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Dict, Iterable, Mapping, Sequence, Set, Tuple
 
-from symbols.audit import Audit, item_sizes
+from symbols.audit.core import Audit, item_sizes
 from symbols.ir.nodes import Node, list_nodes
 from symbols.ir.rewriter import describe
 
