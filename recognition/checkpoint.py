@@ -16,7 +16,7 @@ from recognition.run_paths import epochs_of, params_path, symbol_path
 from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
 from symbols.ir.nodes import load_symbol
-from symbols.prelu_forms import as_operators
+from symbols.passes.prelu import as_operators
 
 import mxnet as mx
 from mxnet import gluon

@@ -27,7 +27,7 @@ from recognition.onnx_file import check_origin, describe_network, put_metadata, 
 from recognition.onnx_graph import OPSET, to_onnx
 from recognition.run_paths import params_path, symbol_path
 from recognition.weights import as_numpy, check_finite
-from symbols.optimize import optimize
+from symbols.passes.optimize import optimize
 
 import mxnet as mx
 

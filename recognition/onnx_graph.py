@@ -11,7 +11,7 @@ from recognition.onnx_rules import LAYERS, Rule, divide_by_norm
 from recognition.weights import as_numpy
 from symbols.ir.nodes import Node, list_nodes
 from symbols.ir.rewriter import describe
-from symbols.prelu_forms import as_operators
+from symbols.passes.prelu import as_operators
 
 import mxnet as mx
 

@@ -11,8 +11,8 @@ from typing import Any, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from symbols.prelu_forms import for_training
-from symbols.segments import Segment, cut
+from symbols.passes.prelu import for_training
+from symbols.passes.segments import Segment, cut
 
 import mxnet as mx
 from mxnet import autograd, gluon

@@ -25,7 +25,7 @@ from recognition.bench.saved import save
 from recognition.bench.turns import Turns
 from recognition.engines.agreement import cosine_distances
 from recognition.engines.base import BFLOAT16_LIMIT
-from symbols.optimize import optimize
+from symbols.passes.optimize import optimize
 
 import mxnet as mx
 

@@ -19,7 +19,7 @@ from recognition.passes import build_pass
 from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.audit.memory import estimate_memory
-from symbols.prelu_forms import for_training
+from symbols.passes.prelu import for_training
 
 import mxnet as mx
 

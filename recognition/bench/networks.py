@@ -13,7 +13,7 @@ from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.ir.rewriter import describe
 from symbols.ir.shapes import infer_shapes
-from symbols.prelu_forms import as_operators, find_prelus
+from symbols.passes.prelu import as_operators, find_prelus
 
 import mxnet as mx
 

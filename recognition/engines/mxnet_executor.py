@@ -10,7 +10,7 @@ from recognition.checkpoint import Arrays, check_float32, load_embedding
 from recognition.files import PathLike
 from recognition.run_paths import params_path, symbol_path
 from recognition.weights import as_numpy, check_finite, check_fit
-from symbols.optimize import optimize
+from symbols.passes.optimize import optimize
 
 import mxnet as mx
 
@@ -27,7 +27,7 @@ class Optimized(NamedTuple):
 def load_optimized(
     prefix: PathLike, epoch: int, image_shape: Sequence[int] = (112, 112, 3), *, for_mxnet: bool = True
 ) -> Optimized:
-    """Read a checkpoint and rewrite its embedding network, as `symbols.optimize.optimize` does.
+    """Read a checkpoint and rewrite its embedding network, as `symbols.passes.optimize.optimize` does.
 
     image_shape: (H, W, C) of the images. Raises CheckpointError as `recognition.checkpoint.load_network` does, and
     where a value is not finite; ConfigError for a network in float16.

@@ -21,7 +21,7 @@ from recognition.export_check import TOLERANCE
 from recognition.images import channels_first
 from recognition.inference import Done, export_optimized
 from recognition.run_paths import params_path, symbol_path
-from symbols.optimize import optimize
+from symbols.passes.optimize import optimize
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx

@@ -16,7 +16,7 @@ from recognition.onnx_graph import IR_VERSION, OPSET, RULES, to_onnx
 from symbols import get_symbol
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
-from symbols.prelu_forms import as_operators
+from symbols.passes.prelu import as_operators
 from tests.recognition.onnx_numbers import (
     IMAGE,
     S,

@@ -14,7 +14,7 @@ from recognition.checkpoint import wrap_symbol
 from recognition.parameters import prepare
 from recognition.passes import Recomputed, Whole, build_pass, find_growth
 from symbols import get_symbol
-from symbols.segments import Segment
+from symbols.passes.segments import Segment
 
 import mxnet as mx
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from symbols.optimize import optimize
+from symbols.passes.optimize import optimize
 
 import mxnet as mx
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from symbols.affine import read_affine, read_linear
+from symbols.passes.affine import read_affine, read_linear
 
 NAMES = ('data', 'gamma', 'beta', 'mean', 'variance')
 VALUES = {name: np.array([2.0, 3.0], np.float32) for name in NAMES}

@@ -13,8 +13,8 @@ import pytest
 
 from config import network, resolve
 from symbols import get_symbol, list_activations, list_heads
-from symbols.optimize import optimize
-from symbols.prelu_forms import as_operators
+from symbols.passes.optimize import optimize
+from symbols.passes.prelu import as_operators
 from tests.symbols.rewritten import assert_same, draw, operators, run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from symbols.optimize import optimize
+from symbols.passes.optimize import optimize
 from tests.symbols.rewritten import CLOSE, assert_same, draw, operators, run
 
 import mxnet as mx

@@ -14,7 +14,7 @@ from config import resolve
 from symbols import get_symbol
 from symbols.activations import PReLU
 from symbols.ir.rewriter import describe
-from symbols.prelu_forms import as_operators, find_prelus, for_training
+from symbols.passes.prelu import as_operators, find_prelus, for_training
 
 import mxnet as mx
 

@@ -8,7 +8,7 @@ import pytest
 from config import resolve
 from config.presets import FAMILIES
 from symbols import get_symbol
-from symbols.segments import cut
+from symbols.passes.segments import cut
 
 import mxnet as mx
 

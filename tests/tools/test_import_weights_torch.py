@@ -11,7 +11,7 @@ from recognition.arcface_torch import SETTINGS
 from recognition.checkpoint import load_embedding, wrap_symbol
 from recognition.weights import set_parameters
 from symbols import get_symbol
-from symbols.prelu_forms import as_operators
+from symbols.passes.prelu import as_operators
 from tests.recognition.iresnets import UNITS, iresnet, write_iresnet
 from tests.tools.importing import images, main
 

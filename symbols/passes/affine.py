@@ -1,4 +1,4 @@
-"""Linear layers and affine maps of a graph, with their values, for `symbols.norm_folding` to compute with.
+"""Linear layers and affine maps of a graph, with their values, for `symbols.passes.fold_batch_norm` to compute with.
 
 Arithmetic is in float64; the values are float32 again when they are given back.
 """

@@ -15,9 +15,9 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from symbols.affine import Affine, Linear, read_affine, read_linear
 from symbols.ir.nodes import list_nodes
 from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, rewrite
+from symbols.passes.affine import Affine, Linear, read_affine, read_linear
 
 import mxnet as mx
 

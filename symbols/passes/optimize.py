@@ -12,8 +12,8 @@ import numpy as np
 
 from symbols.ir.nodes import list_nodes
 from symbols.ir.rewriter import Draft, Entry, Moved, Rule, describe, rewrite
-from symbols.norm_folding import fold_norms
-from symbols.prelu_forms import Prelu, as_operators, by_batch_norms, find_prelus
+from symbols.passes.fold_batch_norm import fold_norms
+from symbols.passes.prelu import Prelu, as_operators, by_batch_norms, find_prelus
 
 import mxnet as mx
 
