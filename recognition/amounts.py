@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from config.errors import first_few
-from symbols.boxes import Box, Graph
+from symbols.graph.model import Box, Graph
 from symbols.ir.nodes import Shape
 
 

@@ -9,7 +9,7 @@ from recognition.tables import Cell, Report, Table, write
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
 from symbols.audit.memory import Memory
 from symbols.audit.print_summary_check import Difference, SummaryCheck
-from symbols.subtotals import BLOCK, Subtotal
+from symbols.graph.subtotals import BLOCK, Subtotal
 
 NAMED = 6  # layers that one line of the explanation names
 MEGABYTE = 1e6

@@ -7,7 +7,7 @@ from html import escape
 from typing import Collection, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from recognition.amounts import cost, inputs, printable, shared_note, size, totals
-from symbols.boxes import Box, Edge, Graph, Group
+from symbols.graph.model import Box, Edge, Graph, Group
 
 FONT = 'Arial'  # one name, not a list: engines know its widths, and every system has it or a font as wide
 INK, QUIET, SKIP = '#1f2933', '#5b6770', '#2b6cb0'

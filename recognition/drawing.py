@@ -20,7 +20,7 @@ from recognition.amounts import printable
 from recognition.dot import dot_text
 from recognition.files import write_whole
 from recognition.pdf import paint
-from symbols.boxes import Graph
+from symbols.graph.model import Graph
 
 logger = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ BUILDERS = {
     'network': 6,
 }
 BACKBONE = 5
-READERS = ('symbols.audit.core', 'symbols.graph')  # these read any symbol, whoever built it
+READERS = ('symbols.audit.core', 'symbols.graph.builder')  # these read any symbol, whoever built it
 SINGLETON = {'config', 'default', 'network', 'dataset', 'loss', 'generate_config'}
 
 

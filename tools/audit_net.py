@@ -32,7 +32,7 @@ from recognition.tables import FORMS, Report, as_dicts, write
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
 from symbols.audit.memory import Memory, estimate_memory
 from symbols.audit.print_summary_check import SummaryCheck, check_summary
-from symbols.subtotals import Subtotal, subtotals
+from symbols.graph.subtotals import Subtotal, subtotals
 
 JSON = 'json'
 LIMITS = {'max_params': 'parameters', 'max_flops': 'flops', 'max_memory': 'memory_limit'}

@@ -34,7 +34,7 @@ from recognition.verification import Verification, load_bin
 from symbols import get_symbol
 from symbols.audit.core import Audit, audit
 from symbols.audit.print_summary_check import check_summary
-from symbols.graph import build_graph
+from symbols.graph.builder import build_graph
 
 logger = logging.getLogger('demo')
 

@@ -18,8 +18,8 @@ from recognition.cli import run
 from recognition.drawing import FORMATS, HOW_TO_GET_AN_ENGINE, check_suffix, find_boxes, write_picture
 from recognition.network_argument import add_network_arguments, network_from
 from recognition.web_page import write_page
-from symbols.boxes import Graph
-from symbols.graph import LEVELS, NESTED, build_graph, check_level
+from symbols.graph.builder import LEVELS, NESTED, build_graph, check_level
+from symbols.graph.model import Graph
 
 PAGE = 'html'
 OPEN = {

@@ -15,7 +15,7 @@ from recognition.amounts import number
 from recognition.dot import dot_text
 from recognition.drawing import find_engine, write_picture
 from symbols import get_symbol
-from symbols.graph import build_graph
+from symbols.graph.builder import build_graph
 
 import mxnet as mx
 

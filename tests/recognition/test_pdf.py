@@ -14,7 +14,7 @@ from config import MissingExtra
 from recognition.dot import dot_text
 from recognition.drawing import find_engine, lay_out, write_picture
 from recognition.pdf import LARGEST, extent, paint
-from symbols.graph import build_graph
+from symbols.graph.builder import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, residual
 
 import mxnet as mx

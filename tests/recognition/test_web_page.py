@@ -11,7 +11,7 @@ import pytest
 from config import DataError, resolve
 from recognition.web_page import opened, page_text, write_page
 from symbols import get_symbol
-from symbols.graph import build_graph
+from symbols.graph.builder import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, ODD, residual
 
 LARGEST = 300_000  # bytes of the page of a preset's network

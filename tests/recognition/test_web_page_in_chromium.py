@@ -10,7 +10,7 @@ import pytest
 from config import resolve
 from recognition.web_page import write_page
 from symbols import get_symbol
-from symbols.graph import build_graph
+from symbols.graph.builder import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN
 
 pytestmark = pytest.mark.browser

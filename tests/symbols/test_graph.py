@@ -9,9 +9,9 @@ import pytest
 from config import ConfigError, resolve
 from symbols import get_symbol
 from symbols.audit.core import audit
-from symbols.graph import LEVELS, build_graph
-from symbols.sections import common_label
-from symbols.topology import Region, Wiring, components, decompose, long_ways
+from symbols.graph.builder import LEVELS, build_graph
+from symbols.graph.sections import common_label
+from symbols.graph.topology import Region, Wiring, components, decompose, long_ways
 from tests.symbols.arrows import cycles
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, chain, conv, dense, residual, two_heads
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from symbols.graph import build_graph
-from symbols.nesting import BORDER, Arrow, frames, sums
+from symbols.graph.builder import build_graph
+from symbols.graph.nesting import BORDER, Arrow, frames, sums
 from tests.symbols.arrows import cycles
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, residual
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from symbols.graph import build_graph
+from symbols.graph.builder import build_graph
 from symbols.ir.nodes import list_nodes, load_symbol
 
 import mxnet as mx

@@ -8,7 +8,7 @@ from config import resolve
 from config.presets import FAMILIES
 from symbols import get_symbol
 from symbols.audit.core import audit
-from symbols.subtotals import BLOCK, STAGE, subtotals
+from symbols.graph.subtotals import BLOCK, STAGE, subtotals
 
 import mxnet as mx
 

@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Sequence, Set, Tuple
 
+from symbols.graph.operators import ACTIVATIONS, ADDITIONS, JOINTS, NORMALISING, PRODUCTS, Network, Operator
+from symbols.graph.topology import Roles, Unit, Wiring, decompose, units
 from symbols.ir.nodes import flag
-from symbols.operators import ACTIVATIONS, ADDITIONS, JOINTS, NORMALISING, PRODUCTS, Network, Operator
-from symbols.topology import Roles, Unit, Wiring, decompose, units
 
 SEPARATORS = '_./:-'
 LIGHT = (

@@ -10,13 +10,13 @@ import sys
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from config.errors import ConfigError, nearest
-from symbols.boxes import Box, Edge, Graph, Group
-from symbols.captions import Captions
-from symbols.folding import Folds
+from symbols.graph.captions import Captions
+from symbols.graph.folding import Folds
+from symbols.graph.model import Box, Edge, Graph, Group
+from symbols.graph.operators import Network, Operator, describe, read_network
+from symbols.graph.sections import Layout, Section, lay_out
+from symbols.graph.topology import Unit, long_ways
 from symbols.ir.nodes import Shape
-from symbols.operators import Network, Operator, describe, read_network
-from symbols.sections import Layout, Section, lay_out
-from symbols.topology import Unit, long_ways
 
 import mxnet as mx
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, VARIABLE, Audit, Layer
-from symbols.captions import Captions
-from symbols.operators import read_network
-from symbols.sections import lay_out
+from symbols.graph.captions import Captions
+from symbols.graph.operators import read_network
+from symbols.graph.sections import lay_out
 
 import mxnet as mx
 

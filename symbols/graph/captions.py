@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Sequence, Set, Tuple
 
+from symbols.graph.operators import NORMALISING, PRODUCTS, Operator, composite, describe
+from symbols.graph.sections import SEPARATORS, Layout, Section, common_label, spatial
+from symbols.graph.topology import Region, Unit, decompose
 from symbols.ir.nodes import Shape
-from symbols.operators import NORMALISING, PRODUCTS, Operator, composite, describe
-from symbols.sections import SEPARATORS, Layout, Section, common_label, spatial
-from symbols.topology import Region, Unit, decompose
 
 KINDS = {
     'residual': 'residual unit',

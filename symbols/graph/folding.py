@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Dict, List, Mapping, Sequence, Tuple
 
-from symbols.operators import Operator
-from symbols.sections import spatial
-from symbols.topology import Unit
+from symbols.graph.operators import Operator
+from symbols.graph.sections import spatial
+from symbols.graph.topology import Unit
 
 UNTOLD = frozenset(['workspace', 'cudnn_tune', 'cudnn_off'])  # attributes that change nothing in the result
 

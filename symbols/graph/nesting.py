@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from symbols.boxes import Box, Graph, Group
+from symbols.graph.model import Box, Graph, Group
+from symbols.graph.topology import long_ways
 from symbols.ir.nodes import Shape
-from symbols.topology import long_ways
 
 BORDER = ''  # the end of an arrow that comes from outside the frame, or leads out of it
 
