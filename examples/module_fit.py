@@ -18,7 +18,7 @@ from config.schema import parse_value
 from recognition.checkpoint import save_network
 from recognition.data import FaceDataset, FaceLoader
 from recognition.resume import checkpoint_files
-from recognition.run_paths import check_prefix
+from recognition.utils.run_paths import check_prefix
 from symbols import get_symbol
 
 import mxnet as mx

@@ -12,18 +12,18 @@ from recognition.augment import Augmentation
 from recognition.board import Board, board_path
 from recognition.checks import check_embedding
 from recognition.data import FaceLoader, TrainingFaces, split_path
-from recognition.environment import environment
-from recognition.files import remove_leftovers
 from recognition.loop import Loop, PairSets
 from recognition.pairs import load_bin
 from recognition.pretrained import load_pretrained
 from recognition.progress import History, Progress
 from recognition.resume import checkpoint_files, restore
 from recognition.run_files import RunRecord
-from recognition.run_paths import history_path, state_path
 from recognition.schedule import build_schedule, total_steps
 from recognition.state import TrainingState
 from recognition.trainer import Trainer
+from recognition.utils.environment import environment
+from recognition.utils.files import remove_leftovers
+from recognition.utils.run_paths import history_path, state_path
 from recognition.workers import Workers
 from symbols import get_symbol
 from symbols.context import check_precision

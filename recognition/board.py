@@ -8,8 +8,8 @@ from typing import Mapping
 import numpy as np
 
 from config.errors import MissingExtra
-from recognition.files import PathLike
 from recognition.progress import Record
+from recognition.utils.files import PathLike
 from recognition.verification import Verification
 
 SCALARS = ('loss', 'accuracy', 'lr', 'norm', 'images_per_second')  # of a step's record

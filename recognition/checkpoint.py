@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from config.errors import CheckpointError
-from recognition.checksums import check_checksum, replacing_with_checksum
-from recognition.files import PathLike, replacing
-from recognition.run_paths import epochs_of, params_path, symbol_path
+from recognition.utils.checksums import check_checksum, replacing_with_checksum
+from recognition.utils.files import PathLike, replacing
+from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
 from symbols.ir.nodes import load_symbol

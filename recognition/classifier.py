@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from recognition.rows import Rows
+from recognition.utils.streamed_array import Rows
 from recognition.weights import set_parameters
 
 import mxnet as mx

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Callable, NoReturn, Optional, Type
 
 from config.errors import FaceSymbolsError
-from recognition.interrupt import INTERRUPTED
+from recognition.utils.processes import INTERRUPTED
 
 WORD = 'interrupted'
 

@@ -12,10 +12,10 @@ from config import resolve
 from config.errors import CheckpointError, ConfigError
 from config.keys import HEAD_NAMES, KEYS
 from recognition.checkpoint import Arrays, Saved, arrays_of, wrap_symbol
-from recognition.files import PathLike
 from recognition.hints import hint
 from recognition.parameters import prepare
-from recognition.run_paths import params_path, symbol_path
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import params_path, symbol_path
 from recognition.weights import (
     BODY,
     WHOLE,

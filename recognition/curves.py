@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.files import PathLike, write_whole
+from recognition.utils.files import PathLike, write_whole
 from recognition.verification import Verification
 
 # Okabe and Ito's colours, told apart by the colour-blind; the line styles help in grey print

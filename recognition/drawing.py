@@ -18,8 +18,8 @@ from typing import Collection, FrozenSet, Mapping, Optional, Sequence, Union
 from config.errors import ConfigError, DataError
 from recognition.amounts import printable
 from recognition.dot import dot_text
-from recognition.files import write_whole
 from recognition.pdf import paint
+from recognition.utils.files import write_whole
 from symbols.graph.model import Graph
 
 logger = logging.getLogger(__name__)

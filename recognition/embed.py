@@ -32,8 +32,8 @@ from recognition.batching import OTHER_PROCESS, Batcher
 from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.engine_choice import open_engine
 from recognition.engines.model import Model, find_model
-from recognition.files import PathLike
 from recognition.inputs import items, resized
+from recognition.utils.files import PathLike
 from recognition.verification import FLIPS, check_flip
 from recognition.verification import normalise as to_unit_length
 

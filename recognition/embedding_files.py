@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.files import PathLike, remove_leftovers, replacing, to_disk
+from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk
 
 __all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']
 

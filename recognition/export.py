@@ -20,12 +20,12 @@ from config.errors import CheckpointError, MissingExtra
 from recognition.checkpoint import Saved, check_float32, load_embedding, load_network
 from recognition.engines.onnxruntime_engine import QUIET
 from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
-from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.images import channels_first
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
 from recognition.onnx_graph import OPSET, to_onnx
-from recognition.run_paths import params_path, symbol_path
+from recognition.utils.files import PathLike, remove_leftovers, replacing
+from recognition.utils.run_paths import params_path, symbol_path
 from recognition.weights import as_numpy, check_finite
 from symbols.passes.optimize import optimize
 

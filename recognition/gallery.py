@@ -8,7 +8,7 @@ import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.embedding_files import load_embeddings
-from recognition.files import PathLike
+from recognition.utils.files import PathLike
 from recognition.verification import normalise
 
 NETWORK, MIRROR = 'network', 'mirror'  # what a gallery says of how it was made

@@ -8,7 +8,7 @@ import sys
 from typing import Union
 
 from config.errors import CheckpointError
-from recognition.files import PathLike
+from recognition.utils.files import PathLike
 
 SECONDS = 30  # the structure of a large network takes less than one
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from config.errors import DataError
 from recognition.data import index_of, record_files
-from recognition.files import write_whole
 from recognition.records import Records
+from recognition.utils.files import write_whole
 
 
 def write_indices(folder: Path) -> List[Tuple[Path, int]]:

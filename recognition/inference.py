@@ -13,9 +13,9 @@ from recognition.checkpoint import (
 from recognition.engines.mxnet_executor import Bound, _on_cpu, load_optimized
 from recognition.export import run_mxnet
 from recognition.export_check import Check, Faces, compare, draw_probes
-from recognition.files import PathLike
 from recognition.images import channels_first
-from recognition.run_paths import check_prefix, symbol_path
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import check_prefix, symbol_path
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 

@@ -15,8 +15,8 @@ from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Set, Tup
 import numpy as np
 
 from config.errors import DataError
-from recognition.files import PathLike, readable
 from recognition.images import decode_image, load_cv2
+from recognition.utils.files import PathLike, readable
 
 SUFFIXES = (
     '.jpg',

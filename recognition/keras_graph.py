@@ -12,9 +12,9 @@ import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError
-from recognition.files import PathLike
 from recognition.keras_config import Configured
 from recognition.keras_files import reading, shown
+from recognition.utils.files import PathLike
 
 import mxnet as mx
 

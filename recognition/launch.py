@@ -23,9 +23,9 @@ from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
 from config.compat import physical_cores
 from config.errors import FaceSymbolsError
-from recognition.interrupt import INTERRUPTED, StopRequest, die_with_parent
 from recognition.launch_plan import Plan, check_plan, free_port
 from recognition.remote import END, KILLED, LISTENS
+from recognition.utils.processes import INTERRUPTED, StopRequest, die_with_parent
 
 logger = logging.getLogger(__name__)
 

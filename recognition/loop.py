@@ -12,13 +12,20 @@ import numpy as np
 from recognition.best import Best
 from recognition.board import Board
 from recognition.checkpoint import save_network
-from recognition.interrupt import StopRequest
 from recognition.loader import FaceLoader
 from recognition.progress import History, Progress, Record
 from recognition.run_files import RunRecord
-from recognition.run_paths import best_prefix, epochs_of, files_of, params_path, remove_params, state_path
 from recognition.state import TrainingState, saving_state
 from recognition.trainer import StepResult, Trainer
+from recognition.utils.processes import StopRequest
+from recognition.utils.run_paths import (
+    best_prefix,
+    epochs_of,
+    files_of,
+    params_path,
+    remove_params,
+    state_path,
+)
 from recognition.verification import Verification, embed, verify
 
 logger = logging.getLogger(__name__)

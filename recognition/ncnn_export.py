@@ -21,9 +21,9 @@ from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
 from recognition.export import PLAIN, Options, prepare
 from recognition.export_check import Check, Faces, Run, check_alone, compare
-from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.onnx_draft import load_onnx
 from recognition.pnnx import Pair, converted, find_pnnx
+from recognition.utils.files import PathLike, remove_leftovers, replacing
 
 SUFFIX = '.param'
 

@@ -9,13 +9,13 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from config import complete
 from config.errors import CheckpointError, FaceSymbolsError
-from recognition.checksums import sum_of
 from recognition.differences import PIXEL_LAYER, differences, traits
-from recognition.environment import package_version
-from recognition.files import PathLike
 from recognition.onnx_draft import OPSET, load_onnx
 from recognition.run_files import read_json
-from recognition.run_paths import config_path, params_path
+from recognition.utils.checksums import sum_of
+from recognition.utils.environment import package_version
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import config_path, params_path
 from recognition.weights import wanted_shapes
 from symbols import get_symbol
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Iterable, Sequence
 
 from config.errors import CheckpointError
-from recognition.files import PathLike
+from recognition.utils.files import PathLike
 
 
 def add_output_options(parser: argparse.ArgumentParser, metavar: str, help_text: str) -> None:

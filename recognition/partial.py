@@ -18,9 +18,9 @@ from recognition.bag import Bag
 from recognition.classifier import PARAMETERS, Classifier, Objective, WholeClassifier
 from recognition.losses import build_loss, has_classifier
 from recognition.optimizer import SLOT
-from recognition.rows import Rows, pieces_of
 from recognition.scores import BEST, combine, cross_entropy, log_total
 from recognition.shard import CHUNK, Shard
+from recognition.utils.streamed_array import Rows, pieces_of
 from recognition.weights import compare, require
 from recognition.workers import Workers
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Iterator, NamedTuple, Sequence
 
 from config.errors import CheckpointError, MissingExtra
-from recognition.interrupt import die_with_parent
+from recognition.utils.processes import die_with_parent
 
 NAME = 'net'
 

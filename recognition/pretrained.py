@@ -15,9 +15,9 @@ from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import Saved, load_embedding
 from recognition.classifier import Classifier
 from recognition.differences import describe, differences
-from recognition.files import PathLike
-from recognition.run_paths import params_path, state_path, symbol_path
 from recognition.state import load_state
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import params_path, state_path, symbol_path
 from recognition.weights import (
     CLASSIFIER,
     FITTING,

@@ -20,10 +20,10 @@ from recognition.data import FaceDataset
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
 from recognition.export import load_onnxruntime
-from recognition.files import PathLike, remove_leftovers, replacing
 from recognition.inputs import Item, items, resized
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import put_metadata, read_metadata
+from recognition.utils.files import PathLike, remove_leftovers, replacing
 from recognition.verification import Verification, verify
 
 MOST_LOST = 0.01  # of accuracy, by default

@@ -18,7 +18,7 @@ import threading
 from contextlib import suppress
 from typing import Sequence
 
-from recognition.interrupt import die_with_parent
+from recognition.utils.processes import die_with_parent
 
 LISTENS = 'DMLC_NODE_HOST'  # the variable with the address on which a process of a job listens
 END = '--'

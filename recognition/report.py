@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, List, Mapping, NewType, Sequence
 
 from config.errors import ConfigError, DataError
-from recognition.files import PathLike, write_whole
+from recognition.utils.files import PathLike, write_whole
 from recognition.verification import Verification
 
 NAME = 'report.html'

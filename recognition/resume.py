@@ -9,9 +9,9 @@ from typing import Any, List, Optional, Tuple
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from recognition.loader import FaceLoader
-from recognition.run_paths import best_prefix, epochs_of, files_of
 from recognition.state import TrainingState, newest_state
 from recognition.trainer import Trainer
+from recognition.utils.run_paths import best_prefix, epochs_of, files_of
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.
 KEPT_KEYS = (

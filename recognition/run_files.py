@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from config.errors import CheckpointError, FaceSymbolsError
-from recognition.environment import now
-from recognition.files import PathLike, replacing
-from recognition.run_paths import config_path, environment_path
+from recognition.utils.environment import now
+from recognition.utils.files import PathLike, replacing
+from recognition.utils.run_paths import config_path, environment_path
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import argparse
 from typing import NamedTuple, Optional, Tuple
 
 from recognition.options import parse_size
-from recognition.run_paths import parse_checkpoint
+from recognition.utils.run_paths import parse_checkpoint
 
 CHANNELS = 3
 

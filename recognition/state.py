@@ -18,9 +18,9 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Union
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.files import PathLike, replacing
-from recognition.rows import Rows, read_array, write_array
-from recognition.run_paths import epochs_of, state_path
+from recognition.utils.files import PathLike, replacing
+from recognition.utils.run_paths import epochs_of, state_path
+from recognition.utils.streamed_array import Rows, read_array, write_array
 from symbols.ir.shapes import reason_of
 
 logger = logging.getLogger(__name__)

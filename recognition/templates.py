@@ -14,9 +14,9 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 import numpy as np
 
 from config.errors import DataError
-from recognition.files import PathLike
 from recognition.intervals import Interval
 from recognition.roc import judge
+from recognition.utils.files import PathLike
 from recognition.verification import normalise
 
 BLOCK = 4096  # rows of a block of scores

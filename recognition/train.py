@@ -23,16 +23,16 @@ from config.errors import ConfigError, FaceSymbolsError
 from recognition.assembly import build_loop, build_trainer, load_pairs, note_end, open_loader
 from recognition.checks import check_head, check_settings, settle_classes
 from recognition.data import open_faces, split_path
-from recognition.files import PathLike
-from recognition.interrupt import INTERRUPTED, stop_requests
 from recognition.loop import Loop
 from recognition.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_known
 from recognition.pretrained import check_pretrained
 from recognition.progress import Record, duration
 from recognition.resume import find_state
-from recognition.run_paths import check_prefix, params_path, parse_checkpoint
 from recognition.run_report import write_run_report
+from recognition.utils.files import PathLike
+from recognition.utils.processes import INTERRUPTED, stop_requests
+from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint
 from recognition.verification import Verification
 from symbols.context import select_context
 

@@ -14,8 +14,8 @@ from recognition.optimizer import Updates
 from recognition.parameters import prepare
 from recognition.partial import build_classifier
 from recognition.passes import build_pass
-from recognition.rows import Rows, drain
 from recognition.schedule import Schedule
+from recognition.utils.streamed_array import Rows, drain
 from recognition.weights import compare, require, set_parameters
 from recognition.workers import Workers
 

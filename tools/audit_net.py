@@ -25,10 +25,10 @@ from recognition.cli import run
 from config.errors import ConfigError
 from recognition.audit_text import audit_report, difference_report
 from recognition.budget import over_budget, parse_amount
-from recognition.files import write_whole
 from recognition.network_argument import add_network_arguments, network_from
 from recognition.network_table import network_table
 from recognition.tables import FORMS, Report, as_dicts, write
+from recognition.utils.files import write_whole
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
 from symbols.audit.memory import Memory, estimate_memory
 from symbols.audit.print_summary_check import SummaryCheck, check_summary

@@ -27,7 +27,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from recognition.cli import run
 from recognition.bench.document import put_section, section
 from recognition.bench.rounds import machine, table
-from recognition.files import write_whole
+from recognition.utils.files import write_whole
 
 logger = logging.getLogger('benchmark')
 

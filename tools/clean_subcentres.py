@@ -19,7 +19,7 @@ import numpy as np
 
 from recognition.cli import run
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.run_paths import parse_checkpoint
+from recognition.utils.run_paths import parse_checkpoint
 
 STEP = 15  # degrees of a line of the histogram
 
@@ -62,8 +62,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from recognition.checkpoint import load_embedding, load_network
     from recognition.data import FaceDataset
     from recognition.pretrained import classifier_of_run
-    from recognition.run_paths import params_path
     from recognition.subcentre import centres_of, clean, write_cleaned
+    from recognition.utils.run_paths import params_path
     from symbols.context import select_context
 
     ctx = select_context(args.gpus)[0]

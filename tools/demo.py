@@ -25,11 +25,11 @@ from recognition.baselines import raw_pixels, whitened_pca
 from recognition.curves import roc_picture, training_picture
 from recognition.data import FaceDataset
 from recognition.drawing import HOW_TO_GET_AN_ENGINE, write_picture
-from recognition.files import write_whole
-from recognition.interrupt import INTERRUPTED
 from recognition.orl import CREDITS, SETTINGS, prepare_orl
 from recognition.schedule import check_schedule
 from recognition.train import TrainResult, train
+from recognition.utils.files import write_whole
+from recognition.utils.processes import INTERRUPTED
 from recognition.verification import Verification, load_bin
 from symbols import get_symbol
 from symbols.audit.core import Audit, audit

@@ -36,8 +36,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
 
     from recognition.embedding_files import Embedded, check_output, save_embeddings
-    from recognition.files import readable
     from recognition.inputs import find_files
+    from recognition.utils.files import readable
 
     check_output(args.out, overwrite=args.overwrite)
     files = find_files(args.images)

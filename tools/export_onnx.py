@@ -74,7 +74,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         hint = hints.get(output.suffix, f', as net{form.suffix} does')
         raise ConfigError(f'--output {args.output!r} must end in {form.suffix}{hint}')
 
-    from recognition.run_paths import params_path, symbol_path
+    from recognition.utils.run_paths import params_path, symbol_path
 
     read = [symbol_path(source.prefix), params_path(source.prefix, source.epoch)]
     check_outputs(form.files(output), overwrite=args.overwrite, sources=read)

@@ -27,7 +27,7 @@ from recognition.convert import (
 )
 from recognition.network_argument import add_setting_arguments, settings_from
 from recognition.pretrained import check_layers, check_pair
-from recognition.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
+from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
 from recognition.weights import BODY, FITTING, WHOLE
 from symbols import get_symbol
 

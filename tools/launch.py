@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from recognition.cli import run
-from recognition.interrupt import INTERRUPTED, stop_requests
 from recognition.launch import Job
 from recognition.launch_plan import HERE, Plan, address_towards, read_hosts
+from recognition.utils.processes import INTERRUPTED, stop_requests
 
 logger = logging.getLogger('launch')
 

@@ -39,7 +39,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
 
     from recognition.inference import export_optimized
-    from recognition.run_paths import check_prefix, params_path, symbol_path
+    from recognition.utils.run_paths import check_prefix, params_path, symbol_path
 
     check_prefix(args.output)
     read, written = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 from recognition.cli import run
 from recognition.options import parse_size
-from recognition.run_paths import parse_checkpoint
+from recognition.utils.run_paths import parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.verification import Verification

@@ -19,7 +19,6 @@ from recognition.cli import run
 from config.errors import ConfigError, DataError
 from recognition.images import decode_image, load_cv2
 from recognition.options import parse_size
-from recognition.run_paths import parse_checkpoint
 from recognition.templates import (
     Identification,
     TemplateVerification,
@@ -31,6 +30,7 @@ from recognition.templates import (
     template_rows,
     verify_templates,
 )
+from recognition.utils.run_paths import parse_checkpoint
 
 AT_ONCE = 2048  # images in memory
 

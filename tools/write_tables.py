@@ -13,7 +13,7 @@ from typing import Any, Iterable, List, Optional, Sequence
 from recognition.cli import run
 from config import DataError, network, resolve
 from config.presets import HEADS
-from recognition.files import write_whole
+from recognition.utils.files import write_whole
 from symbols import get_symbol, list_activations, list_heads
 from symbols.audit.core import Audit, audit
 

@@ -16,9 +16,9 @@ from typing import Any, Callable, Dict, List, Mapping
 
 from recognition.bench.process import run_alone
 from recognition.bench.rounds import Row, interleaved
-from recognition.interrupt import StopRequest
 from recognition.launch import Job
 from recognition.launch_plan import Plan
+from recognition.utils.processes import StopRequest
 
 WIDTH, BATCH, STEPS = 512, 128, 3
 CONTENDERS: Mapping[str, Mapping[str, Any]] = {

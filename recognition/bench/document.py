@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence
 
 from config.errors import DataError
-from recognition.files import write_whole
+from recognition.utils.files import write_whole
 
 TITLE = """# Benchmarks
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 import numpy as np
 
 from config.errors import ConfigError
-from recognition.environment import processor
+from recognition.utils.environment import processor
 
 ENGINES = (
     'onnxruntime',

@@ -16,8 +16,8 @@ from recognition.engines.agreement import trial_images
 from recognition.engines.base import Engine, checked_embed
 from recognition.engines.convert import cache_folder
 from recognition.engines.mxnet_threads import VARIABLE as THREADS
-from recognition.environment import package_version, processor
-from recognition.files import write_whole
+from recognition.utils.environment import package_version, processor
+from recognition.utils.files import write_whole
 
 logger = logging.getLogger(__name__)
 

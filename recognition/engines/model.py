@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
 from config.errors import CheckpointError
-from recognition.checksums import sum_of
-from recognition.files import PathLike, readable
-from recognition.run_paths import parse_checkpoint
+from recognition.utils.checksums import sum_of
+from recognition.utils.files import PathLike, readable
+from recognition.utils.run_paths import parse_checkpoint
 
 KINDS = {
     'checkpoint': 'a checkpoint PREFIX,EPOCH',
@@ -36,7 +36,7 @@ class Model(NamedTuple):
     def files(self) -> List[Path]:
         """Return the files that hold it; the values, by which networks are told apart, are in the last one."""
         if self.kind == 'checkpoint':
-            from recognition.run_paths import params_path, symbol_path  # they import mxnet
+            from recognition.utils.run_paths import params_path, symbol_path  # they import mxnet
 
             return [symbol_path(self.path), params_path(self.path, self.epoch)]
         if self.kind == 'ncnn':
@@ -59,7 +59,7 @@ class Model(NamedTuple):
             raise CheckpointError(f'{file} cannot be read: {error.strerror}{hint}') from error
 
     def _epochs(self) -> str:
-        from recognition.run_paths import epochs_of
+        from recognition.utils.run_paths import epochs_of
 
         there = epochs_of(self.path)
         return f'; the epochs there are {", ".join(map(str, there[-NAMED:]))}' if there else ''

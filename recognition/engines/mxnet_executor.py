@@ -7,8 +7,8 @@ from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from recognition.checkpoint import Arrays, check_float32, load_embedding
-from recognition.files import PathLike
-from recognition.run_paths import params_path, symbol_path
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import params_path, symbol_path
 from recognition.weights import as_numpy, check_finite, check_fit
 from symbols.passes.optimize import optimize
 

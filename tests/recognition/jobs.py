@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from recognition.interrupt import StopRequest
 from recognition.launch import Job
 from recognition.launch_plan import Plan
+from recognition.utils.processes import StopRequest
 
 
 def run(command, logs, *, workers=2, servers=1, stop=None, **options):

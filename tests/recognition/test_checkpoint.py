@@ -13,9 +13,9 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import load_network, load_params, save_network
-from recognition.checksums import checksum_path
-from recognition.files import replacing
-from recognition.run_paths import epochs_of, params_path, symbol_path
+from recognition.utils.checksums import checksum_path
+from recognition.utils.files import replacing
+from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from tests.recognition.toy_network import SHAPE, network, parameters, save_toy
 
 import mxnet as mx

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from config.errors import CheckpointError
-from recognition.checksums import check_checksum, checksum_path, replacing_with_checksum
+from recognition.utils.checksums import check_checksum, checksum_path, replacing_with_checksum
 
 
 def write(path, content):
@@ -59,7 +59,7 @@ def test_a_crash_at_any_replacement_leaves_a_whole_file(path, monkeypatch, at):
             raise CrashError
         replaced(*paths)
 
-    monkeypatch.setattr('recognition.files.os.replace', crash)
+    monkeypatch.setattr('recognition.utils.files.os.replace', crash)
     with pytest.raises(CrashError):
         write(path, b'two')
     monkeypatch.undo()

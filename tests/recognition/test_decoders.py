@@ -127,7 +127,7 @@ def test_no_worker_outlives_an_interrupted_or_killed_program(folder, number):
 ENDS_IN_ORDER = """
 import sys
 from recognition.data import FaceDataset, FaceLoader
-from recognition.interrupt import stop_requests
+from recognition.utils.processes import stop_requests
 
 with stop_requests() as stop, FaceLoader(FaceDataset(sys.argv[1]), 4, workers=2) as loader:
     print('ready', flush=True)

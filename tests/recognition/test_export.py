@@ -20,7 +20,7 @@ from config.presets import FAMILIES
 from recognition.checkpoint import save_network
 from recognition.export import Options, export_onnx, read_metadata
 from recognition.export_check import TOLERANCE
-from recognition.run_paths import params_path
+from recognition.utils.run_paths import params_path
 from recognition.verification import normalise
 from symbols import list_activations, list_heads
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small

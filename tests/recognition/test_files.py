@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from config.errors import DataError
-from recognition.files import write_whole
+from recognition.utils.files import write_whole
 
 
 def test_a_file_and_its_folder_are_written_and_nothing_else(tmp_path):

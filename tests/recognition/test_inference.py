@@ -20,7 +20,7 @@ from recognition.engines.mxnet_executor import SIZES, Bound, load_optimized
 from recognition.export_check import TOLERANCE
 from recognition.images import channels_first
 from recognition.inference import Done, export_optimized
-from recognition.run_paths import params_path, symbol_path
+from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from recognition.interrupt import stop_requests
+from recognition.utils.processes import stop_requests
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, MissingExtra
-from recognition.checksums import sum_of
 from recognition.embed import Embedder
 from recognition.export import Options
 from recognition.export_check import TOLERANCE
 from recognition.ncnn_export import export_ncnn, files_of
 from recognition.pnnx import Pair
-from recognition.run_paths import params_path, symbol_path
+from recognition.utils.checksums import sum_of
+from recognition.utils.run_paths import params_path, symbol_path
 from symbols.ir.nodes import load_symbol
 from tests.narrow import SMALL_SHAPE, small
 from tests.small_network import SHAPE, make_values, write_checkpoint, write_ncnn

@@ -12,7 +12,7 @@ from config.errors import CheckpointError
 from recognition.export import Options, check_origin, read_metadata
 from recognition.onnx_file import preprocessing
 from recognition.onnx_graph import to_onnx
-from recognition.run_paths import config_path, params_path
+from recognition.utils.run_paths import config_path, params_path
 from symbols import get_symbol
 from tests.narrow import small
 from tests.recognition.exported import SHAPE, export, save_tiny

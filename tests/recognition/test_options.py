@@ -10,7 +10,7 @@ from config import resolve
 from config.errors import CheckpointError, ConfigError
 from config.keys import KEYS
 from recognition.options import PRESETS, add_config_options, config_from, parse_known
-from recognition.run_paths import parse_checkpoint
+from recognition.utils.run_paths import parse_checkpoint
 
 R18 = ['--network', 'r18']
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition import rows
-from recognition.run_paths import state_path
 from recognition.state import load_state, save_state
 from recognition.train import train
+from recognition.utils import streamed_array as rows
+from recognition.utils.run_paths import state_path
 from tests.recognition.training import command, config, files, launch
 
 STEPS = 40  # five epochs

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, FaceSymbolsError
-from recognition.environment import environment, git_state
 from recognition.progress import History
 from recognition.run_files import RunRecord, read_json
-from recognition.run_paths import config_path, environment_path, history_path
 from recognition.train import train
+from recognition.utils.environment import environment, git_state
+from recognition.utils.run_paths import config_path, environment_path, history_path
 from tests.recognition.training import ROOT, command, config
 
 import mxnet as mx

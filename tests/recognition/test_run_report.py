@@ -8,9 +8,9 @@ import re
 import pytest
 
 from config.errors import CheckpointError
-from recognition.run_paths import config_path, environment_path, history_path
 from recognition.run_report import curves_path, write_run_report
 from recognition.train import train
+from recognition.utils.run_paths import config_path, environment_path, history_path
 from tests.recognition.training import config, write_faces
 
 

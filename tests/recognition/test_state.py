@@ -12,8 +12,8 @@ import pytest
 import recognition.state
 from config.errors import CheckpointError
 from recognition.checkpoint import save_network
-from recognition.run_paths import state_path
 from recognition.state import TrainingState, load_state, newest_state, save_state, saving_state
+from recognition.utils.run_paths import state_path
 from tests.recognition.toy_network import save_toy
 
 import mxnet as mx

@@ -15,7 +15,7 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint import save_network
 from recognition.export import read_metadata
-from recognition.run_paths import symbol_path
+from recognition.utils.run_paths import symbol_path
 from symbols import get_symbol
 from tests.narrow import small
 from tests.recognition.exported import save_tiny

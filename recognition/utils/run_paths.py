@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import List, Tuple
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checksums import checksum_path
-from recognition.files import PathLike
+from recognition.utils.checksums import checksum_path
+from recognition.utils.files import PathLike
 
 
 def symbol_path(prefix: PathLike) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Iterator, List
 
 from config.errors import CheckpointError
-from recognition.files import replacing
+from recognition.utils.files import replacing
 
 SUFFIX = '.sha256'
 PIECE = 1 << 20  # bytes read at a time
