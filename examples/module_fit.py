@@ -16,7 +16,7 @@ from config import config, default, generate_config
 from config.errors import CheckpointError
 from config.schema import parse_value
 from recognition.checkpoint import save_network
-from recognition.data import FaceDataset, FaceLoader
+from recognition.data.dataset import FaceDataset, FaceLoader
 from recognition.resume import checkpoint_files
 from recognition.utils.run_paths import check_prefix
 from symbols import get_symbol

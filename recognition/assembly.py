@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
-from recognition.augment import Augmentation
 from recognition.board import Board, board_path
 from recognition.checks import check_embedding
-from recognition.data import FaceLoader, TrainingFaces, split_path
+from recognition.data.augment import Augmentation
+from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
+from recognition.data.pair_sets import load_bin
 from recognition.loop import Loop, PairSets
-from recognition.pairs import load_bin
 from recognition.pretrained import load_pretrained
 from recognition.progress import History, Progress
 from recognition.resume import checkpoint_files, restore

@@ -7,7 +7,7 @@ from typing import Any, Optional
 from config import complete
 from config.errors import ConfigError
 from config.keys import HEAD_NAMES
-from recognition.data import TrainingFaces
+from recognition.data.dataset import TrainingFaces
 from recognition.partial import check_partial
 from recognition.schedule import check_schedule
 from symbols.ir.shapes import infer_shapes

@@ -15,13 +15,13 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 import numpy as np
 
 from config.errors import DataError
-from recognition.data import PathLike, index_of, read_property, record_files, size_text
+from recognition.data.dataset import PathLike, index_of, read_property, record_files, size_text
+from recognition.data.images import decode_image, load_cv2
+from recognition.data.pair_sets import read_pairs
+from recognition.data.records import Records
 from recognition.faults import Faults
 from recognition.identity_check import check_identities, image_keys, listed
-from recognition.images import decode_image, load_cv2
 from recognition.index_check import open_whole
-from recognition.pairs import read_pairs
-from recognition.records import Records
 
 CHUNK = 64  # images that a process looks at before it reports
 Show = Callable[[Iterable['Seen'], int], Iterable['Seen']]

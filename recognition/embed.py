@@ -29,10 +29,10 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.batching import OTHER_PROCESS, Batcher
+from recognition.data.image_sources import items, resized
 from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.engine_choice import open_engine
 from recognition.engines.model import Model, find_model
-from recognition.inputs import items, resized
 from recognition.utils.files import PathLike
 from recognition.verification import FLIPS, check_flip
 from recognition.verification import normalise as to_unit_length

@@ -18,9 +18,9 @@ import numpy as np
 from config.compat import physical_cores
 from config.errors import CheckpointError, MissingExtra
 from recognition.checkpoint import Saved, check_float32, load_embedding, load_network
+from recognition.data.images import channels_first
 from recognition.engines.onnxruntime_engine import QUIET
 from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
-from recognition.images import channels_first
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
 from recognition.onnx_graph import OPSET, to_onnx

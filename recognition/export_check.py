@@ -10,9 +10,9 @@ from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
-from recognition.images import load_cv2
-from recognition.inputs import image_files, read_image
-from recognition.orl import load_photographs
+from recognition.data.image_sources import image_files, read_image
+from recognition.data.images import load_cv2
+from recognition.data.orl import load_photographs
 
 TOLERANCE = 1e-4  # of the largest value
 BATCHES = (1, 4)  # images at a time

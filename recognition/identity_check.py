@@ -8,8 +8,8 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import DataError, first_few
+from recognition.data.records import Records
 from recognition.faults import Faults
-from recognition.records import Records
 
 
 def _bounds(records: Records) -> Optional[Tuple[int, int]]:

@@ -8,9 +8,9 @@ from typing import Dict, Iterator, List, Optional, Tuple
 import numpy as np
 
 from config.errors import DataError
+from recognition.data.record_scan import scan
+from recognition.data.records import Records
 from recognition.faults import Faults
-from recognition.record_scan import scan
-from recognition.records import Records
 
 
 def open_whole(path: Path, index: Optional[Path], faults: Faults) -> Records:

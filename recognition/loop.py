@@ -12,7 +12,7 @@ import numpy as np
 from recognition.best import Best
 from recognition.board import Board
 from recognition.checkpoint import save_network
-from recognition.loader import FaceLoader
+from recognition.data.loader import FaceLoader
 from recognition.progress import History, Progress, Record
 from recognition.run_files import RunRecord
 from recognition.state import TrainingState, saving_state

@@ -16,11 +16,11 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.data import FaceDataset
+from recognition.data.dataset import FaceDataset
+from recognition.data.image_sources import Item, items, resized
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
 from recognition.export import load_onnxruntime
-from recognition.inputs import Item, items, resized
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import put_metadata, read_metadata
 from recognition.utils.files import PathLike, remove_leftovers, replacing

@@ -20,8 +20,8 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint import Saved, save_network
-from recognition.data import FaceDataset
-from recognition.pack import write_records
+from recognition.data.dataset import FaceDataset
+from recognition.data.writer import write_records
 from recognition.verification import embed, normalise
 from recognition.weights import as_numpy
 

@@ -22,7 +22,7 @@ from config import default
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.assembly import build_loop, build_trainer, load_pairs, note_end, open_loader
 from recognition.checks import check_head, check_settings, settle_classes
-from recognition.data import open_faces, split_path
+from recognition.data.dataset import open_faces, split_path
 from recognition.loop import Loop
 from recognition.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_known

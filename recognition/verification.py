@@ -14,8 +14,8 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError, nearest
+from recognition.data.pair_sets import load_bin
 from recognition.intervals import Interval, of_mean
-from recognition.pairs import load_bin
 from recognition.roc import judge
 
 __all__ = ['Verification', 'embed', 'load_bin', 'normalise', 'verify']

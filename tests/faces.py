@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from recognition.data.orl import draw_pairs, load_photographs
 from recognition.embed import Embedder
-from recognition.orl import draw_pairs, load_photographs
 
 
 def photographs(people, size):

@@ -129,7 +129,7 @@ def test_imports_follow_the_arrows(module):
     ('package', 'line', 'fault'),
     [
         ('config', 'from symbols import get_symbol', 'symbols'),
-        ('symbols', 'import recognition.data as data', 'recognition.data'),
+        ('symbols', 'import recognition.data as data', 'recognition.data.dataset'),
         ('recognition', 'def f():\n    from tools.verify import main', 'tools.verify'),
         ('tools', 'from tools.verify import main', 'tools.verify'),
         ('tools', 'import tests.helpers', 'tests.helpers'),
@@ -236,7 +236,7 @@ def run_python(program: str) -> str:
 @pytest.mark.parametrize(
     'module',
     [
-        *('config', 'config.schema', 'recognition', 'recognition.data', 'recognition.loader'),
+        *('config', 'config.schema', 'recognition', 'recognition.data.dataset', 'recognition.data.loader'),
         *('recognition.embed', 'recognition.gallery'),
     ],
 )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from recognition.checkpoint import load_network, load_params
-from recognition.pack import write_records
+from recognition.data.writer import write_records
 
 import mxnet as mx
 

@@ -19,9 +19,9 @@ from typing import Any, Iterable, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError, MissingExtra
+from recognition.data.record_index import write_indices
 from recognition.data_check import Checked, check_data
 from recognition.faults import KINDS
-from recognition.index_write import write_indices
 
 
 def print_report(folder: Path, checked: Checked, most: int) -> None:

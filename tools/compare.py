@@ -34,7 +34,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Embed the images and print each pair."""
     args = build_parser().parse_args(argv)
 
-    from recognition.inputs import find_files
+    from recognition.data.image_sources import find_files
 
     files = find_files(args.images)
     if len(files) < 2:

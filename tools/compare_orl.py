@@ -25,7 +25,7 @@ import numpy as np
 
 from recognition.cli import run
 from config import ConfigError, DataError, resolve
-from recognition.orl import SETTINGS, prepare_orl
+from recognition.data.orl import SETTINGS, prepare_orl
 from recognition.utils.files import remove_leftovers
 
 logger = logging.getLogger('compare_orl')

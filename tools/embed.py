@@ -35,8 +35,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Embed, save, and list what could not be read."""
     args = build_parser().parse_args(argv)
 
+    from recognition.data.image_sources import find_files
     from recognition.embedding_files import Embedded, check_output, save_embeddings
-    from recognition.inputs import find_files
     from recognition.utils.files import readable
 
     check_output(args.out, overwrite=args.overwrite)

@@ -18,9 +18,9 @@ import numpy as np
 
 from recognition.cli import run
 from config.errors import DataError, MissingExtra
-from recognition.images import JPEG, decode_image, encode_image, load_cv2
-from recognition.inputs import SUFFIXES
-from recognition.pack import SET_FILES, write_pairs, write_records
+from recognition.data.image_sources import SUFFIXES
+from recognition.data.images import JPEG, decode_image, encode_image, load_cv2
+from recognition.data.writer import SET_FILES, write_pairs, write_records
 
 KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes
 LEAST_PEOPLE = 2  # with one identity there is nothing to learn

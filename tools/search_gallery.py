@@ -31,8 +31,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     import numpy as np
 
+    from recognition.data.image_sources import find_files
     from recognition.gallery import Gallery, check_top
-    from recognition.inputs import find_files
 
     check_top(args.top)
     files = find_files(args.images)

@@ -17,7 +17,7 @@ import numpy as np
 
 from recognition.cli import run
 from config.errors import ConfigError, DataError
-from recognition.images import decode_image, load_cv2
+from recognition.data.images import decode_image, load_cv2
 from recognition.options import parse_size
 from recognition.templates import (
     Identification,

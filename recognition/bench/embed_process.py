@@ -18,9 +18,9 @@ import numpy as np
 from recognition.bench.contenders import AS_IT_COMES, PLAIN
 from recognition.bench.saved import load_graph, load_values
 from recognition.bench.turns import claim_output, serve
+from recognition.data.images import channels_first
 from recognition.engines.base import Shape
 from recognition.engines.model import Model
-from recognition.images import channels_first
 
 Embed = Callable[[np.ndarray], np.ndarray]
 GEMM_SIDE = 2048  # of the square matrices that are multiplied

@@ -6,10 +6,10 @@ from typing import Optional
 
 import numpy as np
 
+from recognition.data.images import channels_first
 from recognition.engines.base import DEFAULT_SHAPE, Engine, Shape
 from recognition.engines.model import Model
 from recognition.engines.mxnet_threads import settle_threads, warn_of_threads
-from recognition.images import channels_first
 
 
 class MXNetEngine(Engine):

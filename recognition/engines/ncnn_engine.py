@@ -14,9 +14,9 @@ import numpy as np
 
 from config.compat import physical_cores
 from config.errors import CheckpointError, ConfigError
+from recognition.data.images import channels_first
 from recognition.engines.base import DEFAULT_SHAPE, WINOGRAD_LIMIT, Engine, Shape, damaged
 from recognition.engines.model import Model
-from recognition.images import channels_first
 
 HALF_PRECISION = (
     'use_fp16_packed',

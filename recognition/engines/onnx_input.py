@@ -8,8 +8,8 @@ from typing import Callable, NamedTuple, Optional, Sequence
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError
+from recognition.data.images import channels_first
 from recognition.engines.base import DEFAULT_SHAPE, INT8_LIMIT, INT8_OPERATORS, LIMIT, Shape
-from recognition.images import channels_first
 
 
 class Input(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recognition.images import JPEG, encode_image
-from recognition.pack import write_records
+from recognition.data.images import JPEG, encode_image
+from recognition.data.writer import write_records
 
 SIDE = 24
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.augment import Augmentation
-from recognition.images import JPEG, decode_image, encode_image
+from recognition.data.augment import Augmentation
+from recognition.data.images import JPEG, decode_image, encode_image
 
 
 @pytest.fixture

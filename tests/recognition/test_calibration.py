@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.data import FaceDataset
-from recognition.orl import prepare_orl
+from recognition.data.dataset import FaceDataset
+from recognition.data.orl import prepare_orl
 from recognition.quantize import read_faces
 from tests.faces import photographs
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.data import FaceDataset, JoinedDataset, open_faces, read_property, split_path
-from recognition.images import JPEG, PNG, encode_image
+from recognition.data.dataset import FaceDataset, JoinedDataset, open_faces, read_property, split_path
+from recognition.data.images import JPEG, PNG, encode_image
 from tests.recognition.noise import SIDE, face, write_noise
 
 import mxnet as mx
@@ -80,7 +80,7 @@ def test_several_labels_in_an_image_header(tmp_path):
 
 
 def test_opening_reads_two_headers_for_each_identity(folder, monkeypatch):
-    from recognition.records import Records
+    from recognition.data.records import Records
 
     read = []
     header = Records.read_header

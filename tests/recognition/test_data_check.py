@@ -12,10 +12,10 @@ import pytest
 
 from config.errors import DataError
 from recognition import data_check
+from recognition.data.images import PNG, encode_image
+from recognition.data.writer import write_pairs, write_records
 from recognition.data_check import check_data
 from recognition.faults import KINDS
-from recognition.images import PNG, encode_image
-from recognition.pack import write_pairs, write_records
 
 import mxnet as mx
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from config.errors import DataError
-from recognition.data import FaceDataset, FaceLoader
+from recognition.data.dataset import FaceDataset, FaceLoader
 from tests.recognition.noise import write_noise
 
 import mxnet as mx
@@ -152,5 +152,5 @@ def test_a_word_to_the_whole_group_leaves_the_program_its_workers_until_it_ends(
 
 
 def test_a_worker_needs_no_mxnet():
-    check = 'import sys, recognition.data, recognition.augment; sys.exit("mxnet" in sys.modules)'
+    check = 'import sys, recognition.data, recognition.data.augment; sys.exit("mxnet" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', check], check=False).returncode == 0

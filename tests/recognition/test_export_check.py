@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
+from recognition.data.images import encode_image
 from recognition.export_check import BATCHES, compare, draw_probes
-from recognition.images import encode_image
 from recognition.onnx_graph import to_onnx
 from tests.recognition.exported import SHAPE, export, images
 
@@ -31,7 +31,7 @@ def test_faces_are_drawn_where_there_are_no_photographs(missing, monkeypatch):
     if missing == 'cv2':
         monkeypatch.setitem(sys.modules, 'cv2', None)
     else:
-        monkeypatch.setattr('recognition.orl.importlib.util.find_spec', lambda name: None)
+        monkeypatch.setattr('recognition.data.orl.importlib.util.find_spec', lambda name: None)
     probes = draw_probes((41, 52, 3))
     assert probes.words == 'random pixels and 4 drawn faces'
     assert probes.sets[1].shape == (4, 41, 52, 3)

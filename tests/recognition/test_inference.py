@@ -15,10 +15,10 @@ import pytest
 from config.errors import CheckpointError, ConfigError
 from config.presets import FAMILIES
 from recognition.checkpoint import arrays_of, load_embedding, load_network, save_network
+from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.mxnet_executor import SIZES, Bound, load_optimized
 from recognition.export_check import TOLERANCE
-from recognition.images import channels_first
 from recognition.inference import Done, export_optimized
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize

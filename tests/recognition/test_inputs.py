@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.inputs import find_files, items, resized
+from recognition.data.image_sources import find_files, items, resized
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.augment import Augmentation
-from recognition.data import FaceDataset, FaceLoader
-from recognition.images import JPEG, encode_image
-from recognition.pack import write_records
-from recognition.records import Records
+from recognition.data.augment import Augmentation
+from recognition.data.dataset import FaceDataset, FaceLoader
+from recognition.data.images import JPEG, encode_image
+from recognition.data.records import Records
+from recognition.data.writer import write_records
 from tests.recognition.noise import SIDE, face, write_noise
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from config.presets import FAMILIES, HEADS
 from recognition.checkpoint import load_network
+from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
 from recognition.export import Options
 from recognition.export_check import TOLERANCE
-from recognition.images import channels_first
 from recognition.ncnn_export import export_ncnn
 from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 

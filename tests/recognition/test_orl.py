@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition import orl
-from recognition.data import FaceDataset
+from recognition.data import orl
+from recognition.data.dataset import FaceDataset
 
 import mxnet as mx
 

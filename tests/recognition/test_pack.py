@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.data import FaceDataset
-from recognition.images import JPEG, PNG, decode_image, encode_image
-from recognition.pack import write_pairs, write_records
+from recognition.data.dataset import FaceDataset
+from recognition.data.images import JPEG, PNG, decode_image, encode_image
+from recognition.data.writer import write_pairs, write_records
 
 import mxnet as mx
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.pairs import load_bin, read_pairs
+from recognition.data.pair_sets import load_bin, read_pairs
 
 
 def pictures(count: int, size=(16, 12), seed: int = 0) -> list:

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from config.errors import DataError
-from recognition.record_scan import MAGIC_BYTES, record_offsets, scan
+from recognition.data.record_scan import MAGIC_BYTES, record_offsets, scan
 
 import mxnet as mx
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.records import Records, read_index
+from recognition.data.records import Records, read_index
 
 import mxnet as mx
 

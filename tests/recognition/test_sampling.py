@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recognition.sampling import SAMPLERS
+from recognition.data.sampler import SAMPLERS
 
 
 def rng(seed=0):

@@ -12,8 +12,8 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint import load_embedding, load_network
-from recognition.data import FaceDataset
-from recognition.pack import write_pairs, write_records
+from recognition.data.dataset import FaceDataset
+from recognition.data.writer import write_pairs, write_records
 from recognition.pretrained import classifier_of_run
 from recognition.subcentre import DROPPED, IDENTITIES, centres_of, clean, merged, samples, write_cleaned
 from recognition.train import train

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from config import resolve
-from recognition.pack import write_pairs, write_records
+from recognition.data.writer import write_pairs, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE, PHOTOS, SIDE = 6, 8, 32

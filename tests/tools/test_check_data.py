@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from recognition.cli import run
-from recognition.data import FaceDataset
-from recognition.images import PNG, encode_image
-from recognition.pack import write_records
+from recognition.data.dataset import FaceDataset
+from recognition.data.images import PNG, encode_image
+from recognition.data.writer import write_records
 
 main = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'check_data.py'))['main']
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition.data import FaceDataset
+from recognition.data.dataset import FaceDataset
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_rec.py'
 make_rec = runpy.run_path(str(TOOL))

@@ -15,7 +15,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import load_network
-from recognition.images import channels_first
+from recognition.data.images import channels_first
 from recognition.utils.run_paths import params_path, symbol_path
 from tests.narrow import SMALL_SHAPE, small
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
+from recognition.data.images import PNG, encode_image
+from recognition.data.orl import PAIRS_NAME, prepare_orl
+from recognition.data.writer import write_pairs
 from recognition.embed import Embedder
 from recognition.export import Options, export_onnx
-from recognition.images import PNG, encode_image
 from recognition.onnx_file import read_metadata
-from recognition.orl import PAIRS_NAME, prepare_orl
-from recognition.pack import write_pairs
 from recognition.quantize import quantize, read_faces
 from recognition.verification import load_bin
 from tests.faces import judged_by, photograph_pairs, photographs

@@ -13,7 +13,7 @@ import pytest
 from config import resolve
 from config.errors import ConfigError, DataError
 from recognition.checkpoint import load_network, save_network
-from recognition.orl import find_photographs
+from recognition.data.orl import find_photographs
 from recognition.templates import identify, template_embeddings, verify_templates
 from recognition.verification import embed
 from symbols import get_symbol

@@ -21,9 +21,18 @@ from typing import Deque, Iterator, Optional, Sequence, Tuple, Type
 import numpy as np
 
 from config.errors import ConfigError, DataError
-from recognition.decoding import ORDER, Augment, Faces, Filled, Filler, fill_slot, generator, start_pool
-from recognition.images import load_cv2
-from recognition.sampling import SAMPLERS
+from recognition.data.batch_worker import (
+    ORDER,
+    Augment,
+    Faces,
+    Filled,
+    Filler,
+    fill_slot,
+    generator,
+    start_pool,
+)
+from recognition.data.images import load_cv2
+from recognition.data.sampler import SAMPLERS
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +49,7 @@ class FaceLoader:
     workers: processes that decode, started here; 0 decodes in this process.
     prefetch: batches decoded ahead; twice the workers where it is None.
     faults: how many images that cannot be read are replaced by others, and counted in `faults`, before it is an error.
-    sampler: the order of an epoch (recognition.sampling); per_identity: images of one identity side by side in the
+    sampler: the order of an epoch (recognition.data.sampler); per_identity: images of one identity side by side in the
     balanced one.
 
     One epoch at a time. Close it, or use it in a `with` block, to end the workers. ConfigError for a size

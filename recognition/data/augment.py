@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, Tuple
 import numpy as np
 
 from config.errors import ConfigError
-from recognition.images import JPEG, decode_image, encode_image, load_cv2
+from recognition.data.images import JPEG, decode_image, encode_image, load_cv2
 
 KEYS = {  # field -> the config's key
     'mirror': 'data_rand_mirror',

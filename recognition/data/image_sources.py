@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Set, Tup
 import numpy as np
 
 from config.errors import DataError
-from recognition.images import decode_image, load_cv2
+from recognition.data.images import decode_image, load_cv2
 from recognition.utils.files import PathLike, readable
 
 SUFFIXES = (

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Dict, List, NoReturn, Optional, Sequence, Tupl
 import numpy as np
 
 from config.errors import DataError
-from recognition.images import decode_image, load_cv2
+from recognition.data.images import decode_image, load_cv2
 
 PathLike = Union[str, 'os.PathLike[str]']
 

@@ -8,8 +8,8 @@ from typing import Iterator, List, Tuple
 import numpy as np
 
 from config.errors import DataError
-from recognition.data import index_of, record_files
-from recognition.records import Records
+from recognition.data.dataset import index_of, record_files
+from recognition.data.records import Records
 from recognition.utils.files import write_whole
 
 

@@ -9,10 +9,10 @@ from typing import List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import DataError
-from recognition.images import decode_image
-from recognition.layout import read_layout
-from recognition.loader import FaceLoader
-from recognition.records import Records
+from recognition.data.images import decode_image
+from recognition.data.loader import FaceLoader
+from recognition.data.record_layout import read_layout
+from recognition.data.records import Records
 
 __all__ = ['FaceDataset', 'FaceLoader', 'JoinedDataset', 'open_faces', 'split_path']
 

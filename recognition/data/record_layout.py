@@ -13,7 +13,7 @@ from typing import NamedTuple, Tuple
 import numpy as np
 
 from config.errors import DataError
-from recognition.records import Records
+from recognition.data.records import Records
 
 
 class Layout(NamedTuple):

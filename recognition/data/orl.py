@@ -20,8 +20,8 @@ from typing import Any, Dict, Sequence, Tuple, Union
 import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.images import PNG, encode_image, load_cv2
-from recognition.pack import write_pairs, write_records
+from recognition.data.images import PNG, encode_image, load_cv2
+from recognition.data.writer import write_pairs, write_records
 
 PEOPLE = range(1, 41)  # s1..s40
 TRAIN_PEOPLE, VERIFY_PEOPLE = range(1, 31), range(31, 41)

@@ -13,7 +13,7 @@ from typing import Callable, List, NamedTuple, Optional, Protocol, Tuple
 import numpy as np
 
 from config.errors import DataError
-from recognition.images import load_cv2
+from recognition.data.images import load_cv2
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 ORDER, AUGMENT = range(2)  # streams of random numbers

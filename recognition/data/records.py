@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn, Optional, Tuple, Union
 import numpy as np
 
 from config.errors import DataError
-from recognition.record_scan import (
+from recognition.data.record_scan import (
     FIRST,
     LAST,
     LENGTH_MASK,
