@@ -20,8 +20,8 @@ from typing import Any, Iterable, Optional, Sequence
 from recognition.cli import run
 from config.errors import ConfigError, MissingExtra
 from recognition.data.record_index import write_indices
-from recognition.data_check import Checked, check_data
-from recognition.faults import KINDS
+from recognition.data.validation.dataset import Checked, check_data
+from recognition.data.validation.faults import KINDS
 
 
 def print_report(folder: Path, checked: Checked, most: int) -> None:

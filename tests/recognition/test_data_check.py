@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition import data_check
 from recognition.data.images import PNG, encode_image
+from recognition.data.validation import dataset as data_check
+from recognition.data.validation.dataset import check_data
+from recognition.data.validation.faults import KINDS
 from recognition.data.writer import write_pairs, write_records
-from recognition.data_check import check_data
-from recognition.faults import KINDS
 
 import mxnet as mx
 

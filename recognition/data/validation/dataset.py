@@ -19,9 +19,9 @@ from recognition.data.dataset import PathLike, index_of, read_property, record_f
 from recognition.data.images import decode_image, load_cv2
 from recognition.data.pair_sets import read_pairs
 from recognition.data.records import Records
-from recognition.faults import Faults
-from recognition.identity_check import check_identities, image_keys, listed
-from recognition.index_check import open_whole
+from recognition.data.validation.faults import Faults
+from recognition.data.validation.identities import check_identities, image_keys, listed
+from recognition.data.validation.index import open_whole
 
 CHUNK = 64  # images that a process looks at before it reports
 Show = Callable[[Iterable['Seen'], int], Iterable['Seen']]

@@ -1,0 +1,8 @@
+"""Every fault of a data set in one pass."""
+
+from __future__ import annotations
+
+from recognition.data.validation.dataset import Checked, check_data
+from recognition.data.validation.faults import Faults
+
+__all__ = ['Checked', 'Faults', 'check_data']
