@@ -38,7 +38,7 @@ setup(
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
     packages=find_packages(include=['config*', 'symbols*', 'recognition*']),
-    package_data={'recognition': ['page/*']},
+    package_data={'recognition.drawing': ['page/*']},
     python_requires='>=3.9,<3.13',
     install_requires=[
         'mxnet==1.9.1',

@@ -10,10 +10,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from config import ConfigError, DataError, network, resolve
-from recognition import drawing
-from recognition.amounts import number
-from recognition.dot import dot_text
-from recognition.drawing import find_engine, write_picture
+from recognition.drawing import render as drawing
+from recognition.drawing.dot import dot_text
+from recognition.drawing.labels import number
+from recognition.drawing.render import find_engine, write_picture
 from symbols import get_symbol
 from symbols.graph.builder import build_graph
 

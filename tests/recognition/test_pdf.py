@@ -11,9 +11,9 @@ import pytest
 from pypdf import PdfReader
 
 from config import MissingExtra
-from recognition.dot import dot_text
-from recognition.drawing import find_engine, lay_out, write_picture
-from recognition.pdf import LARGEST, extent, paint
+from recognition.drawing.dot import dot_text
+from recognition.drawing.pdf import LARGEST, extent, paint
+from recognition.drawing.render import find_engine, lay_out, write_picture
 from symbols.graph.builder import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, residual
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from config import DataError, resolve
-from recognition.web_page import opened, page_text, write_page
+from recognition.drawing.web_page import opened, page_text, write_page
 from symbols import get_symbol
 from symbols.graph.builder import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, ODD, residual

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from config import resolve
-from recognition.web_page import write_page
+from recognition.drawing.web_page import write_page
 from symbols import get_symbol
 from symbols.graph.builder import build_graph
 from tests.symbols.hand_written import HAND_WRITTEN

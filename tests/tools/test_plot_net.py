@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from config import FaceSymbolsError, resolve
-from recognition import drawing
-from recognition.dot import MARK
+from recognition.drawing import render as drawing
+from recognition.drawing.dot import MARK
 from symbols import get_symbol
 
 import mxnet as mx

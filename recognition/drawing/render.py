@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Collection, FrozenSet, Mapping, Optional, Sequence, Union
 
 from config.errors import ConfigError, DataError
-from recognition.amounts import printable
-from recognition.dot import dot_text
-from recognition.pdf import paint
+from recognition.drawing.dot import dot_text
+from recognition.drawing.labels import printable
+from recognition.drawing.pdf import paint
 from recognition.utils.files import write_whole
 from symbols.graph.model import Graph
 

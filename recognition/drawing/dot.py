@@ -6,7 +6,7 @@ from collections import defaultdict
 from html import escape
 from typing import Collection, Dict, Iterator, List, Mapping, Optional, Sequence
 
-from recognition.amounts import cost, inputs, printable, shared_note, size, totals
+from recognition.drawing.labels import cost, inputs, printable, shared_note, size, totals
 from symbols.graph.model import Box, Edge, Graph, Group
 
 FONT = 'Arial'  # one name, not a list: engines know its widths, and every system has it or a font as wide

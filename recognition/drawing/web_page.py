@@ -12,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from recognition.amounts import cost, inputs, printable, shared_note, size, totals
-from recognition.dot import FILL, shade
+from recognition.drawing.dot import FILL, shade
+from recognition.drawing.labels import cost, inputs, printable, shared_note, size, totals
 from recognition.utils.files import write_whole
 from symbols.graph.model import Box, Graph, Group
 from symbols.graph.nesting import Frame, frames, sums
