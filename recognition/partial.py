@@ -16,7 +16,7 @@ import numpy as np
 from config.errors import ConfigError
 from recognition.bag import Bag
 from recognition.classifier import PARAMETERS, Classifier, Objective, WholeClassifier
-from recognition.losses import build_loss, has_classifier
+from recognition.losses.factory import build_loss, has_classifier
 from recognition.optimizer import SLOT
 from recognition.scores import BEST, combine, cross_entropy, log_total
 from recognition.shard import CHUNK, Shard

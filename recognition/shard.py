@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from recognition.losses import build_loss
+from recognition.losses.factory import build_loss
 from recognition.optimizer import build_optimizer, leaves, state_of
 from recognition.scores import combine, log_total, summarise
 
@@ -22,7 +22,7 @@ from mxnet.gluon import HybridBlock
 
 CHUNK = 8192  # identities whose logits are there at once
 DRAWN = 4096  # identities whose first values are drawn from one seed
-SPREAD = 0.01  # of the first weights, as in recognition.margin
+SPREAD = 0.01  # of the first weights, as in recognition.losses.margin
 
 
 @dataclass

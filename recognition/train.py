@@ -24,7 +24,7 @@ from recognition.assembly import build_loop, build_trainer, load_pairs, note_end
 from recognition.checks import check_head, check_settings, settle_classes
 from recognition.data.dataset import open_faces, split_path
 from recognition.loop import Loop
-from recognition.margin import check_labels
+from recognition.losses.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_known
 from recognition.pretrained import check_pretrained
 from recognition.progress import Record, duration

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from recognition.losses import build_loss
-from recognition.margin import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
+from recognition.losses.factory import build_loss
+from recognition.losses.margin import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 
 MARGINS = {  # name: (m1, m2, m3), class
     'nsoftmax': ((1.0, 0.0, 0.0), NormalizedSoftmax),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.losses import build_loss
-from recognition.margin import angle, check_labels, sine
+from recognition.losses.factory import build_loss
+from recognition.losses.margin import angle, check_labels, sine
 from tests.recognition.margins import MARGINS, build, config, formula
 
 import mxnet as mx

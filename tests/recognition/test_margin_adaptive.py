@@ -9,7 +9,7 @@ import pytest
 
 from config import resolve
 from config.errors import ConfigError
-from recognition.losses import LOSSES, build_loss
+from recognition.losses.factory import LOSSES, build_loss
 
 import mxnet as mx
 

@@ -11,7 +11,7 @@ from config import resolve
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import save_network, wrap_symbol
 from recognition.classifier import WholeClassifier
-from recognition.losses import build_loss
+from recognition.losses.factory import build_loss
 from recognition.parameters import prepare
 from recognition.pretrained import check_pretrained, load_pretrained, resize_classifier
 from recognition.state import TrainingState, save_state

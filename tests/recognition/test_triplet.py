@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config import resolve
-from recognition.losses import build_loss
+from recognition.losses.factory import build_loss
 
 import mxnet as mx
 

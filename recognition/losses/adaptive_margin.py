@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple
 
-from recognition.margin import ArcFace, Margin, sine
+from recognition.losses.margin import ArcFace, Margin, sine
 
 import mxnet as mx
 

@@ -11,7 +11,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from recognition.margin import angle
+from recognition.losses.margin import angle
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable, Dict
 
 from config.errors import ConfigError, nearest
-from recognition.margin import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax, Softmax
-from recognition.margin_adaptive import AdaFace, CurricularFace, MagFace
-from recognition.triplet import AngularTriplet, Triplet
+from recognition.losses.adaptive_margin import AdaFace, CurricularFace, MagFace
+from recognition.losses.margin import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax, Softmax
+from recognition.losses.triplet import AngularTriplet, Triplet
 
 from mxnet.gluon import HybridBlock
 
