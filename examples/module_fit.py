@@ -15,7 +15,7 @@ from recognition.cli import run
 from config import config, default, generate_config
 from config.errors import CheckpointError
 from config.schema import parse_value
-from recognition.checkpoint import save_network
+from recognition.checkpoint.network import save_network
 from recognition.data.dataset import FaceDataset, FaceLoader
 from recognition.resume import checkpoint_files
 from recognition.utils.run_paths import check_prefix

@@ -9,6 +9,8 @@ from typing import Any, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
 from recognition.board import Board, board_path
+from recognition.checkpoint.run_files import RunRecord
+from recognition.checkpoint.training_state import TrainingState
 from recognition.checks import check_embedding
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
@@ -17,9 +19,7 @@ from recognition.loop import Loop, PairSets
 from recognition.pretrained import load_pretrained
 from recognition.progress import History, Progress
 from recognition.resume import checkpoint_files, restore
-from recognition.run_files import RunRecord
 from recognition.schedule import build_schedule, total_steps
-from recognition.state import TrainingState
 from recognition.trainer import Trainer
 from recognition.utils.environment import environment
 from recognition.utils.files import remove_leftovers

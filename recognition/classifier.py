@@ -10,8 +10,8 @@ from typing import Any, Dict, List, Mapping, Protocol, Sequence, Tuple
 
 import numpy as np
 
+from recognition.checkpoint.matching import set_parameters
 from recognition.utils.streamed_array import Rows
-from recognition.weights import set_parameters
 
 import mxnet as mx
 from mxnet import gluon

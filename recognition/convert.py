@@ -11,12 +11,8 @@ import numpy as np
 from config import resolve
 from config.errors import CheckpointError, ConfigError
 from config.keys import HEAD_NAMES, KEYS
-from recognition.checkpoint import Arrays, Saved, arrays_of, wrap_symbol
-from recognition.hints import hint
-from recognition.parameters import prepare
-from recognition.utils.files import PathLike
-from recognition.utils.run_paths import params_path, symbol_path
-from recognition.weights import (
+from recognition.checkpoint.initialize import prepare
+from recognition.checkpoint.matching import (
     BODY,
     WHOLE,
     Report,
@@ -28,6 +24,10 @@ from recognition.weights import (
     set_parameters,
     without_classifier,
 )
+from recognition.checkpoint.network import Arrays, Saved, arrays_of, wrap_symbol
+from recognition.hints import hint
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import params_path, symbol_path
 from symbols import get_symbol
 from symbols.context import computes_in_half
 

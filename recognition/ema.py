@@ -6,7 +6,7 @@ from typing import Dict, Mapping
 
 import numpy as np
 
-from recognition.weights import compare, require
+from recognition.checkpoint.matching import compare, require
 
 import mxnet as mx
 from mxnet import gluon

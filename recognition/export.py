@@ -17,7 +17,8 @@ import numpy as np
 
 from config.compat import physical_cores
 from config.errors import CheckpointError, MissingExtra
-from recognition.checkpoint import Saved, check_float32, load_embedding, load_network
+from recognition.checkpoint.matching import as_numpy, check_finite
+from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
 from recognition.data.images import channels_first
 from recognition.engines.onnxruntime_engine import QUIET
 from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
@@ -26,7 +27,6 @@ from recognition.onnx_file import check_origin, describe_network, put_metadata, 
 from recognition.onnx_graph import OPSET, to_onnx
 from recognition.utils.files import PathLike, remove_leftovers, replacing
 from recognition.utils.run_paths import params_path, symbol_path
-from recognition.weights import as_numpy, check_finite
 from symbols.passes.optimize import optimize
 
 import mxnet as mx

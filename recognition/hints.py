@@ -8,7 +8,7 @@ from config import resolve
 from config.errors import ConfigError
 from config.keys import FAMILY_NAMES
 from config.presets import FAMILIES
-from recognition.weights import Values, compare, head_names, without_classifier
+from recognition.checkpoint.matching import Values, compare, head_names, without_classifier
 from symbols import get_block
 
 PRESET_NAMES = ('network', 'dataset', 'loss')

@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional, Sequence
 
 from config.errors import CheckpointError
-from recognition.checkpoint import (
-    embedding_of,
-    load_network,
-    save_network,
-)
+from recognition.checkpoint.network import embedding_of, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.engines.mxnet_executor import Bound, _on_cpu, load_optimized
 from recognition.export import run_mxnet

@@ -11,11 +11,11 @@ import numpy as np
 
 from recognition.best import Best
 from recognition.board import Board
-from recognition.checkpoint import save_network
+from recognition.checkpoint.network import save_network
+from recognition.checkpoint.run_files import RunRecord
+from recognition.checkpoint.training_state import TrainingState, saving_state
 from recognition.data.loader import FaceLoader
 from recognition.progress import History, Progress, Record
-from recognition.run_files import RunRecord
-from recognition.state import TrainingState, saving_state
 from recognition.trainer import StepResult, Trainer
 from recognition.utils.processes import StopRequest
 from recognition.utils.run_paths import (

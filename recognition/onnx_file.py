@@ -9,14 +9,14 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from config import complete
 from config.errors import CheckpointError, FaceSymbolsError
-from recognition.differences import PIXEL_LAYER, differences, traits
+from recognition.checkpoint.layer_diff import PIXEL_LAYER, differences, traits
+from recognition.checkpoint.matching import wanted_shapes
+from recognition.checkpoint.run_files import read_json
 from recognition.onnx_draft import OPSET, load_onnx
-from recognition.run_files import read_json
 from recognition.utils.checksums import sum_of
 from recognition.utils.environment import package_version
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import config_path, params_path
-from recognition.weights import wanted_shapes
 from symbols import get_symbol
 
 import mxnet as mx

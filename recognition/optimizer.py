@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 
 import numpy as np
 
-from recognition.weights import compare, require
+from recognition.checkpoint.matching import compare, require
 
 import mxnet as mx
 from mxnet import gluon

@@ -12,13 +12,8 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import Saved, load_embedding
-from recognition.classifier import Classifier
-from recognition.differences import describe, differences
-from recognition.state import load_state
-from recognition.utils.files import PathLike
-from recognition.utils.run_paths import params_path, state_path, symbol_path
-from recognition.weights import (
+from recognition.checkpoint.layer_diff import describe, differences
+from recognition.checkpoint.matching import (
     CLASSIFIER,
     FITTING,
     WHOLE,
@@ -33,6 +28,11 @@ from recognition.weights import (
     require,
     without_classifier,
 )
+from recognition.checkpoint.network import Saved, load_embedding
+from recognition.checkpoint.training_state import load_state
+from recognition.classifier import Classifier
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import params_path, state_path, symbol_path
 from symbols import get_symbol
 
 import mxnet as mx

@@ -8,8 +8,8 @@ from typing import Any, List, Optional, Tuple
 
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
+from recognition.checkpoint.training_state import TrainingState, newest_state
 from recognition.data.loader import FaceLoader
-from recognition.state import TrainingState, newest_state
 from recognition.trainer import Trainer
 from recognition.utils.run_paths import best_prefix, epochs_of, files_of
 

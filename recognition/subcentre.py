@@ -19,11 +19,11 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.checkpoint import Saved, save_network
+from recognition.checkpoint.matching import as_numpy
+from recognition.checkpoint.network import Saved, save_network
 from recognition.data.dataset import FaceDataset
 from recognition.data.writer import write_records
 from recognition.verification import embed, normalise
-from recognition.weights import as_numpy
 
 import mxnet as mx
 

@@ -6,17 +6,17 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 import numpy as np
 
-from recognition.checkpoint import arrays_of, wrap_symbol
+from recognition.checkpoint.initialize import prepare
+from recognition.checkpoint.matching import compare, require, set_parameters
+from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.classifier import PARAMETERS
 from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
 from recognition.optimizer import Updates
-from recognition.parameters import prepare
 from recognition.partial import build_classifier
 from recognition.passes import build_pass
 from recognition.schedule import Schedule
 from recognition.utils.streamed_array import Rows, drain
-from recognition.weights import compare, require, set_parameters
 from recognition.workers import Workers
 
 import mxnet as mx

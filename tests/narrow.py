@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from config import resolve
 from config.presets import FAMILIES
-from recognition.checkpoint import arrays_of, save_network
+from recognition.checkpoint.network import arrays_of, save_network
 
 import mxnet as mx
 

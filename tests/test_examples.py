@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from recognition.checkpoint import load_network, load_params
+from recognition.checkpoint.network import load_network, load_params
 from recognition.data.writer import write_records
 
 import mxnet as mx

@@ -59,7 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.output.exists():
         raise DataError(f'{args.output} is there already; give a folder that is not')
 
-    from recognition.checkpoint import load_embedding, load_network
+    from recognition.checkpoint.network import load_embedding, load_network
     from recognition.data.dataset import FaceDataset
     from recognition.pretrained import classifier_of_run
     from recognition.subcentre import centres_of, clean, write_cleaned

@@ -13,7 +13,8 @@ from recognition.cli import run
 from config import resolve
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES
-from recognition.checkpoint import Saved, load_embedding, save_network
+from recognition.checkpoint.matching import BODY, FITTING, WHOLE
+from recognition.checkpoint.network import Saved, load_embedding, save_network
 from recognition.convert import (
     as_option,
     can_compare,
@@ -28,7 +29,6 @@ from recognition.convert import (
 from recognition.network_argument import add_setting_arguments, settings_from
 from recognition.pretrained import check_layers, check_pair
 from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
-from recognition.weights import BODY, FITTING, WHOLE
 from symbols import get_symbol
 
 EXAMPLE = (

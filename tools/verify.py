@@ -61,7 +61,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     models = [parse_checkpoint('--model', model) for model in args.model]
     size = None if args.image_size is None else parse_size('--image-size', args.image_size)
 
-    from recognition.checkpoint import load_network
+    from recognition.checkpoint.network import load_network
     from recognition.curves import check_picture_path, roc_picture
     from recognition.verification import check_flip, embed, load_bin, verify
     from symbols.context import select_context

@@ -46,7 +46,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     pairs = read_template_pairs(args.pairs) if args.pairs else None
     searched = [read_template_people(path) for path in (args.gallery, args.probes) if path]
 
-    from recognition.checkpoint import load_network
+    from recognition.checkpoint.network import load_network
     from recognition.verification import check_flip, embed
     from symbols.context import select_context
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from config import resolve
 from recognition.bench.steps import memory, seconds
-from recognition.checkpoint import wrap_symbol
-from recognition.parameters import prepare
+from recognition.checkpoint.initialize import prepare
+from recognition.checkpoint.network import wrap_symbol
 from recognition.passes import build_pass
 from symbols import get_symbol
 from symbols.audit.core import audit

@@ -64,8 +64,8 @@ def _plain(task: Task) -> Step:
 def _ours(task: Task, *, recompute: bool = False) -> Step:
     """Return a step of this project's trainer."""
     from config import resolve
+    from recognition.checkpoint.matching import set_parameters
     from recognition.trainer import Trainer
-    from recognition.weights import set_parameters
 
     import mxnet as mx
 

@@ -36,7 +36,7 @@ class Reference(Engine):
     name, reads, package = 'mxnet, as saved', 'checkpoint', 'mxnet'
 
     def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int] = None) -> None:
-        from recognition.checkpoint import load_network
+        from recognition.checkpoint.network import load_network
 
         self.image_shape = image_shape or DEFAULT_SHAPE
         self._net = load_network(model.path, model.epoch, image_shape=self.image_shape)

@@ -6,10 +6,10 @@ from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from recognition.checkpoint import Arrays, check_float32, load_embedding
+from recognition.checkpoint.matching import as_numpy, check_finite, check_fit
+from recognition.checkpoint.network import Arrays, check_float32, load_embedding
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import params_path, symbol_path
-from recognition.weights import as_numpy, check_finite, check_fit
 from symbols.passes.optimize import optimize
 
 import mxnet as mx

@@ -7,8 +7,8 @@ import pytest
 
 from config import CheckpointError, resolve
 from recognition.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
+from recognition.checkpoint.matching import load_weights
 from recognition.torch_files import read_state_dict
-from recognition.weights import load_weights
 from symbols import get_block
 from tests.recognition.iresnets import UNITS
 

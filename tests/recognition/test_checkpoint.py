@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import load_network, load_params, save_network
+from recognition.checkpoint.network import load_network, load_params, save_network
 from recognition.utils.checksums import checksum_path
 from recognition.utils.files import replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path

@@ -6,7 +6,7 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
-from recognition.differences import check_same_layers, describe, differences
+from recognition.checkpoint.layer_diff import check_same_layers, describe, differences
 from symbols import get_symbol
 
 import mxnet as mx

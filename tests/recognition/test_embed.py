@@ -66,7 +66,7 @@ def test_every_engine_gives_the_embeddings(small, images, engine, mirror):
 
 
 def test_the_embeddings_are_those_of_verification(small, images):
-    from recognition.checkpoint import load_network
+    from recognition.checkpoint.network import load_network
 
     prefix, epoch = small.checkpoint.split(',')
     net = load_network(prefix, int(epoch), image_shape=SHAPE)

@@ -17,7 +17,7 @@ import recognition.export
 from config import network
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from config.presets import FAMILIES
-from recognition.checkpoint import save_network
+from recognition.checkpoint.network import save_network
 from recognition.export import Options, export_onnx, read_metadata
 from recognition.export_check import TOLERANCE
 from recognition.utils.run_paths import params_path

@@ -14,7 +14,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from config.presets import FAMILIES
-from recognition.checkpoint import arrays_of, load_embedding, load_network, save_network
+from recognition.checkpoint.network import arrays_of, load_embedding, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.mxnet_executor import SIZES, Bound, load_optimized

@@ -7,7 +7,7 @@ import pytest
 from easydict import EasyDict
 
 from config import network, resolve
-from recognition.checkpoint import arrays_of, load_network, save_network
+from recognition.checkpoint.network import arrays_of, load_network, save_network
 from symbols import get_symbol
 
 import mxnet as mx

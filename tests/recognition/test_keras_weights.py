@@ -9,8 +9,8 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from recognition.checkpoint.matching import load_weights
 from recognition.keras_weights import read_keras
-from recognition.weights import load_weights
 from symbols import get_block
 from tests.recognition.keras_layouts import ARCHIVE, DENSE, MODEL, NUMBERED, WEIGHTS, config_of, refused
 

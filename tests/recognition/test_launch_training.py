@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.state import load_state
+from recognition.checkpoint.training_state import load_state
 from recognition.train import train
 from tests.recognition.jobs import run
 from tests.recognition.training import ROOT, command, config

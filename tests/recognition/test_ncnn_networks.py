@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.presets import FAMILIES, HEADS
-from recognition.checkpoint import load_network
+from recognition.checkpoint.network import load_network
 from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances

@@ -7,8 +7,8 @@ import pytest
 
 from config import resolve
 from config.errors import ConfigError
-from recognition.checkpoint import wrap_symbol
-from recognition.parameters import prepare
+from recognition.checkpoint.initialize import prepare
+from recognition.checkpoint.network import wrap_symbol
 from symbols import get_symbol
 
 import mxnet as mx

@@ -10,8 +10,8 @@ import pytest
 from config import resolve
 from recognition import passes
 from recognition.bench.process import run_alone
-from recognition.checkpoint import wrap_symbol
-from recognition.parameters import prepare
+from recognition.checkpoint.initialize import prepare
+from recognition.checkpoint.network import wrap_symbol
 from recognition.passes import Recomputed, Whole, build_pass, find_growth
 from symbols import get_symbol
 from symbols.passes.segments import Segment

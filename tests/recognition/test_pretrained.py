@@ -9,13 +9,13 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import save_network, wrap_symbol
+from recognition.checkpoint.initialize import prepare
+from recognition.checkpoint.matching import parts_of
+from recognition.checkpoint.network import save_network, wrap_symbol
+from recognition.checkpoint.training_state import TrainingState, save_state
 from recognition.classifier import WholeClassifier
 from recognition.losses.factory import build_loss
-from recognition.parameters import prepare
 from recognition.pretrained import check_pretrained, load_pretrained, resize_classifier
-from recognition.state import TrainingState, save_state
-from recognition.weights import parts_of
 from symbols import get_block, get_symbol
 
 import mxnet as mx

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.state import load_state, save_state
+from recognition.checkpoint.training_state import load_state, save_state
 from recognition.train import train
 from recognition.utils import streamed_array as rows
 from recognition.utils.run_paths import state_path

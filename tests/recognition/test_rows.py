@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.state import TrainingState, load_state, save_state
+from recognition.checkpoint.training_state import TrainingState, load_state, save_state
 from recognition.utils import streamed_array as rows
 from recognition.utils.run_paths import state_path
 from recognition.utils.streamed_array import Rows, drain, pieces_of, write_array

@@ -9,10 +9,16 @@ import os
 import numpy as np
 import pytest
 
-import recognition.state
+import recognition.checkpoint.training_state
 from config.errors import CheckpointError
-from recognition.checkpoint import save_network
-from recognition.state import TrainingState, load_state, newest_state, save_state, saving_state
+from recognition.checkpoint.network import save_network
+from recognition.checkpoint.training_state import (
+    TrainingState,
+    load_state,
+    newest_state,
+    save_state,
+    saving_state,
+)
 from recognition.utils.run_paths import state_path
 from tests.recognition.toy_network import save_toy
 

@@ -11,7 +11,7 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.checkpoint import load_embedding, load_network
+from recognition.checkpoint.network import load_embedding, load_network
 from recognition.data.dataset import FaceDataset
 from recognition.data.writer import write_pairs, write_records
 from recognition.pretrained import classifier_of_run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError
-from recognition.checkpoint import load_network
+from recognition.checkpoint.network import load_network
 from recognition.train import main, train
 from tests.recognition.training import SIDE, TOLD, command, config, files, refused
 

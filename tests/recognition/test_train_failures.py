@@ -40,7 +40,7 @@ def test_a_forced_run_that_fails_leaves_the_run_before_it_whole(folder, tmp_path
     elif fault == 'record':
         data = damaged(folder, tmp_path / 'damaged')
     else:
-        monkeypatch.setattr('recognition.checkpoint.mx.nd.save', full_disk)
+        monkeypatch.setattr('recognition.checkpoint.network.mx.nd.save', full_disk)
     cfg = config(data, net_act='relu', **settings)
     refused(FaceSymbolsError, words, lambda: train(cfg, prefix=prefix, force=True), prefix)
 

@@ -9,8 +9,7 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
-from recognition.checkpoint import wrap_symbol
-from recognition.weights import (
+from recognition.checkpoint.matching import (
     Report,
     check_fit,
     compare,
@@ -20,6 +19,7 @@ from recognition.weights import (
     parts_of,
     require,
 )
+from recognition.checkpoint.network import wrap_symbol
 from symbols import get_block, get_symbol, list_heads
 
 SMALL = {'net_multiplier': 0.0625, 'emb_size': 16, 'image_shape': (32, 32, 3)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recognition.checkpoint import save_network
+from recognition.checkpoint.network import save_network
 
 import mxnet as mx
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.checkpoint import save_network
+from recognition.checkpoint.network import save_network
 from recognition.export import read_metadata
 from recognition.utils.run_paths import symbol_path
 from symbols import get_symbol

@@ -11,8 +11,8 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
-from recognition.checkpoint import load_embedding, load_network
-from recognition.weights import parts_of
+from recognition.checkpoint.matching import parts_of
+from recognition.checkpoint.network import load_embedding, load_network
 from symbols import get_block, get_symbol
 from tests.tools.importing import ROOT, images, main, written
 

@@ -8,8 +8,8 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
-from recognition.checkpoint import load_embedding
-from recognition.weights import parts_of
+from recognition.checkpoint.matching import parts_of
+from recognition.checkpoint.network import load_embedding
 from tests.tools.importing import main, written
 
 KERAS = {'net_multiplier': 0.25, 'num_classes': 10, 'image_shape': (64, 64, 3)}

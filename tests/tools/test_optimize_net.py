@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from recognition.checkpoint import load_network
+from recognition.checkpoint.network import load_network
 from recognition.data.images import channels_first
 from recognition.utils.run_paths import params_path, symbol_path
 from tests.narrow import SMALL_SHAPE, small

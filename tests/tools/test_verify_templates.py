@@ -12,7 +12,7 @@ import pytest
 
 from config import resolve
 from config.errors import ConfigError, DataError
-from recognition.checkpoint import load_network, save_network
+from recognition.checkpoint.network import load_network, save_network
 from recognition.data.orl import find_photographs
 from recognition.templates import identify, template_embeddings, verify_templates
 from recognition.verification import embed

@@ -2,7 +2,7 @@
 
 `prefix-symbol.json` and `prefix-0007.params` are what `mx.model.save_checkpoint` writes, each put in place
 only when it is whole, and `prefix-0007.params.sha256` is the sum of the latter. What training needs to go on is
-in `recognition.state`.
+in `recognition.checkpoint.training_state`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from config.errors import CheckpointError
+from recognition.checkpoint.matching import CLASSIFIER, check_fit, set_parameters
 from recognition.utils.checksums import check_checksum, replacing_with_checksum
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
-from recognition.weights import CLASSIFIER, check_fit, set_parameters
 from symbols.context import check_precision
 from symbols.ir.nodes import load_symbol
 from symbols.passes.prelu import as_operators

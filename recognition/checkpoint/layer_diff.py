@@ -11,7 +11,7 @@ import json
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from config.errors import CheckpointError
-from recognition.weights import own_name
+from recognition.checkpoint.matching import own_name
 
 import mxnet as mx
 
