@@ -15,6 +15,7 @@ from recognition.checks import check_embedding
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
 from recognition.data.pair_sets import load_bin
+from recognition.distributed.kvstore import Workers
 from recognition.loop import Loop, PairSets
 from recognition.pretrained import load_pretrained
 from recognition.progress import History, Progress
@@ -24,7 +25,6 @@ from recognition.trainer import Trainer
 from recognition.utils.environment import environment
 from recognition.utils.files import remove_leftovers
 from recognition.utils.run_paths import history_path, state_path
-from recognition.workers import Workers
 from symbols import get_symbol
 from symbols.context import check_precision
 

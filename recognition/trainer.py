@@ -10,6 +10,7 @@ from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import compare, require, set_parameters
 from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.classifier import PARAMETERS
+from recognition.distributed.kvstore import Workers
 from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
 from recognition.optimizer import Updates
@@ -17,7 +18,6 @@ from recognition.partial import build_classifier
 from recognition.passes import build_pass
 from recognition.schedule import Schedule
 from recognition.utils.streamed_array import Rows, drain
-from recognition.workers import Workers
 
 import mxnet as mx
 from mxnet import autograd, gluon

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from recognition.cli import run
-from recognition.launch import Job
-from recognition.launch_plan import HERE, Plan, address_towards, read_hosts
+from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
+from recognition.distributed.launcher import Job
 from recognition.utils.processes import INTERRUPTED, stop_requests
 
 logger = logging.getLogger('launch')

@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, List, Mapping
 
 from recognition.bench.process import run_alone
 from recognition.bench.rounds import Row, interleaved
-from recognition.launch import Job
-from recognition.launch_plan import Plan
+from recognition.distributed.job_plan import Plan
+from recognition.distributed.launcher import Job
 from recognition.utils.processes import StopRequest
 
 WIDTH, BATCH, STEPS = 512, 128, 3

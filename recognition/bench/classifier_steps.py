@@ -18,8 +18,8 @@ import numpy as np
 
 from config import resolve
 from recognition.bench.steps import memory, seconds
+from recognition.distributed.kvstore import Workers
 from recognition.trainer import Trainer
-from recognition.workers import Workers
 
 import mxnet as mx
 

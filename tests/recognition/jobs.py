@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recognition.launch import Job
-from recognition.launch_plan import Plan
+from recognition.distributed.job_plan import Plan
+from recognition.distributed.launcher import Job
 from recognition.utils.processes import StopRequest
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.launch import Job, remote_words
-from recognition.launch_plan import HERE, Plan, read_hosts
+from recognition.distributed.job_plan import HERE, Plan, read_hosts
+from recognition.distributed.launcher import Job, remote_words
 from tests.recognition.jobs import run
 from tests.recognition.training import ROOT
 

@@ -21,7 +21,7 @@ from tests.recognition.training import ROOT, command
 FAILS_ALONE = """
     from recognition.cli import run
     from config.errors import DataError
-    from recognition.workers import Workers
+    from recognition.distributed.kvstore import Workers
     import mxnet as mx
 
     def main():

@@ -24,7 +24,7 @@ WITHOUT_NORM = """
     from recognition.data import FaceDataset, FaceLoader
     from recognition.partial import is_partial
     from recognition.trainer import Trainer
-    from recognition.workers import Workers
+    from recognition.distributed.kvstore import Workers
     import mxnet as mx
 
     folder, out, batch, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

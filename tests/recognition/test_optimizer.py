@@ -7,9 +7,9 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
+from recognition.distributed.kvstore import Workers
 from recognition.optimizer import OPTIMIZERS, Updates
 from recognition.trainer import Trainer
-from recognition.workers import Workers
 from symbols import get_symbol
 
 import mxnet as mx

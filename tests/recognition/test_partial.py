@@ -7,9 +7,9 @@ import pytest
 
 from config.errors import ConfigError
 from recognition.checks import check_settings
+from recognition.distributed.kvstore import Workers
 from recognition.losses.factory import build_loss
 from recognition.partial import PartialClassifier
-from recognition.workers import Workers
 from tests.recognition.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
 
 import mxnet as mx

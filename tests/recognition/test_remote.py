@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from recognition.launch_plan import HERE
+from recognition.distributed.job_plan import HERE
 from tests.recognition.training import ROOT
 
 STUBBORN = (
@@ -19,7 +19,7 @@ STUBBORN = (
 
 
 def start(*command):
-    words = [sys.executable, '-m', 'recognition.remote', HERE, 'A=b c', '--', *command]
+    words = [sys.executable, '-m', 'recognition.distributed.remote', HERE, 'A=b c', '--', *command]
     return subprocess.Popen(
         words,
         cwd=ROOT,

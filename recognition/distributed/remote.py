@@ -1,6 +1,6 @@
 """One process of a job on another host: this program runs there, between the launcher's ssh and the process.
 
-python -m recognition.remote ADDRESS NAME=VALUE ... -- command
+python -m recognition.distributed.remote ADDRESS NAME=VALUE ... -- command
 
 ADDRESS is the scheduler's. The launcher sends the numbers of signals, one on a line; where its words end, because the
 launcher was killed or the connection is lost, the process is killed. So nothing is left behind, whatever starts this

@@ -23,8 +23,8 @@ from typing import Deque, Dict, List, Mapping, Optional, Sequence
 
 from config.compat import physical_cores
 from config.errors import FaceSymbolsError
-from recognition.launch_plan import Plan, check_plan, free_port
-from recognition.remote import END, KILLED, LISTENS
+from recognition.distributed.job_plan import Plan, check_plan, free_port
+from recognition.distributed.remote import END, KILLED, LISTENS
 from recognition.utils.processes import INTERRUPTED, StopRequest, die_with_parent
 
 logger = logging.getLogger(__name__)
@@ -193,10 +193,10 @@ class Job:
 def remote_words(command: Sequence[str], variables: Mapping[str, str], towards: str) -> str:
     """Return a shell's command line that runs `command` in the folder that is the current one here.
 
-    It finds out itself on which address it listens; see recognition.remote.
+    It finds out itself on which address it listens; see recognition.distributed.remote.
     """
     settings = [f'{name}={value}' for name, value in variables.items() if name != LISTENS]
-    words = [sys.executable, '-m', 'recognition.remote', towards, *settings, END, *command]
+    words = [sys.executable, '-m', 'recognition.distributed.remote', towards, *settings, END, *command]
     return f'cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}'
 
 
