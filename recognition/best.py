@@ -7,7 +7,7 @@ from typing import Callable, Dict, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import ConfigError, nearest
-from recognition.verification import Verification
+from recognition.verification.lfw import Verification
 
 Figure = Callable[[Verification, float], float]  # higher is better
 

@@ -10,7 +10,7 @@ import numpy as np
 from config.errors import MissingExtra
 from recognition.progress import Record
 from recognition.utils.files import PathLike
-from recognition.verification import Verification
+from recognition.verification.lfw import Verification
 
 SCALARS = ('loss', 'accuracy', 'lr', 'norm', 'images_per_second')  # of a step's record
 FIGURES = ('accuracy', 'eer', 'auc')  # of a verification

@@ -10,7 +10,7 @@ import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.utils.files import PathLike, write_whole
-from recognition.verification import Verification
+from recognition.verification.lfw import Verification
 
 # Okabe and Ito's colours, told apart by the colour-blind; the line styles help in grey print
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')

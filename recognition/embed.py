@@ -34,8 +34,8 @@ from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.engine_choice import open_engine
 from recognition.engines.model import Model, find_model
 from recognition.utils.files import PathLike
-from recognition.verification import FLIPS, check_flip
-from recognition.verification import normalise as to_unit_length
+from recognition.verification.lfw import FLIPS, check_flip
+from recognition.verification.lfw import normalise as to_unit_length
 
 __all__ = ['Embedder', 'Settings']
 

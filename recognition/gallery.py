@@ -9,7 +9,7 @@ import numpy as np
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.embedding_files import load_embeddings
 from recognition.utils.files import PathLike
-from recognition.verification import normalise
+from recognition.verification.lfw import normalise
 
 NETWORK, MIRROR = 'network', 'mirror'  # what a gallery says of how it was made
 SHOWN = 12  # digits of a sum that a message shows

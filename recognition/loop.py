@@ -26,7 +26,7 @@ from recognition.utils.run_paths import (
     remove_params,
     state_path,
 )
-from recognition.verification import Verification, embed, verify
+from recognition.verification.lfw import Verification, embed, verify
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from recognition.export import load_onnxruntime
 from recognition.onnx_draft import load_onnx
 from recognition.onnx_file import put_metadata, read_metadata
 from recognition.utils.files import PathLike, remove_leftovers, replacing
-from recognition.verification import Verification, verify
+from recognition.verification.lfw import Verification, verify
 
 MOST_LOST = 0.01  # of accuracy, by default
 LAYERS = ('Conv', 'Gemm')

@@ -19,7 +19,7 @@ from typing import Any, List, Mapping, NewType, Sequence
 
 from config.errors import ConfigError, DataError
 from recognition.utils.files import PathLike, write_whole
-from recognition.verification import Verification
+from recognition.verification.lfw import Verification
 
 NAME = 'report.html'
 MIME_TYPES = {'.png': 'image/png', '.svg': 'image/svg+xml'}

@@ -33,7 +33,7 @@ from recognition.run_report import write_run_report
 from recognition.utils.files import PathLike
 from recognition.utils.processes import INTERRUPTED, stop_requests
 from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint
-from recognition.verification import Verification
+from recognition.verification.lfw import Verification
 from symbols.context import select_context
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,6 @@ from config import ConfigError, resolve
 from config.schema import parse_value
 from recognition import report
 from recognition.audit_text import print_audit
-from recognition.baselines import raw_pixels, whitened_pca
 from recognition.curves import roc_picture, training_picture
 from recognition.data.dataset import FaceDataset
 from recognition.data.orl import CREDITS, SETTINGS, prepare_orl
@@ -30,7 +29,8 @@ from recognition.schedule import check_schedule
 from recognition.train import TrainResult, train
 from recognition.utils.files import write_whole
 from recognition.utils.processes import INTERRUPTED
-from recognition.verification import Verification, load_bin
+from recognition.verification.baselines import raw_pixels, whitened_pca
+from recognition.verification.lfw import Verification, load_bin
 from symbols import get_symbol
 from symbols.audit.core import Audit, audit
 from symbols.audit.print_summary_check import check_summary

@@ -56,7 +56,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     check_outputs([output], overwrite=args.overwrite, sources=[args.model])
     from recognition.onnx_file import read_metadata
     from recognition.quantize import quantize, read_faces
-    from recognition.verification import load_bin
+    from recognition.verification.lfw import load_bin
 
     height, width, _ = read_metadata(args.model)['image_shape']
     faces = read_faces(args.faces, (height, width), args.count)

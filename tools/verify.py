@@ -12,7 +12,7 @@ from recognition.options import parse_size
 from recognition.utils.run_paths import parse_checkpoint
 
 if TYPE_CHECKING:
-    from recognition.verification import Verification
+    from recognition.verification.lfw import Verification
 
 EXAMPLE = (
     'example: python tools/verify.py --model runs/demo/model,30 --set datasets/orl/orl.bin --roc roc.png'
@@ -63,7 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
     from recognition.checkpoint.network import load_network
     from recognition.curves import check_picture_path, roc_picture
-    from recognition.verification import check_flip, embed, load_bin, verify
+    from recognition.verification.lfw import check_flip, embed, load_bin, verify
     from symbols.context import select_context
 
     check_flip(args.flip)

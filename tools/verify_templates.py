@@ -19,7 +19,8 @@ from recognition.cli import run
 from config.errors import ConfigError, DataError
 from recognition.data.images import decode_image, load_cv2
 from recognition.options import parse_size
-from recognition.templates import (
+from recognition.utils.run_paths import parse_checkpoint
+from recognition.verification.templates import (
     Identification,
     TemplateVerification,
     identify,
@@ -30,7 +31,6 @@ from recognition.templates import (
     template_rows,
     verify_templates,
 )
-from recognition.utils.run_paths import parse_checkpoint
 
 AT_ONCE = 2048  # images in memory
 
@@ -47,7 +47,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     searched = [read_template_people(path) for path in (args.gallery, args.probes) if path]
 
     from recognition.checkpoint.network import load_network
-    from recognition.verification import check_flip, embed
+    from recognition.verification.lfw import check_flip, embed
     from symbols.context import select_context
 
     check_flip(args.flip)

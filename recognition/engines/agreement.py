@@ -6,7 +6,7 @@ import numpy as np
 
 from config.errors import CheckpointError
 from recognition.engines.base import INT8_LIMIT, Engine, Shape, checked_embed
-from recognition.verification import normalise
+from recognition.verification.lfw import normalise
 
 COUNT = 4  # images to compare
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.baselines import raw_pixels, whitened_pca
-from recognition.verification import normalise, verify
+from recognition.verification.baselines import raw_pixels, whitened_pca
+from recognition.verification.lfw import normalise, verify
 
 SIZE = 8
 

@@ -7,7 +7,7 @@ import pytest
 
 from config.errors import ConfigError
 from recognition.best import Best, parse_target
-from recognition.verification import normalise, verify
+from recognition.verification.lfw import normalise, verify
 
 
 def verification(noise):

@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.curves import _moving_mean, roc_picture, training_picture
-from recognition.verification import normalise, verify
+from recognition.verification.lfw import normalise, verify
 
 HISTORY = [
     {'step': step, 'loss': 8 / step, 'accuracy': 1 - 1 / step, 'lr': 0.1 / step} for step in range(1, 50, 7)

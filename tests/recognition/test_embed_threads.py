@@ -15,7 +15,7 @@ import pytest
 from config.errors import ConfigError
 from recognition.embed import Embedder
 from recognition.engines import ENGINES
-from recognition.verification import normalise
+from recognition.verification.lfw import normalise
 from tests.small_network import SHAPE
 
 pytestmark = pytest.mark.usefixtures('cache')

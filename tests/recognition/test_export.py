@@ -21,7 +21,7 @@ from recognition.checkpoint.network import save_network
 from recognition.export import Options, export_onnx, read_metadata
 from recognition.export_check import TOLERANCE
 from recognition.utils.run_paths import params_path
-from recognition.verification import normalise
+from recognition.verification.lfw import normalise
 from symbols import list_activations, list_heads
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
 from tests.recognition.exported import SHAPE, export, images, save_tiny

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recognition.intervals import of_mean, of_share, student
+from recognition.verification.confidence import of_mean, of_share, student
 
 
 @pytest.mark.parametrize('freedom', [*range(1, 31), 99, 1000])

@@ -18,7 +18,7 @@ from recognition.engines.agreement import cosine_distances, trial_images
 from recognition.export import Options, export_onnx
 from recognition.onnx_file import read_metadata
 from recognition.quantize import LAYERS, quantize
-from recognition.verification import verify
+from recognition.verification.lfw import verify
 from tests.faces import judged_by, photograph_pairs, photographs
 from tests.narrow import SMALL_SHAPE, small, write_network
 from tests.small_network import make_values, write_onnx

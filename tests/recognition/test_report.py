@@ -20,7 +20,7 @@ from recognition.report import (
     table,
     write_report,
 )
-from recognition.verification import normalise, verify
+from recognition.verification.lfw import normalise, verify
 from symbols.audit.core import audit
 
 import mxnet as mx

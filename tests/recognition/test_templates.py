@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
-from recognition import templates as module
-from recognition.templates import (
+from recognition.verification import templates as module
+from recognition.verification.lfw import normalise
+from recognition.verification.templates import (
     identify,
     read_media,
     read_template_pairs,
     template_embeddings,
     verify_templates,
 )
-from recognition.verification import normalise
 
 
 def images(seed=0, people=12):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.verification import Verification, embed, normalise, verify
+from recognition.verification.lfw import Verification, embed, normalise, verify
 
 import mxnet as mx
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.verification import normalise
+from recognition.verification.lfw import normalise
 from tests.small_network import SHAPE
 
 ROOT = Path(__file__).parents[2]

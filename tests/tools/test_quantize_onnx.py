@@ -20,7 +20,7 @@ from recognition.embed import Embedder
 from recognition.export import Options, export_onnx
 from recognition.onnx_file import read_metadata
 from recognition.quantize import quantize, read_faces
-from recognition.verification import load_bin
+from recognition.verification.lfw import load_bin
 from tests.faces import judged_by, photograph_pairs, photographs
 from tests.narrow import SMALL_SHAPE, small, write_network
 

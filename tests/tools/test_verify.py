@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
-from recognition.verification import embed, load_bin, verify
+from recognition.verification.lfw import embed, load_bin, verify
 
 import mxnet as mx
 

@@ -14,8 +14,8 @@ from config import resolve
 from config.errors import ConfigError, DataError
 from recognition.checkpoint.network import load_network, save_network
 from recognition.data.orl import find_photographs
-from recognition.templates import identify, template_embeddings, verify_templates
-from recognition.verification import embed
+from recognition.verification.lfw import embed
+from recognition.verification.templates import identify, template_embeddings, verify_templates
 from symbols import get_symbol
 
 import mxnet as mx

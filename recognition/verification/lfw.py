@@ -15,8 +15,8 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError, nearest
 from recognition.data.pair_sets import load_bin
-from recognition.intervals import Interval, of_mean
-from recognition.roc import judge
+from recognition.verification.confidence import Interval, of_mean
+from recognition.verification.roc import judge
 
 __all__ = ['Verification', 'embed', 'load_bin', 'normalise', 'verify']
 

@@ -14,10 +14,10 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 import numpy as np
 
 from config.errors import DataError
-from recognition.intervals import Interval
-from recognition.roc import judge
 from recognition.utils.files import PathLike
-from recognition.verification import normalise
+from recognition.verification.confidence import Interval
+from recognition.verification.lfw import normalise
+from recognition.verification.roc import judge
 
 BLOCK = 4096  # rows of a block of scores
 RANKS = (1, 5, 10)

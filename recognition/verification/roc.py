@@ -6,7 +6,7 @@ from typing import Dict, Tuple, TypedDict
 
 import numpy as np
 
-from recognition.intervals import Interval, of_share
+from recognition.verification.confidence import Interval, of_share
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from config.errors import ConfigError, DataError
-from recognition.verification import Answers, Verification, normalise, verify
+from recognition.verification.lfw import Answers, Verification, normalise, verify
 
 RELATIVE_RANK = 1e-6  # of the largest variance; below it a direction is noise that whitening would blow up
 
