@@ -17,10 +17,10 @@ from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
 from recognition.data.pair_sets import load_bin
 from recognition.distributed.kvstore import Workers
 from recognition.loop import Loop, PairSets
+from recognition.optim.lr_schedule import build_schedule, total_steps
 from recognition.pretrained import load_pretrained
 from recognition.progress import History, Progress
 from recognition.resume import checkpoint_files, restore
-from recognition.schedule import build_schedule, total_steps
 from recognition.trainer import Trainer
 from recognition.utils.environment import environment
 from recognition.utils.files import remove_leftovers

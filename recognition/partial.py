@@ -19,7 +19,7 @@ from recognition.checkpoint.matching import compare, require
 from recognition.classifier import PARAMETERS, Classifier, Objective, WholeClassifier
 from recognition.distributed.kvstore import Workers
 from recognition.losses.factory import build_loss, has_classifier
-from recognition.optimizer import SLOT
+from recognition.optim.optimizer import SLOT
 from recognition.scores import BEST, combine, cross_entropy, log_total
 from recognition.shard import CHUNK, Shard
 from recognition.utils.streamed_array import Rows, pieces_of

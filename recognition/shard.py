@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 import numpy as np
 
 from recognition.losses.factory import build_loss
-from recognition.optimizer import build_optimizer, leaves, state_of
+from recognition.optim.optimizer import build_optimizer, leaves, state_of
 from recognition.scores import combine, log_total, summarise
 
 import mxnet as mx

@@ -13,10 +13,10 @@ from recognition.classifier import PARAMETERS
 from recognition.distributed.kvstore import Workers
 from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
-from recognition.optimizer import Updates
+from recognition.optim.lr_schedule import Schedule
+from recognition.optim.optimizer import Updates
 from recognition.partial import build_classifier
 from recognition.passes import build_pass
-from recognition.schedule import Schedule
 from recognition.utils.streamed_array import Rows, drain
 
 import mxnet as mx

@@ -25,7 +25,7 @@ from recognition.curves import roc_picture, training_picture
 from recognition.data.dataset import FaceDataset
 from recognition.data.orl import CREDITS, SETTINGS, prepare_orl
 from recognition.drawing.render import HOW_TO_GET_AN_ENGINE, write_picture
-from recognition.schedule import check_schedule
+from recognition.optim.lr_schedule import check_schedule
 from recognition.train import TrainResult, train
 from recognition.utils.files import write_whole
 from recognition.utils.processes import INTERRUPTED

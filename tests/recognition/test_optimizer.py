@@ -8,7 +8,7 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError
 from recognition.distributed.kvstore import Workers
-from recognition.optimizer import OPTIMIZERS, Updates
+from recognition.optim.optimizer import OPTIMIZERS, Updates
 from recognition.trainer import Trainer
 from symbols import get_symbol
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config import ConfigError, resolve
-from recognition.regularizer import KernelL2, kernel_factors, with_penalty
+from recognition.optim.kernel_l2 import KernelL2, kernel_factors, with_penalty
 from symbols import get_block, get_symbol
 
 import mxnet as mx

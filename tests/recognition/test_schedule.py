@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.schedule import build_schedule, check_schedule, parse_steps, total_steps
+from recognition.optim.lr_schedule import build_schedule, check_schedule, parse_steps, total_steps
 
 
 def config(**changes):
