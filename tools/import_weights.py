@@ -15,7 +15,10 @@ from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from recognition.checkpoint.matching import BODY, FITTING, WHOLE
 from recognition.checkpoint.network import Saved, load_embedding, save_network
-from recognition.convert import (
+from recognition.network_argument import add_setting_arguments, settings_from
+from recognition.pretrained import check_layers, check_pair
+from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
+from recognition.weights.conversion import (
     as_option,
     can_compare,
     check_epoch,
@@ -26,9 +29,6 @@ from recognition.convert import (
     own_settings,
     training_command,
 )
-from recognition.network_argument import add_setting_arguments, settings_from
-from recognition.pretrained import check_layers, check_pair
-from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
 from symbols import get_symbol
 
 EXAMPLE = (
@@ -56,19 +56,19 @@ class Source(NamedTuple):
 
 
 def _keras(file: str, cfg: Any, part: str) -> Source:
-    from recognition.keras_weights import read_keras
+    from recognition.weights.keras.mapping import read_keras
 
     return Source(read_keras(file, cfg))
 
 
 def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
-    from recognition.arcface_torch import read_arcface_torch
+    from recognition.weights.arcface_torch import read_arcface_torch
 
     return Source(read_arcface_torch(file, cfg, part))
 
 
 def _arcface_torch_settings(preset: Any) -> Dict[str, Any]:
-    from recognition.arcface_torch import settings_for
+    from recognition.weights.arcface_torch import settings_for
 
     return settings_for(preset.num_layers)
 

@@ -24,7 +24,7 @@ def small_chunks(monkeypatch):
 @pytest.fixture
 def hdf5_here(monkeypatch):
     """Spare the process that looks at a file first; test_hdf5_check.py is about it."""
-    from recognition import keras_files
+    from recognition.weights.keras import reader as keras_files
 
     monkeypatch.setattr(keras_files, 'check_hdf5', lambda source, name: None)
 

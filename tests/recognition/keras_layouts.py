@@ -9,7 +9,7 @@ import zipfile
 import h5py
 
 from config import resolve
-from recognition.keras_weights import read_keras
+from recognition.weights.keras.mapping import read_keras
 from tests.recognition import keras_written
 
 WEIGHTS = 'article_xception.keras-2.12.0.weights'

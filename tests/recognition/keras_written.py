@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.keras_files import open_keras
+from recognition.weights.keras.reader import open_keras
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
 NORM = np.ones(3, np.float32)

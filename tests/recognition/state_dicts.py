@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config import CheckpointError
-from recognition.torch_files import read_state_dict
+from recognition.weights.torch.state_dict import read_state_dict
 
 RNG = np.random.RandomState(5)
 ARRAYS = {

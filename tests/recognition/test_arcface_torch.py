@@ -10,7 +10,7 @@ import pytest
 
 from config import CheckpointError, ConfigError, network, resolve
 from config.presets import RESNET_UNITS
-from recognition.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
+from recognition.weights.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
 from symbols import get_symbol
 from tests.recognition.iresnets import EMB, UNITS, iresnet, write_iresnet
 

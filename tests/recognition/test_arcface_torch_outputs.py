@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from config import CheckpointError, resolve
-from recognition.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
 from recognition.checkpoint.matching import load_weights
-from recognition.torch_files import read_state_dict
+from recognition.weights.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
+from recognition.weights.torch.state_dict import read_state_dict
 from symbols import get_block
 from tests.recognition.iresnets import UNITS
 

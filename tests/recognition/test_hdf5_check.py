@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition import hdf5_check
+from recognition.weights.keras import hdf5_probe as hdf5_check
 from tests.recognition.keras_written import (
     KEYS,
     read_all,

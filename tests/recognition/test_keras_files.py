@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, MissingExtra
-from recognition.keras_files import open_keras, split_number
+from recognition.weights.keras.reader import open_keras, split_number
 from tests.recognition.keras_written import (
     CONFIG,
     KERNEL,

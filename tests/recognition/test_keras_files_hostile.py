@@ -7,7 +7,7 @@ import zipfile
 import h5py
 import pytest
 
-from recognition.keras_files import open_keras
+from recognition.weights.keras.reader import open_keras
 from tests.recognition.keras_written import KERNEL, refused, write_archive, write_named, write_numbered
 
 pytestmark = pytest.mark.usefixtures('hdf5_here')

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recognition.checkpoint.matching import load_weights
-from recognition.keras_weights import read_keras
+from recognition.weights.keras.mapping import read_keras
 from symbols import get_block
 from tests.recognition.keras_layouts import ARCHIVE, DENSE, MODEL, NUMBERED, WEIGHTS, config_of, refused
 

@@ -6,7 +6,7 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
-from recognition.keras_weights import read_keras
+from recognition.weights.keras.mapping import read_keras
 from tests.recognition.keras_layouts import (
     ARCHIVE,
     DENSE,

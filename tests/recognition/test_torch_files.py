@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recognition.torch_files import read_state_dict
+from recognition.weights.torch.state_dict import read_state_dict
 from tests.recognition import torch_writer
 from tests.recognition.state_dicts import ARRAYS, FLOATS, check, message
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config import CheckpointError
-from recognition.torch_files import read_state_dict
+from recognition.weights.torch.state_dict import read_state_dict
 from tests.recognition import torch_writer
 from tests.recognition.state_dicts import FLOATS, RNG, message
 

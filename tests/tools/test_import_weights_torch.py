@@ -7,9 +7,9 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
-from recognition.arcface_torch import SETTINGS
 from recognition.checkpoint.matching import set_parameters
 from recognition.checkpoint.network import load_embedding, wrap_symbol
+from recognition.weights.arcface_torch import SETTINGS
 from symbols import get_symbol
 from symbols.passes.prelu import as_operators
 from tests.recognition.iresnets import UNITS, iresnet, write_iresnet

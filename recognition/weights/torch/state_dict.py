@@ -14,8 +14,17 @@ from typing import Any, BinaryIO, Dict, Union
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.torch_pickle import LARGEST, DamagedError, Element, Storage, Tensor, reason, shown, unpickle
 from recognition.utils.files import PathLike
+from recognition.weights.torch.unpickler import (
+    LARGEST,
+    DamagedError,
+    Element,
+    Storage,
+    Tensor,
+    reason,
+    shown,
+    unpickle,
+)
 
 ZIP = b'PK\x03\x04'
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older format

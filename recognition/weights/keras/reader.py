@@ -21,9 +21,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 import numpy as np
 
 from config.errors import CheckpointError, MissingExtra
-from recognition.hdf5_check import check_hdf5
-from recognition.keras_config import Configured, plain, read_config
 from recognition.utils.files import PathLike
+from recognition.weights.keras.hdf5_probe import check_hdf5
+from recognition.weights.keras.model_config import Configured, plain, read_config
 
 HDF5 = b'\x89HDF\r\n\x1a\n'
 ZIP = b'PK\x03\x04'

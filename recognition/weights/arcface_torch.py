@@ -16,9 +16,9 @@ from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import NETWORKS, RESNET_UNITS
 from recognition.checkpoint.matching import BODY, FITTING, WHOLE, check_fit
-from recognition.torch_files import read_state_dict
-from recognition.torch_pickle import shown
 from recognition.utils.files import PathLike
+from recognition.weights.torch.state_dict import read_state_dict
+from recognition.weights.torch.unpickler import shown
 from symbols import get_symbol
 
 logger = logging.getLogger(__name__)

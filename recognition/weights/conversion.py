@@ -25,9 +25,9 @@ from recognition.checkpoint.matching import (
     without_classifier,
 )
 from recognition.checkpoint.network import Arrays, Saved, arrays_of, wrap_symbol
-from recognition.hints import hint
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import params_path, symbol_path
+from recognition.weights.suggest import hint
 from symbols import get_symbol
 from symbols.context import computes_in_half
 

@@ -16,9 +16,9 @@ from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import FAMILIES as NETWORKS_OF
 from recognition.checkpoint.matching import parts_of
-from recognition.keras_files import Layer, Variable, open_keras, shown, split_number
-from recognition.keras_graph import check_graph
 from recognition.utils.files import PathLike
+from recognition.weights.keras.graph_check import check_graph
+from recognition.weights.keras.reader import Layer, Variable, open_keras, shown, split_number
 from symbols import get_symbol
 from symbols.keras_layers import CLASSIFIER, FAMILIES, KERAS_NAMES, keras_layers, model_layers
 

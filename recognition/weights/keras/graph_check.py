@@ -12,9 +12,9 @@ import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError
-from recognition.keras_config import Configured
-from recognition.keras_files import reading, shown
 from recognition.utils.files import PathLike
+from recognition.weights.keras.model_config import Configured
+from recognition.weights.keras.reader import reading, shown
 
 import mxnet as mx
 
