@@ -7,9 +7,9 @@ from typing import Any, Optional
 from config import complete
 from config.errors import ConfigError
 from config.keys import HEAD_NAMES
+from recognition.classifier.partial_fc import check_partial
 from recognition.data.dataset import TrainingFaces
 from recognition.optim.lr_schedule import check_schedule
-from recognition.partial import check_partial
 from symbols.ir.shapes import infer_shapes
 
 import mxnet as mx

@@ -30,7 +30,7 @@ from recognition.checkpoint.matching import (
 )
 from recognition.checkpoint.network import Saved, load_embedding
 from recognition.checkpoint.training_state import load_state
-from recognition.classifier import Classifier
+from recognition.classifier.base import Classifier
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import params_path, state_path, symbol_path
 from symbols import get_symbol

@@ -9,13 +9,13 @@ import numpy as np
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import compare, require, set_parameters
 from recognition.checkpoint.network import arrays_of, wrap_symbol
-from recognition.classifier import PARAMETERS
+from recognition.classifier.base import PARAMETERS
+from recognition.classifier.partial_fc import build_classifier
 from recognition.distributed.kvstore import Workers
 from recognition.ema import KIND, Average
 from recognition.guard import Guard, LossScale
 from recognition.optim.lr_schedule import Schedule
 from recognition.optim.optimizer import Updates
-from recognition.partial import build_classifier
 from recognition.passes import build_pass
 from recognition.utils.streamed_array import Rows, drain
 

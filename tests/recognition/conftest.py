@@ -16,7 +16,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Let the rows of a shard come in several chunks, the last of another size."""
-    from recognition import shard
+    from recognition.classifier import shard
 
     monkeypatch.setattr(shard, 'CHUNK', 5)
 

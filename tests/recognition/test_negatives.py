@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recognition.shard import choose
+from recognition.classifier.shard import choose
 
 
 def test_all_positives_are_chosen_and_the_others_alike():

@@ -7,9 +7,9 @@ import pytest
 
 from config.errors import ConfigError
 from recognition.checks import check_settings
+from recognition.classifier.partial_fc import PartialClassifier
 from recognition.distributed.kvstore import Workers
 from recognition.losses.factory import build_loss
-from recognition.partial import PartialClassifier
 from tests.recognition.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
 
 import mxnet as mx

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition import shard as shards
+from recognition.classifier import shard as shards
 from recognition.trainer import Trainer
 from tests.recognition.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
 from tests.recognition.test_trainer import SIDE, plain_network

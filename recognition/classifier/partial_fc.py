@@ -14,14 +14,14 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import ConfigError
-from recognition.bag import Bag
 from recognition.checkpoint.matching import compare, require
-from recognition.classifier import PARAMETERS, Classifier, Objective, WholeClassifier
+from recognition.classifier.base import PARAMETERS, Classifier, Objective, WholeClassifier
+from recognition.classifier.gradient_cache import Bag
+from recognition.classifier.shard import CHUNK, Shard
+from recognition.classifier.sharded_softmax import BEST, combine, cross_entropy, log_total
 from recognition.distributed.kvstore import Workers
 from recognition.losses.factory import build_loss, has_classifier
 from recognition.optim.optimizer import SLOT
-from recognition.scores import BEST, combine, cross_entropy, log_total
-from recognition.shard import CHUNK, Shard
 from recognition.utils.streamed_array import Rows, pieces_of
 
 import mxnet as mx

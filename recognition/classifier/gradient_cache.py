@@ -13,7 +13,7 @@ from typing import List, Sequence
 
 import numpy as np
 
-from recognition.classifier import Objective, WholeClassifier
+from recognition.classifier.base import Objective, WholeClassifier
 
 import mxnet as mx
 from mxnet import autograd, gluon

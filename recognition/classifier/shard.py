@@ -12,9 +12,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
+from recognition.classifier.sharded_softmax import combine, log_total, summarise
 from recognition.losses.factory import build_loss
 from recognition.optim.optimizer import build_optimizer, leaves, state_of
-from recognition.scores import combine, log_total, summarise
 
 import mxnet as mx
 from mxnet import autograd

@@ -1,0 +1,8 @@
+"""The classifier over identities in training: whole, or split over devices and sampled (partial FC)."""
+
+from __future__ import annotations
+
+from recognition.classifier.base import Classifier
+from recognition.classifier.partial_fc import PartialClassifier, build_classifier
+
+__all__ = ['Classifier', 'PartialClassifier', 'build_classifier']
