@@ -16,7 +16,10 @@ PLOT = [
     'reportlab>=4; python_version >= "3.10"',
 ]
 KERAS = ['h5py>=3.8']
-ONNX = ['onnx>=1.14', 'onnxruntime>=1.16']  # the opset of recognition/onnx_graph.py came before these
+ONNX = [
+    'onnx>=1.14',
+    'onnxruntime>=1.16',
+]  # the opset of recognition/export/onnx/converter.py came before these
 OPENVINO = ['openvino>=2024.4']
 NCNN = ['ncnn>=1.0.20240820']
 PNNX = ['pnnx>=20240819']  # makes ncnn's files; pip installs torch with it, which it does not use

@@ -20,9 +20,9 @@ from recognition.data.dataset import FaceDataset
 from recognition.data.image_sources import Item, items, resized
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
-from recognition.export import load_onnxruntime
-from recognition.onnx_draft import load_onnx
-from recognition.onnx_file import put_metadata, read_metadata
+from recognition.export.onnx.builder import load_onnx
+from recognition.export.onnx.metadata import put_metadata, read_metadata
+from recognition.export.onnx_export import load_onnxruntime
 from recognition.utils.files import PathLike, remove_leftovers, replacing
 from recognition.verification.lfw import Verification, verify
 

@@ -26,7 +26,7 @@ class Format(NamedTuple):
 
 
 def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
-    from recognition.export import OPSET, Options, export_onnx, read_metadata
+    from recognition.export.onnx_export import OPSET, Options, export_onnx, read_metadata
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, fold=args.fold)
     prefix, epoch, image_shape, faces = source
@@ -42,8 +42,8 @@ def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
 
 
 def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
-    from recognition.export import Options
-    from recognition.ncnn_export import export_ncnn
+    from recognition.export.ncnn_export import export_ncnn
+    from recognition.export.onnx_export import Options
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
     prefix, epoch, image_shape, faces = source
@@ -53,7 +53,7 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
 
 
 def _ncnn_files(output: Path) -> Sequence[Path]:
-    from recognition.ncnn_export import files_of
+    from recognition.export.ncnn_export import files_of
 
     return files_of(output)
 

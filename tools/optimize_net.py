@@ -38,7 +38,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             f'--output {args.output} is no PREFIX, which is {named.group(1)}; the epoch stays {source.epoch}'
         )
 
-    from recognition.inference import export_optimized
+    from recognition.export.optimized_export import export_optimized
     from recognition.utils.run_paths import check_prefix, params_path, symbol_path
 
     check_prefix(args.output)

@@ -54,7 +54,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if args.count < 1:
         raise ConfigError(f'--count {args.count} must be at least 1')
     check_outputs([output], overwrite=args.overwrite, sources=[args.model])
-    from recognition.onnx_file import read_metadata
+    from recognition.export.onnx.metadata import read_metadata
     from recognition.quantize import quantize, read_faces
     from recognition.verification.lfw import load_bin
 

@@ -59,14 +59,14 @@ def write_files(measured: Measured) -> None:
 
 
 def _onnx(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray], network: Drawn) -> bytes:
-    from recognition.onnx_graph import to_onnx
+    from recognition.export.onnx.converter import to_onnx
 
     content: bytes = to_onnx(symbol, values, network.cfg.image_shape).SerializeToString()
     return content
 
 
 def _write_ncnn(prefix: Path, onnx: bytes, network: Drawn) -> None:
-    from recognition.pnnx import converted
+    from recognition.export.pnnx import converted
 
     with converted(onnx, network.cfg.image_shape) as pair:
         for source, suffix in ((pair.graph, '.param'), (pair.values, '.bin')):

@@ -31,7 +31,7 @@ def onnx_of(model: Model, image_shape: Optional[Shape]) -> Model:
     """Return a checkpoint as an ONNX file, which the export has compared with MXNet."""
 
     def write(path: Path, shape: Shape) -> None:
-        from recognition.export import Options, export_onnx
+        from recognition.export.onnx_export import Options, export_onnx
 
         export_onnx(model.path, model.epoch, path, options=Options(fold=True), image_shape=shape)
 
@@ -42,7 +42,7 @@ def ncnn_of(model: Model, image_shape: Optional[Shape]) -> Model:
     """Return a checkpoint as ncnn's pair, compared in the same way."""
 
     def write(path: Path, shape: Shape) -> None:
-        from recognition.ncnn_export import export_ncnn
+        from recognition.export.ncnn_export import export_ncnn
 
         export_ncnn(model.path, model.epoch, path, image_shape=shape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recognition.checkpoint.network import save_network
-from recognition.export import export_onnx
+from recognition.export.onnx_export import export_onnx
 from tests.narrow import SMALL_SHAPE
 
 import mxnet as mx

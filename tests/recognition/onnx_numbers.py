@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from recognition.onnx_graph import to_onnx
+from recognition.export.onnx.converter import to_onnx
 
 import mxnet as mx
 

@@ -18,8 +18,8 @@ from config import network
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from config.presets import FAMILIES
 from recognition.checkpoint.network import save_network
-from recognition.export import Options, export_onnx, read_metadata
-from recognition.export_check import TOLERANCE
+from recognition.export.onnx_export import Options, export_onnx, read_metadata
+from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path
 from recognition.verification.lfw import normalise
 from symbols import list_activations, list_heads

@@ -11,8 +11,8 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.images import encode_image
-from recognition.export_check import BATCHES, compare, draw_probes
-from recognition.onnx_graph import to_onnx
+from recognition.export.onnx.converter import to_onnx
+from recognition.export.parity import BATCHES, compare, draw_probes
 from tests.recognition.exported import SHAPE, export, images
 
 
@@ -160,7 +160,7 @@ def test_a_mistake_is_refused_and_nothing_is_written(name, before, saved, tmp_pa
         MISTAKES[name](model)
         return model
 
-    monkeypatch.setattr('recognition.export.to_onnx', mistaken)
+    monkeypatch.setattr('recognition.export.onnx_export.to_onnx', mistaken)
     with pytest.raises(CheckpointError) as caught:
         export(saved, output)
     assert '\n' not in str(caught.value)
@@ -174,7 +174,7 @@ def test_the_refusal_tells_how_far_it_is_off(saved, tmp_path, monkeypatch):
         MISTAKES['weight'](model)
         return model
 
-    monkeypatch.setattr('recognition.export.to_onnx', mistaken)
+    monkeypatch.setattr('recognition.export.onnx_export.to_onnx', mistaken)
     with pytest.raises(
         CheckpointError, match=r"are 0\.00\d+ of the largest value off MXNet's \(at most 0\.0001 passes\)"
     ):

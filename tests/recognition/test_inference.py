@@ -18,8 +18,8 @@ from recognition.checkpoint.network import arrays_of, load_embedding, load_netwo
 from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.mxnet_executor import SIZES, Bound, load_optimized
-from recognition.export_check import TOLERANCE
-from recognition.inference import Done, export_optimized
+from recognition.export.optimized_export import Done, export_optimized
+from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize
 from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
@@ -133,7 +133,7 @@ FUSED = """
 import sys
 import numpy as np
 from recognition.checkpoint import load_network
-from recognition.inference import Bound, load_optimized
+from recognition.export.optimized_export import Bound, load_optimized
 import mxnet as mx
 shape = (32, 32, 3)
 images = np.random.RandomState(5).randint(0, 256, (4, 3, 32, 32)).astype(np.float32)
@@ -259,7 +259,7 @@ def test_a_wrong_rewrite_is_refused_and_nothing_is_written(saved, tmp_path, monk
         name = next(name for name in values if name.startswith('pre_fc1_weight'))
         return symbol, {**values, name: values[name] * np.float32(factor)}
 
-    monkeypatch.setattr('recognition.inference.optimize', mistaken)
+    monkeypatch.setattr('recognition.export.optimized_export.optimize', mistaken)
     words = 'not finite, and nothing is written' if np.isnan(factor) else "of the largest value off MXNet's"
     with pytest.raises(CheckpointError, match=words):
         export_optimized(saved, 1, tmp_path / 'new' / 'fast', image_shape=SMALL_SHAPE)

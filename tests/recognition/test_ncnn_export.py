@@ -17,10 +17,10 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from recognition.embed import Embedder
-from recognition.export import Options
-from recognition.export_check import TOLERANCE
-from recognition.ncnn_export import export_ncnn, files_of
-from recognition.pnnx import Pair
+from recognition.export.ncnn_export import export_ncnn, files_of
+from recognition.export.onnx_export import Options
+from recognition.export.parity import TOLERANCE
+from recognition.export.pnnx import Pair
 from recognition.utils.checksums import sum_of
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.ir.nodes import load_symbol
@@ -50,8 +50,8 @@ def stand_in(tmp_path, monkeypatch):
     def converted(content, image_shape):
         yield Pair(folder / 'net.ncnn.param', folder / 'net.ncnn.bin')
 
-    monkeypatch.setattr('recognition.ncnn_export.find_pnnx', lambda: None)
-    monkeypatch.setattr('recognition.ncnn_export.converted', converted)
+    monkeypatch.setattr('recognition.export.ncnn_export.find_pnnx', lambda: None)
+    monkeypatch.setattr('recognition.export.ncnn_export.converted', converted)
 
     def give(values):
         write_ncnn(folder / 'net.ncnn', values)
@@ -157,8 +157,8 @@ KILLED = """
 import os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-import recognition.ncnn_export as it
-from recognition.pnnx import Pair
+import recognition.export.ncnn_export as it
+from recognition.export.pnnx import Pair
 made, prefix, output, count = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 @contextmanager
 def converted(content, shape):
@@ -247,7 +247,7 @@ def test_an_embedding_that_depends_on_the_others_of_a_batch(save, stand_in, tmp_
 
 def test_what_is_missing_is_named(prefix, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr('recognition.pnnx.find_spec', lambda name: None)
+        patch.setattr('recognition.export.pnnx.find_spec', lambda name: None)
         with pytest.raises(MissingExtra, match='made by pnnx: pip install --no-deps pnnx'):
             export(prefix, tmp_path / 'net.param')
     for package in ('ncnn', 'onnx'):

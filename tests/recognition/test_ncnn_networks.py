@@ -12,9 +12,9 @@ from recognition.checkpoint.network import load_network
 from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances
-from recognition.export import Options
-from recognition.export_check import TOLERANCE
-from recognition.ncnn_export import export_ncnn
+from recognition.export.ncnn_export import export_ncnn
+from recognition.export.onnx_export import Options
+from recognition.export.parity import TOLERANCE
 from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx

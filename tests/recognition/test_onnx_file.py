@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 
 from config.errors import CheckpointError
-from recognition.export import Options, check_origin, read_metadata
-from recognition.onnx_file import preprocessing
-from recognition.onnx_graph import to_onnx
+from recognition.export.onnx.converter import to_onnx
+from recognition.export.onnx.metadata import preprocessing
+from recognition.export.onnx_export import Options, check_origin, read_metadata
 from recognition.utils.run_paths import config_path, params_path
 from symbols import get_symbol
 from tests.narrow import small

@@ -11,8 +11,8 @@ from onnx import numpy_helper
 
 from config import network, resolve
 from config.errors import ConfigError, MissingExtra
-from recognition.onnx_draft import LARGEST
-from recognition.onnx_graph import IR_VERSION, OPSET, RULES, to_onnx
+from recognition.export.onnx.builder import LARGEST
+from recognition.export.onnx.converter import IR_VERSION, OPSET, RULES, to_onnx
 from symbols import get_symbol
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
@@ -165,7 +165,7 @@ def test_what_has_no_form_in_onnx_is_named(name):
 
 
 def test_a_network_beyond_two_gigabytes_is_refused(monkeypatch):
-    monkeypatch.setattr('recognition.onnx_draft.LARGEST', 1000)
+    monkeypatch.setattr('recognition.export.onnx.builder.LARGEST', 1000)
     symbol = S.FullyConnected(data(), num_hidden=5)
     with pytest.raises(ConfigError, match='weights take 3,380 bytes, and an ONNX file holds 1,000'):
         to_onnx(symbol, drawn(symbol), IMAGE)

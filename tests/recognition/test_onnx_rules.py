@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recognition.onnx_graph import RULES
+from recognition.export.onnx.converter import RULES
 from symbols.ir.rewriter import describe
 from tests.recognition.onnx_numbers import (
     S,

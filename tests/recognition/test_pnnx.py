@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import recognition.pnnx
+import recognition.export.pnnx
 from config.errors import CheckpointError, MissingExtra
-from recognition.pnnx import converted, find_pnnx
+from recognition.export.pnnx import converted, find_pnnx
 from tests.small_network import SHAPE, make_values, write_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def install(tmp_path, monkeypatch):
     def put(text, mode=0o755):
         spec = importlib.machinery.ModuleSpec('pnnx', None, is_package=True)
         spec.submodule_search_locations = [str(package)]
-        monkeypatch.setattr(recognition.pnnx, 'find_spec', lambda name: spec)
+        monkeypatch.setattr(recognition.export.pnnx, 'find_spec', lambda name: spec)
         if text is not None:
             (package / 'pnnx').write_text(text)
             (package / 'pnnx').chmod(mode)
@@ -76,7 +76,7 @@ def test_where_it_fails_the_sentence_tells_its_last_words(install, tmp_path, scr
 
 RUN = """
 import sys
-import recognition.pnnx as it
+import recognition.export.pnnx as it
 it.find_pnnx = lambda: sys.argv[1]
 with it.converted(b'a network', (14, 12, 3)):
     pass
@@ -120,7 +120,7 @@ def test_where_it_is_not_installed_the_sentence_says_how(install, monkeypatch):
         install(text, mode)
         with pytest.raises(MissingExtra, match=words):
             convert()
-    monkeypatch.setattr(recognition.pnnx, 'find_spec', lambda name: None)
+    monkeypatch.setattr(recognition.export.pnnx, 'find_spec', lambda name: None)
     with pytest.raises(MissingExtra, match=words):
         find_pnnx()
 

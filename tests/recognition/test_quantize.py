@@ -15,8 +15,8 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
 from recognition.engines.agreement import cosine_distances, trial_images
-from recognition.export import Options, export_onnx
-from recognition.onnx_file import read_metadata
+from recognition.export.onnx.metadata import read_metadata
+from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import LAYERS, quantize
 from recognition.verification.lfw import verify
 from tests.faces import judged_by, photograph_pairs, photographs

@@ -14,7 +14,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint.network import save_network
-from recognition.export import read_metadata
+from recognition.export.onnx_export import read_metadata
 from recognition.utils.run_paths import symbol_path
 from symbols import get_symbol
 from tests.narrow import small

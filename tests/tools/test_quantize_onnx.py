@@ -17,8 +17,8 @@ from recognition.data.images import PNG, encode_image
 from recognition.data.orl import PAIRS_NAME, prepare_orl
 from recognition.data.writer import write_pairs
 from recognition.embed import Embedder
-from recognition.export import Options, export_onnx
-from recognition.onnx_file import read_metadata
+from recognition.export.onnx.metadata import read_metadata
+from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import quantize, read_faces
 from recognition.verification.lfw import load_bin
 from tests.faces import judged_by, photograph_pairs, photographs

@@ -17,7 +17,7 @@ import recognition.export
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from recognition.embed import Embedder
 from recognition.engines.convert import KEPT
-from recognition.ncnn_export import export_ncnn
+from recognition.export.ncnn_export import export_ncnn
 from tests.small_network import SHAPE, make_values, write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -168,7 +168,7 @@ def test_a_checkpoint_for_ncnn(cache, small, monkeypatch):
         calls.append((*args[:2], settings))
         return export_ncnn(*args, **settings)
 
-    monkeypatch.setattr('recognition.ncnn_export.export_ncnn', counted)
+    monkeypatch.setattr('recognition.export.ncnn_export.export_ncnn', counted)
     expected = Embedder.load(small.checkpoint, 'mxnet', image_shape=SHAPE)(images())
     for _ in range(2):
         embedder = Embedder.load(small.checkpoint, 'ncnn', image_shape=SHAPE)
@@ -192,6 +192,6 @@ def test_few_pairs_are_kept_and_they_are_whole(cache, tmp_path):
 
 
 def test_without_pnnx_the_sentence_says_so(cache, small, monkeypatch):
-    monkeypatch.setattr('recognition.pnnx.find_spec', lambda name: None)
+    monkeypatch.setattr('recognition.export.pnnx.find_spec', lambda name: None)
     with pytest.raises(MissingExtra, match='files for ncnn are made by pnnx: pip install --no-deps pnnx'):
         Embedder.load(small.checkpoint, 'ncnn', image_shape=SHAPE)

@@ -1,4 +1,4 @@
-"""MXNet's arithmetic and changes of shape in ONNX, a rule for each as in `recognition.onnx_rules`."""
+"""MXNet's arithmetic and changes of shape in ONNX, a rule for each as in `recognition.export.onnx.layers`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.onnx_draft import Call, Draft
-from recognition.onnx_rules import Rule, scalar
+from recognition.export.onnx.builder import Call, Draft
+from recognition.export.onnx.layers import Rule, scalar
 
 END, BEGINNING = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # where a slice goes as far as there is
 # MXNet's names of types: the number that ONNX has for each

@@ -6,9 +6,9 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from config.errors import ConfigError, nearest
 from recognition.checkpoint.matching import as_numpy
-from recognition.onnx_arithmetic import ARITHMETIC
-from recognition.onnx_draft import IR_VERSION, OPSET, Call, Dims, Draft, load_onnx
-from recognition.onnx_rules import LAYERS, Rule, divide_by_norm
+from recognition.export.onnx.arithmetic import ARITHMETIC
+from recognition.export.onnx.builder import IR_VERSION, OPSET, Call, Dims, Draft, load_onnx
+from recognition.export.onnx.layers import LAYERS, Rule, divide_by_norm
 from symbols.ir.nodes import Node, list_nodes
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators

@@ -8,7 +8,7 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Union
 
 import numpy as np
 
-from recognition.onnx_draft import Call, Draft
+from recognition.export.onnx.builder import Call, Draft
 
 Result = Union[str, List[str]]
 Rule = Callable[[Draft, Call], Result]

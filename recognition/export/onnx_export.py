@@ -3,7 +3,7 @@
     check = export_onnx('runs/r50/model', 10, 'r50.onnx', options=Options(normalise=True))
 
 The file holds the network up to its embedding, for batches of any size, with its weights, and says what it takes
-(`recognition.onnx_file.read_metadata`).
+(`recognition.export.onnx.metadata.read_metadata`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from recognition.checkpoint.matching import as_numpy, check_finite
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
 from recognition.data.images import channels_first
 from recognition.engines.onnxruntime_engine import QUIET
-from recognition.export_check import Check, Faces, Probes, Run, compare, draw_probes
-from recognition.onnx_draft import load_onnx
-from recognition.onnx_file import check_origin, describe_network, put_metadata, read_metadata
-from recognition.onnx_graph import OPSET, to_onnx
+from recognition.export.onnx.builder import load_onnx
+from recognition.export.onnx.converter import OPSET, to_onnx
+from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
+from recognition.export.parity import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.utils.files import PathLike, remove_leftovers, replacing
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize

@@ -19,10 +19,10 @@ import numpy as np
 from config.errors import CheckpointError, ConfigError
 from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
-from recognition.export import PLAIN, Options, prepare
-from recognition.export_check import Check, Faces, Run, check_alone, compare
-from recognition.onnx_draft import load_onnx
-from recognition.pnnx import Pair, converted, find_pnnx
+from recognition.export.onnx.builder import load_onnx
+from recognition.export.onnx_export import PLAIN, Options, prepare
+from recognition.export.parity import Check, Faces, Run, check_alone, compare
+from recognition.export.pnnx import Pair, converted, find_pnnx
 from recognition.utils.files import PathLike, remove_leftovers, replacing
 
 SUFFIX = '.param'

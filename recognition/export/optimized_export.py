@@ -8,8 +8,8 @@ from config.errors import CheckpointError
 from recognition.checkpoint.network import embedding_of, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.engines.mxnet_executor import Bound, _on_cpu, load_optimized
-from recognition.export import run_mxnet
-from recognition.export_check import Check, Faces, compare, draw_probes
+from recognition.export.onnx_export import run_mxnet
+from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import check_prefix, symbol_path
 from symbols.ir.nodes import load_symbol

@@ -12,7 +12,7 @@ from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.layer_diff import PIXEL_LAYER, differences, traits
 from recognition.checkpoint.matching import wanted_shapes
 from recognition.checkpoint.run_files import read_json
-from recognition.onnx_draft import OPSET, load_onnx
+from recognition.export.onnx.builder import OPSET, load_onnx
 from recognition.utils.checksums import sum_of
 from recognition.utils.environment import package_version
 from recognition.utils.files import PathLike

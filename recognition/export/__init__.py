@@ -1,0 +1,19 @@
+"""Networks out of MXNet: ONNX, ncnn, and checkpoints rewritten for inference."""
+
+from __future__ import annotations
+
+from recognition.export.ncnn_export import export_ncnn
+from recognition.export.onnx.metadata import check_origin, read_metadata
+from recognition.export.onnx_export import Options, export_onnx
+from recognition.export.optimized_export import export_optimized
+from recognition.export.parity import Check
+
+__all__ = [
+    'Check',
+    'Options',
+    'check_origin',
+    'export_ncnn',
+    'export_onnx',
+    'export_optimized',
+    'read_metadata',
+]
