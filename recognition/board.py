@@ -57,7 +57,7 @@ class Board:
 
     def verified(self, verifications: Mapping[str, Verification], step: int) -> None:
         """Show the ROC curves."""
-        from recognition.curves import roc_image
+        from recognition.reports.plots import roc_image
 
         if verifications:
             self._writer.add_image('roc', roc_image(verifications).transpose(2, 0, 1), step)

@@ -23,11 +23,11 @@ from typing import IO, Any, Dict, List, Mapping, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError
-from recognition.audit_text import audit_report, difference_report
-from recognition.budget import over_budget, parse_amount
 from recognition.network_argument import add_network_arguments, network_from
-from recognition.network_table import network_table
-from recognition.tables import FORMS, Report, as_dicts, write
+from recognition.reports.audit import audit_report, difference_report
+from recognition.reports.budget import over_budget, parse_amount
+from recognition.reports.network_table import network_table
+from recognition.reports.tables import FORMS, Report, as_dicts, write
 from recognition.utils.files import write_whole
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
 from symbols.audit.memory import Memory, estimate_memory

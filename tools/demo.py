@@ -19,13 +19,13 @@ import numpy as np
 from recognition.cli import run
 from config import ConfigError, resolve
 from config.schema import parse_value
-from recognition import report
-from recognition.audit_text import print_audit
-from recognition.curves import roc_picture, training_picture
 from recognition.data.dataset import FaceDataset
 from recognition.data.orl import CREDITS, SETTINGS, prepare_orl
 from recognition.drawing.render import HOW_TO_GET_AN_ENGINE, write_picture
 from recognition.optim.lr_schedule import check_schedule
+from recognition.reports import html as report
+from recognition.reports.audit import print_audit
+from recognition.reports.plots import roc_picture, training_picture
 from recognition.train import TrainResult, train
 from recognition.utils.files import write_whole
 from recognition.utils.processes import INTERRUPTED

@@ -62,7 +62,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     size = None if args.image_size is None else parse_size('--image-size', args.image_size)
 
     from recognition.checkpoint.network import load_network
-    from recognition.curves import check_picture_path, roc_picture
+    from recognition.reports.plots import check_picture_path, roc_picture
     from recognition.verification.lfw import check_flip, embed, load_bin, verify
     from symbols.context import select_context
 

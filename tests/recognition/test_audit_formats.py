@@ -13,8 +13,8 @@ import pytest
 
 from config import resolve
 from config.errors import ConfigError
-from recognition.budget import over_budget, parse_amount
-from recognition.tables import FORMS, Report, Table, write
+from recognition.reports.budget import over_budget, parse_amount
+from recognition.reports.tables import FORMS, Report, Table, write
 from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.audit.memory import estimate_memory
@@ -85,7 +85,7 @@ def test_strange_words_stay_what_they_are():
 
 def test_the_table_of_all_networks(capsys, monkeypatch):
     monkeypatch.setattr(
-        'recognition.network_table._combinations', lambda: [('y1', 'gdc_fc_bn'), ('r18', 'gap_fc_bn')]
+        'recognition.reports.network_table._combinations', lambda: [('y1', 'gdc_fc_bn'), ('r18', 'gap_fc_bn')]
     )
     main(['--all', '--format', 'csv', '--activation', 'relu'])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.curves import _moving_mean, roc_picture, training_picture
+from recognition.reports.plots import _moving_mean, roc_picture, training_picture
 from recognition.verification.lfw import normalise, verify
 
 HISTORY = [

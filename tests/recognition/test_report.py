@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from recognition.report import (
+from recognition.reports.html import (
     Section,
     audit_blocks,
     comparison,

@@ -10,7 +10,7 @@ import pytest
 
 from config import resolve
 from config.errors import ConfigError
-from recognition.summary import print_summary
+from recognition.reports.summary import print_summary
 from symbols import get_symbol
 from symbols.audit.core import audit
 

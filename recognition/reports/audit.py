@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from config.errors import first_few
-from recognition.tables import Cell, Report, Table, write
+from recognition.reports.tables import Cell, Report, Table, write
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
 from symbols.audit.memory import Memory
 from symbols.audit.print_summary_check import Difference, SummaryCheck

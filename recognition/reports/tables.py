@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Callable, Dict, FrozenSet, List, Mapping, Sequence, Tuple, Union
 
 from config.errors import ConfigError, MissingExtra, nearest
-from recognition import report as page
+from recognition.reports import html as page
 
 WIDE = 100_000  # columns for a reader that is not a terminal: nothing is folded or cut
 Cell = Union[str, int, None]  # None, and in a table's own words '', is nothing to say

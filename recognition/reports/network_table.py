@@ -7,7 +7,7 @@ from typing import Any, Iterator, Mapping, Tuple
 from config import resolve
 from config.errors import ConfigError
 from config.presets import FAMILIES, HEADS
-from recognition.tables import Cell, Report, Table
+from recognition.reports.tables import Cell, Report, Table
 from symbols import get_symbol
 from symbols.audit.core import audit
 

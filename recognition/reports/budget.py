@@ -6,7 +6,7 @@ import re
 from typing import List, Mapping, Optional
 
 from config.errors import ConfigError
-from recognition.audit_text import largest
+from recognition.reports.audit import largest
 from symbols.audit.core import Audit
 from symbols.audit.memory import Memory
 
