@@ -60,9 +60,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         raise DataError(f'{args.output} is there already; give a folder that is not')
 
     from recognition.checkpoint.network import load_embedding, load_network
+    from recognition.cleaning import centres_of, clean, write_cleaned
     from recognition.data.dataset import FaceDataset
     from recognition.pretrained import classifier_of_run
-    from recognition.subcentre import centres_of, clean, write_cleaned
     from recognition.utils.run_paths import params_path
     from symbols.context import select_context
 

@@ -1,4 +1,4 @@
-"""The program around recognition.subcentre: its words, and mistakes in one sentence."""
+"""The program around recognition.cleaning: its words, and mistakes in one sentence."""
 
 from __future__ import annotations
 
