@@ -28,10 +28,10 @@ from typing import (
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.batching import OTHER_PROCESS, Batcher
 from recognition.data.image_sources import items, resized
+from recognition.embedding.batcher import OTHER_PROCESS, Batcher
+from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import Engine, Shape, checked_embed
-from recognition.engines.engine_choice import open_engine
 from recognition.engines.model import Model, find_model
 from recognition.utils.files import PathLike
 from recognition.verification.lfw import FLIPS, check_flip

@@ -19,7 +19,7 @@ from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.dataset import FaceDataset
 from recognition.data.image_sources import Item, items, resized
 from recognition.embed import Embedder
-from recognition.engines.agreement import cosine_distances
+from recognition.embedding.agreement import cosine_distances
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.metadata import put_metadata, read_metadata
 from recognition.export.onnx_export import load_onnxruntime

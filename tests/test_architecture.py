@@ -237,7 +237,7 @@ def run_python(program: str) -> str:
     'module',
     [
         *('config', 'config.schema', 'recognition', 'recognition.data.dataset', 'recognition.data.loader'),
-        *('recognition.embed', 'recognition.gallery'),
+        *('recognition.embed', 'recognition.embedding.gallery'),
     ],
 )
 def test_mxnet_stays_out_of_processes_that_do_not_need_it(module):

@@ -36,7 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
 
     from recognition.data.image_sources import find_files
-    from recognition.embedding_files import Embedded, check_output, save_embeddings
+    from recognition.embedding.storage import Embedded, check_output, save_embeddings
     from recognition.utils.files import readable
 
     check_output(args.out, overwrite=args.overwrite)

@@ -32,7 +32,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     import numpy as np
 
     from recognition.data.image_sources import find_files
-    from recognition.gallery import Gallery, check_top
+    from recognition.embedding.gallery import Gallery, check_top
 
     check_top(args.top)
     files = find_files(args.images)

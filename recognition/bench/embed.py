@@ -23,7 +23,7 @@ from recognition.bench.networks import Drawn
 from recognition.bench.rounds import Row
 from recognition.bench.saved import save
 from recognition.bench.turns import Turns
-from recognition.engines.agreement import cosine_distances
+from recognition.embedding.agreement import cosine_distances
 from recognition.engines.base import BFLOAT16_LIMIT
 from symbols.passes.optimize import optimize
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.batching import WAITING, Batcher
+from recognition.embedding.batcher import WAITING, Batcher
 
 
 class Gate:

@@ -14,7 +14,8 @@ import pytest
 import recognition.embed
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder, Settings
-from recognition.engines import ENGINES, agreement
+from recognition.embedding import agreement
+from recognition.engines import ENGINES
 from recognition.engines.base import BFLOAT16_LIMIT, WINOGRAD_LIMIT
 from recognition.verification.lfw import embed, normalise
 from tests.small_network import SHAPE, make_values, write_ncnn, write_onnx

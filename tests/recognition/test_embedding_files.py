@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.embedding_files import FORMATS, Embedded, check_output, load_embeddings, save_embeddings
+from recognition.embedding.storage import FORMATS, Embedded, check_output, load_embeddings, save_embeddings
 
 ROOT = Path(__file__).parents[2]
 NAMES = ['a.jpg', 'Jürgen/ä b.png', 'c,"d".jpg', 'e']
@@ -173,7 +173,7 @@ def test_a_package_that_is_not_installed_names_the_pip_line(tmp_path, monkeypatc
 KILLED = """
 import os, signal, sys
 import numpy as np
-from recognition.embedding_files import Embedded, save_embeddings
+from recognition.embedding.storage import Embedded, save_embeddings
 original = os.fsync
 def killed(file):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -197,7 +197,7 @@ def test_killed_while_writing_it_leaves_the_old_file(tmp_path, suffix):
 HALFWAY = """
 import os, signal, sys
 import numpy as np
-from recognition.embedding_files import Embedded, save_embeddings
+from recognition.embedding.storage import Embedded, save_embeddings
 original = os.replace
 def killed(*paths):
     original(*paths)

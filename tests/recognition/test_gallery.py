@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.embedding_files import Embedded, save_embeddings
-from recognition.gallery import Gallery
+from recognition.embedding.gallery import Gallery
+from recognition.embedding.storage import Embedded, save_embeddings
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 NAMES = [f'{number}.jpg' for number in range(50)]

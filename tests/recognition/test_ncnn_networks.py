@@ -11,7 +11,7 @@ from config.presets import FAMILIES, HEADS
 from recognition.checkpoint.network import load_network
 from recognition.data.images import channels_first
 from recognition.embed import Embedder
-from recognition.engines.agreement import cosine_distances
+from recognition.embedding.agreement import cosine_distances
 from recognition.export.ncnn_export import export_ncnn
 from recognition.export.onnx_export import Options
 from recognition.export.parity import TOLERANCE

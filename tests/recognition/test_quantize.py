@@ -14,7 +14,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
-from recognition.engines.agreement import cosine_distances, trial_images
+from recognition.embedding.agreement import cosine_distances, trial_images
 from recognition.export.onnx.metadata import read_metadata
 from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import LAYERS, quantize

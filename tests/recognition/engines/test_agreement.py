@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.engines.agreement import COUNT, check_agreement, cosine_distances, trial_images
+from recognition.embedding.agreement import COUNT, check_agreement, cosine_distances, trial_images
 from recognition.engines.base import INT8_LIMIT, LIMIT
 
 

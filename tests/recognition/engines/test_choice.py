@@ -15,8 +15,8 @@ import pytest
 from config.errors import CheckpointError, ConfigError
 from recognition import engines
 from recognition.embed import Embedder
+from recognition.embedding.autotune import choice_key, choose
 from recognition.engines import ENGINES
-from recognition.engines.choice import choice_key, choose
 from recognition.engines.model import find_model
 from tests.small_network import SHAPE
 

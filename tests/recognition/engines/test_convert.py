@@ -16,7 +16,7 @@ import pytest
 import recognition.export
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from recognition.embed import Embedder
-from recognition.engines.convert import KEPT
+from recognition.embedding.conversion_cache import KEPT
 from recognition.export.ncnn_export import export_ncnn
 from tests.small_network import SHAPE, make_values, write_checkpoint
 

@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from config.errors import CheckpointError
+from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import INT8_LIMIT, LIMIT, WINOGRAD_LIMIT
-from recognition.engines.engine_choice import open_engine
 from recognition.engines.model import find_model
 from tests.small_network import SHAPE, make_values, write_ncnn, write_onnx
 

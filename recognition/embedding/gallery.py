@@ -7,7 +7,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
-from recognition.embedding_files import load_embeddings
+from recognition.embedding.storage import load_embeddings
 from recognition.utils.files import PathLike
 from recognition.verification.lfw import normalise
 
@@ -29,7 +29,7 @@ class Gallery:
     """
 
     def __init__(self, path: PathLike) -> None:
-        """Read a file of `recognition.embedding_files`.
+        """Read a file of `recognition.embedding.storage`.
 
         Raises DataError where it is damaged, empty, or does not say which network made it; MissingExtra without faiss.
         """

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Optional
 
 from config.errors import CheckpointError, ConfigError, nearest
+from recognition.embedding.agreement import COUNT, check_agreement, trial_images
+from recognition.embedding.autotune import choice_key, choose
+from recognition.embedding.conversion_cache import PACKAGES, as_kind, can_convert
 from recognition.engines import ENGINES
-from recognition.engines.agreement import COUNT, check_agreement, trial_images
 from recognition.engines.base import Engine, Shape, checked_embed
-from recognition.engines.choice import choice_key, choose
-from recognition.engines.convert import PACKAGES, as_kind, can_convert
 from recognition.engines.model import KINDS, Model
 from recognition.engines.mxnet_engine import Reference
 from recognition.engines.mxnet_threads import settle_threads

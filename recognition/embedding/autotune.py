@@ -12,9 +12,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from config.compat import physical_cores
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra
-from recognition.engines.agreement import trial_images
+from recognition.embedding.agreement import trial_images
+from recognition.embedding.conversion_cache import cache_folder
 from recognition.engines.base import Engine, checked_embed
-from recognition.engines.convert import cache_folder
 from recognition.engines.mxnet_threads import VARIABLE as THREADS
 from recognition.utils.environment import package_version, processor
 from recognition.utils.files import write_whole
