@@ -20,16 +20,16 @@ from typing import Any, Dict, List, Optional, Sequence
 from recognition.cli import run
 from config import default
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.assembly import build_loop, build_trainer, load_pairs, note_end, open_loader
-from recognition.checks import check_head, check_settings, settle_classes
 from recognition.data.dataset import open_faces, split_path
-from recognition.loop import Loop
 from recognition.losses.margin import check_labels
 from recognition.options import add_config_options, config_from, parse_known
-from recognition.pretrained import check_pretrained
-from recognition.progress import Record, duration
-from recognition.resume import find_state
-from recognition.run_report import write_run_report
+from recognition.training.build import build_loop, build_trainer, load_pairs, note_end, open_loader
+from recognition.training.checks import check_head, check_settings, settle_classes
+from recognition.training.loop import Loop
+from recognition.training.pretrained import check_pretrained
+from recognition.training.progress import Record, duration
+from recognition.training.report import write_run_report
+from recognition.training.resume import find_state
 from recognition.utils.files import PathLike
 from recognition.utils.processes import INTERRUPTED, stop_requests
 from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint
@@ -50,7 +50,7 @@ class TrainResult:
     accuracy: float  # share of right predictions in them, after the margin
     images_per_second: float  # verifications and saving left out
     seconds: float  # of the whole call
-    history: List[Record]  # see recognition.progress.History
+    history: List[Record]  # see recognition.training.progress.History
     verifications: Dict[str, Verification]  # the last one, by name of the set
     stopped_by: Optional[str] = None  # the signal's name
     rank: int = 0  # of this worker among those that trained together; the first has saved

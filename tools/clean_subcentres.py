@@ -62,7 +62,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from recognition.checkpoint.network import load_embedding, load_network
     from recognition.cleaning import centres_of, clean, write_cleaned
     from recognition.data.dataset import FaceDataset
-    from recognition.pretrained import classifier_of_run
+    from recognition.training.pretrained import classifier_of_run
     from recognition.utils.run_paths import params_path
     from symbols.context import select_context
 

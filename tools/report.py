@@ -19,7 +19,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('run', metavar='RUN', help='prefix of the checkpoints, as `--prefix` of the training')
     args = parser.parse_args(argv)
 
-    from recognition.run_report import write_run_report
+    from recognition.training.report import write_run_report
 
     print(write_run_report(args.run))
 

@@ -19,7 +19,7 @@ import numpy as np
 from config import resolve
 from recognition.bench.steps import memory, seconds
 from recognition.distributed.kvstore import Workers
-from recognition.trainer import Trainer
+from recognition.training.trainer import Trainer
 
 import mxnet as mx
 

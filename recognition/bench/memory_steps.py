@@ -15,7 +15,7 @@ from config import resolve
 from recognition.bench.steps import memory, seconds
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.network import wrap_symbol
-from recognition.passes import build_pass
+from recognition.training.recompute import build_pass
 from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.audit.memory import estimate_memory

@@ -65,7 +65,7 @@ def _ours(task: Task, *, recompute: bool = False) -> Step:
     """Return a step of this project's trainer."""
     from config import resolve
     from recognition.checkpoint.matching import set_parameters
-    from recognition.trainer import Trainer
+    from recognition.training.trainer import Trainer
 
     import mxnet as mx
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config import resolve
-from recognition.trainer import Trainer
+from recognition.training.trainer import Trainer
 
 import mxnet as mx
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.best import Best, parse_target
+from recognition.training.best import Best, parse_target
 from recognition.verification.lfw import normalise, verify
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from config.errors import MissingExtra
-from recognition.board import Board, board_path, mosaic
 from recognition.train import train
+from recognition.training.tensorboard import Board, board_path, mosaic
 from tests.recognition.training import config
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.ema import Average
+from recognition.training.ema import Average
 
 import mxnet as mx
 from mxnet import gluon

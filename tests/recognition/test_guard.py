@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.guard import GROWTH_INTERVAL, Guard, LossScale
+from recognition.training.nonfinite import GROWTH_INTERVAL, Guard, LossScale
 
 
 def test_as_many_as_the_limit_are_left_out():

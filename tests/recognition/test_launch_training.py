@@ -23,7 +23,7 @@ WITHOUT_NORM = """
     from config import resolve
     from recognition.data import FaceDataset, FaceLoader
     from recognition.classifier.partial_fc import is_partial
-    from recognition.trainer import Trainer
+    from recognition.training.trainer import Trainer
     from recognition.distributed.kvstore import Workers
     import mxnet as mx
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from recognition.metrics import Throughput, TrainingMetrics
+from recognition.training.metrics import Throughput, TrainingMetrics
 
 
 def test_means_over_the_window_and_since_the_start_weigh_samples():

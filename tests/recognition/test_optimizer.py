@@ -9,7 +9,7 @@ from config import resolve
 from config.errors import CheckpointError
 from recognition.distributed.kvstore import Workers
 from recognition.optim.optimizer import OPTIMIZERS, Updates
-from recognition.trainer import Trainer
+from recognition.training.trainer import Trainer
 from symbols import get_symbol
 
 import mxnet as mx

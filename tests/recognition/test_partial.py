@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.checks import check_settings
 from recognition.classifier.partial_fc import PartialClassifier
 from recognition.distributed.kvstore import Workers
 from recognition.losses.factory import build_loss
+from recognition.training.checks import check_settings
 from tests.recognition.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
 
 import mxnet as mx

@@ -7,7 +7,7 @@ import pytest
 
 from config.errors import CheckpointError
 from recognition.classifier import shard as shards
-from recognition.trainer import Trainer
+from recognition.training.trainer import Trainer
 from tests.recognition.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
 from tests.recognition.test_trainer import SIDE, plain_network
 

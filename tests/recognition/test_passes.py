@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from config import resolve
-from recognition import passes
 from recognition.bench.process import run_alone
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.network import wrap_symbol
-from recognition.passes import Recomputed, Whole, build_pass, find_growth
+from recognition.training import recompute as passes
+from recognition.training.recompute import Recomputed, Whole, build_pass, find_growth
 from symbols import get_symbol
 from symbols.passes.segments import Segment
 
@@ -96,7 +96,7 @@ def test_dropout_leaves_out_the_same_the_second_time(monkeypatch):
 
 def test_a_gpu_or_half_precision_keeps_the_operators_that_are_there(monkeypatch):
     made = []
-    monkeypatch.setattr('recognition.passes.Whole', lambda symbol, params: made.append(symbol))
+    monkeypatch.setattr('recognition.training.recompute.Whole', lambda symbol, params: made.append(symbol))
     cfg = settings('r18')
     symbol = get_symbol(cfg)
     net = wrap_symbol(symbol)

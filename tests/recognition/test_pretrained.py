@@ -15,7 +15,7 @@ from recognition.checkpoint.network import save_network, wrap_symbol
 from recognition.checkpoint.training_state import TrainingState, save_state
 from recognition.classifier.base import WholeClassifier
 from recognition.losses.factory import build_loss
-from recognition.pretrained import check_pretrained, load_pretrained, resize_classifier
+from recognition.training.pretrained import check_pretrained, load_pretrained, resize_classifier
 from symbols import get_block, get_symbol
 
 import mxnet as mx

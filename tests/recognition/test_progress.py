@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.progress import History, Progress, duration
-from recognition.trainer import StepResult
+from recognition.training.progress import History, Progress, duration
+from recognition.training.trainer import StepResult
 
 
 def test_records_are_lines_of_json(tmp_path):

@@ -13,8 +13,8 @@ import pytest
 
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.run_files import RunRecord, read_json
-from recognition.progress import History
 from recognition.train import train
+from recognition.training.progress import History
 from recognition.utils.environment import environment, git_state
 from recognition.utils.run_paths import config_path, environment_path, history_path
 from tests.recognition.training import ROOT, command, config

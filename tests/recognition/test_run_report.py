@@ -8,8 +8,8 @@ import re
 import pytest
 
 from config.errors import CheckpointError
-from recognition.run_report import curves_path, write_run_report
 from recognition.train import train
+from recognition.training.report import curves_path, write_run_report
 from recognition.utils.run_paths import config_path, environment_path, history_path
 from tests.recognition.training import config, write_faces
 

@@ -15,8 +15,8 @@ from recognition.checkpoint.network import load_embedding, load_network
 from recognition.cleaning import DROPPED, IDENTITIES, centres_of, clean, merged, samples, write_cleaned
 from recognition.data.dataset import FaceDataset
 from recognition.data.writer import write_pairs, write_records
-from recognition.pretrained import classifier_of_run
 from recognition.train import train
+from recognition.training.pretrained import classifier_of_run
 from tests.recognition.training import SIDE, SMALL
 
 import mxnet as mx

@@ -7,7 +7,7 @@ import pytest
 
 from config import resolve
 from config.errors import FaceSymbolsError
-from recognition.trainer import Trainer
+from recognition.training.trainer import Trainer
 
 import mxnet as mx
 

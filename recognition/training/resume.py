@@ -10,7 +10,7 @@ from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from recognition.checkpoint.training_state import TrainingState, newest_state
 from recognition.data.loader import FaceLoader
-from recognition.trainer import Trainer
+from recognition.training.trainer import Trainer
 from recognition.utils.run_paths import best_prefix, epochs_of, files_of
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.

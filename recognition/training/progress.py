@@ -12,8 +12,8 @@ from typing import Any, Dict, List, Optional, Sequence, TextIO
 import numpy as np
 
 from config.errors import CheckpointError
-from recognition.metrics import Throughput, TrainingMetrics
-from recognition.trainer import StepResult
+from recognition.training.metrics import Throughput, TrainingMetrics
+from recognition.training.trainer import StepResult
 from recognition.utils.files import replacing
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.classifier.base import PARAMETERS
 from recognition.classifier.partial_fc import build_classifier
 from recognition.distributed.kvstore import Workers
-from recognition.ema import KIND, Average
-from recognition.guard import Guard, LossScale
 from recognition.optim.lr_schedule import Schedule
 from recognition.optim.optimizer import Updates
-from recognition.passes import build_pass
+from recognition.training.ema import KIND, Average
+from recognition.training.nonfinite import Guard, LossScale
+from recognition.training.recompute import build_pass
 from recognition.utils.streamed_array import Rows, drain
 
 import mxnet as mx

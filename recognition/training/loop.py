@@ -9,14 +9,14 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.best import Best
-from recognition.board import Board
 from recognition.checkpoint.network import save_network
 from recognition.checkpoint.run_files import RunRecord
 from recognition.checkpoint.training_state import TrainingState, saving_state
 from recognition.data.loader import FaceLoader
-from recognition.progress import History, Progress, Record
-from recognition.trainer import StepResult, Trainer
+from recognition.training.best import Best
+from recognition.training.progress import History, Progress, Record
+from recognition.training.tensorboard import Board
+from recognition.training.trainer import StepResult, Trainer
 from recognition.utils.processes import StopRequest
 from recognition.utils.run_paths import (
     best_prefix,

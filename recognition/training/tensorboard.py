@@ -8,7 +8,7 @@ from typing import Mapping
 import numpy as np
 
 from config.errors import MissingExtra
-from recognition.progress import Record
+from recognition.training.progress import Record
 from recognition.utils.files import PathLike
 from recognition.verification.lfw import Verification
 

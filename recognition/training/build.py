@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
-from recognition.board import Board, board_path
 from recognition.checkpoint.run_files import RunRecord
 from recognition.checkpoint.training_state import TrainingState
-from recognition.checks import check_embedding
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
 from recognition.data.pair_sets import load_bin
 from recognition.distributed.kvstore import Workers
-from recognition.loop import Loop, PairSets
 from recognition.optim.lr_schedule import build_schedule, total_steps
-from recognition.pretrained import load_pretrained
-from recognition.progress import History, Progress
-from recognition.resume import checkpoint_files, restore
-from recognition.trainer import Trainer
+from recognition.training.checks import check_embedding
+from recognition.training.loop import Loop, PairSets
+from recognition.training.pretrained import load_pretrained
+from recognition.training.progress import History, Progress
+from recognition.training.resume import checkpoint_files, restore
+from recognition.training.tensorboard import Board, board_path
+from recognition.training.trainer import Trainer
 from recognition.utils.environment import environment
 from recognition.utils.files import remove_leftovers
 from recognition.utils.run_paths import history_path, state_path

@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Mapping, Sequence
 from config import resolve
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.run_files import Start, read_json
-from recognition.progress import Record, read_history
 from recognition.reports.html import Block, Section, paragraph, picture, settings, table, write_report
 from recognition.reports.plots import training_picture
+from recognition.training.progress import Record, read_history
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import config_path, environment_path, history_path
 
