@@ -20,9 +20,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from recognition.cli import run
 from config import default
 from config.errors import ConfigError, FaceSymbolsError
+from recognition.cli.config_options import add_config_options, config_from, parse_known
 from recognition.data.dataset import open_faces, split_path
 from recognition.losses.margin import check_labels
-from recognition.options import add_config_options, config_from, parse_known
 from recognition.training.build import build_loop, build_trainer, load_pairs, note_end, open_loader
 from recognition.training.checks import check_head, check_settings, settle_classes
 from recognition.training.loop import Loop

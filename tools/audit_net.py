@@ -23,7 +23,7 @@ from typing import IO, Any, Dict, List, Mapping, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError
-from recognition.network_argument import add_network_arguments, network_from
+from recognition.cli.network_options import add_network_arguments, network_from
 from recognition.reports.audit import audit_report, difference_report
 from recognition.reports.budget import over_budget, parse_amount
 from recognition.reports.network_table import network_table

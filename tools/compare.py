@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError
-from recognition.embed_options import add_embed_options, load_embedder
+from recognition.cli.embed_options import add_embed_options, load_embedder
 
 EXAMPLE = 'example: python tools/compare.py a.jpg b.jpg --model runs/demo/model,30 --threshold 1.2'
 

@@ -13,7 +13,7 @@ from typing import List, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import DataError, MissingExtra
-from recognition.embed_options import add_embed_options, load_embedder
+from recognition.cli.embed_options import add_embed_options, load_embedder
 
 EXAMPLE = 'example: python tools/embed.py photos --model runs/demo/model,30 --out photos.npz'
 

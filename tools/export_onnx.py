@@ -8,8 +8,8 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError
-from recognition.outputs import add_output_options, check_outputs
-from recognition.source_options import Source, add_source_options, source_from
+from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.source_options import Source, add_source_options, source_from
 
 EXAMPLE = 'example: python tools/export_onnx.py --model runs/r50/model,10 --output r50.onnx --normalise'
 

@@ -15,7 +15,7 @@ from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from recognition.checkpoint.matching import BODY, FITTING, WHOLE
 from recognition.checkpoint.network import Saved, load_embedding, save_network
-from recognition.network_argument import add_setting_arguments, settings_from
+from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.training.pretrained import check_layers, check_pair
 from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
 from recognition.weights.conversion import (

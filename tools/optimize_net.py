@@ -8,8 +8,8 @@ from typing import Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError
-from recognition.outputs import add_output_options, check_outputs
-from recognition.source_options import add_source_options, source_from
+from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.source_options import add_source_options, source_from
 
 EXAMPLE = 'example: python tools/optimize_net.py --model runs/r50/model,10 --output runs/r50/fast'
 NO_PREFIX = re.compile(r'(.+)(,\d+|-\d{4,}\.params|-symbol\.json)')  # what else names a checkpoint

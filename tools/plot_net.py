@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Collection, Optional, Sequence
 
 from recognition.cli import run
+from recognition.cli.network_options import add_network_arguments, network_from
 from recognition.drawing.render import FORMATS, HOW_TO_GET_AN_ENGINE, check_suffix, find_boxes, write_picture
 from recognition.drawing.web_page import write_page
-from recognition.network_argument import add_network_arguments, network_from
 from symbols.graph.builder import LEVELS, NESTED, build_graph, check_level
 from symbols.graph.model import Graph
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional, Sequence
 
 from recognition.cli import run
 from config.errors import ConfigError
-from recognition.outputs import add_output_options, check_outputs
+from recognition.cli.output_options import add_output_options, check_outputs
 
 if TYPE_CHECKING:
     from recognition.quantize import Outcome

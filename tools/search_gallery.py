@@ -7,7 +7,7 @@ import json
 from typing import Optional, Sequence
 
 from recognition.cli import run
-from recognition.embed_options import add_embed_options, load_embedder
+from recognition.cli.embed_options import add_embed_options, load_embedder
 
 EXAMPLE = 'example: python tools/search_gallery.py who.jpg --gallery photos.npz --model runs/demo/model,30'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 from recognition.cli import run
-from recognition.options import parse_size
+from recognition.cli.config_options import parse_size
 from recognition.utils.run_paths import parse_checkpoint
 
 if TYPE_CHECKING:

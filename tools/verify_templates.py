@@ -17,8 +17,8 @@ import numpy as np
 
 from recognition.cli import run
 from config.errors import ConfigError, DataError
+from recognition.cli.config_options import parse_size
 from recognition.data.images import decode_image, load_cv2
-from recognition.options import parse_size
 from recognition.utils.run_paths import parse_checkpoint
 from recognition.verification.templates import (
     Identification,

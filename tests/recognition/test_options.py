@@ -9,7 +9,7 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError, ConfigError
 from config.keys import KEYS
-from recognition.options import PRESETS, add_config_options, config_from, parse_known
+from recognition.cli.config_options import PRESETS, add_config_options, config_from, parse_known
 from recognition.utils.run_paths import parse_checkpoint
 
 R18 = ['--network', 'r18']

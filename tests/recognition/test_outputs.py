@@ -8,7 +8,7 @@ import os
 import pytest
 
 from config.errors import CheckpointError
-from recognition.outputs import add_output_options, check_outputs
+from recognition.cli.output_options import add_output_options, check_outputs
 
 
 def refused(file, words, **settings):

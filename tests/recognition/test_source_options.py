@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from recognition.source_options import Source, add_source_options, source_from
+from recognition.cli.source_options import Source, add_source_options, source_from
 
 
 def read(*words):

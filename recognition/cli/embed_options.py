@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING, Any, Optional
 
-from recognition.options import parse_size
+from recognition.cli.config_options import parse_size
 
 if TYPE_CHECKING:
     from recognition.embed import Embedder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple, Optional, Tuple
 
-from recognition.options import parse_size
+from recognition.cli.config_options import parse_size
 from recognition.utils.run_paths import parse_checkpoint
 
 CHANNELS = 3
