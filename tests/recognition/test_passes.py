@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from config import resolve
-from recognition.bench.process import run_alone
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.network import wrap_symbol
 from recognition.training import recompute as passes
 from recognition.training.recompute import Recomputed, Whole, build_pass, find_growth
 from symbols import get_symbol
 from symbols.passes.segments import Segment
+from tools.bench.process import run_alone
 
 import mxnet as mx
 
@@ -128,7 +128,7 @@ def test_a_dense_layer_is_not_taken_for_large_for_its_weights():
 
 @pytest.mark.slow
 def test_recomputing_takes_about_half_of_the_memory_of_a_process():
-    command = [sys.executable, '-m', 'recognition.bench.memory_steps', 'd121']
+    command = [sys.executable, '-m', 'tools.bench.memory_steps', 'd121']
     whole, recomputed = (
         float(run_alone(way, [*command, way, '12']).split()[1]) for way in ('training', 'recompute')
     )

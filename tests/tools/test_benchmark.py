@@ -3,20 +3,19 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import runpy
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-import recognition.bench.data
-import recognition.bench.train
+import tools.bench.data
+import tools.bench.train
 from recognition.cli import run
-from recognition.bench import contenders
-from recognition.bench.rounds import interleaved
+from tools.bench import contenders
+from tools.bench.rounds import interleaved
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'))
+PROGRAM = vars(import_module('tools.bench.__main__'))
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def suite(monkeypatch):
     def measure(rounds, *, told):
         return interleaved({'a': lambda: {'images/s': 4.0}}, rounds, told=told)
 
-    monkeypatch.setattr(recognition.bench.data, 'measure', measure)
+    monkeypatch.setattr(tools.bench.data, 'measure', measure)
 
 
 def ended(capsys, *argv):
@@ -93,7 +92,7 @@ def test_options_reach_the_suite(capsys, monkeypatch, tmp_path):
         given.update(networks=networks, batch=batch, threads=threads, against=against)
         return interleaved({'a': lambda: {'images/s': 4.0}}, rounds, told=told)
 
-    monkeypatch.setattr(recognition.bench.train, 'measure', measure)
+    monkeypatch.setattr(tools.bench.train, 'measure', measure)
     options = ['--networks', 'r50,y1', '--batch', 2, '--rounds', 1, '--json', tmp_path / 'train.json']
     assert not ended(capsys, 'train', *options)[0]
     assert given == {'networks': ['r50', 'y1'], 'batch': 2, 'threads': None, 'against': None}
@@ -107,7 +106,7 @@ def test_options_reach_the_suite(capsys, monkeypatch, tmp_path):
 
 def test_every_suite_has_its_file_and_the_options_it_is_said_to_have():
     for name, suite in PROGRAM['SUITES'].items():
-        module = import_module(f'recognition.bench.{name}')
+        module = import_module(f'tools.bench.{name}')
         for option, default in suite.options.items():
             own = inspect.signature(module.measure).parameters[option].default
             if own is not None:

@@ -11,13 +11,13 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import numpy as np
 
-from recognition.bench.rounds import Row, interleaved
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceDataset, FaceLoader
 from recognition.data.images import JPEG, encode_image
 from recognition.data.orl import SIZE, load_photographs
 from recognition.data.records import Records
 from recognition.data.writer import write_records
+from tools.bench.rounds import Row, interleaved
 
 import mxnet as mx
 

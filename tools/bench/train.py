@@ -15,10 +15,10 @@ from typing import List, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import FaceSymbolsError
-from recognition.bench.contenders import PLAIN
-from recognition.bench.network_suite import FIGURE, Measured, NetworkSuite, measure_networks
-from recognition.bench.rounds import Row
-from recognition.bench.saved import save
+from tools.bench.contenders import PLAIN
+from tools.bench.network_suite import FIGURE, Measured, NetworkSuite, measure_networks
+from tools.bench.rounds import Row
+from tools.bench.saved import save
 
 CLASSES, RATE = 1000, 1e-4
 # How far a loss may be from plain's, as a share: the first one's, and after updates.
@@ -63,7 +63,7 @@ def _with_seconds(measured: Measured, rows: Sequence[Row]) -> List[Row]:
 
 
 SUITE = NetworkSuite(
-    process='recognition.bench.train_process',
+    process='tools.bench.train_process',
     opening='first steps of',
     rows=ROWS,
     ours=OURS,

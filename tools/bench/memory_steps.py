@@ -1,6 +1,6 @@
-"""The process of one contender of `recognition.bench.memory`: it prints GB foretold, GB at its peak, and seconds.
+"""The process of one contender of `tools.bench.memory`: it prints GB foretold, GB at its peak, and seconds.
 
-python -m recognition.bench.memory_steps r50 training 8
+python -m tools.bench.memory_steps r50 training 8
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Callable
 import numpy as np
 
 from config import resolve
-from recognition.bench.steps import memory, seconds
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.network import wrap_symbol
 from recognition.training.recompute import build_pass
@@ -20,6 +19,7 @@ from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.audit.memory import estimate_memory
 from symbols.passes.prelu import for_training
+from tools.bench.steps import memory, seconds
 
 import mxnet as mx
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from recognition.bench.steps import memory, seconds
+from tools.bench.steps import memory, seconds
 
 
 def test_memory_is_that_of_this_process():

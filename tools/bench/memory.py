@@ -11,9 +11,9 @@ from functools import partial
 from typing import Callable, Dict, List, Sequence
 
 from config import resolve
-from recognition.bench.contenders import check_counts
-from recognition.bench.process import run_alone
-from recognition.bench.rounds import Row, interleaved
+from tools.bench.contenders import check_counts
+from tools.bench.process import run_alone
+from tools.bench.rounds import Row, interleaved
 
 NETWORKS = ('r18', 'r50', 'd121', 'xception', 'y1')
 BATCH = 24
@@ -50,6 +50,6 @@ def _compared(row: Row) -> Row:
 
 def _run(network: str, way: str, batch: int) -> Dict[str, float]:
     """Run one contender and return its figures."""
-    command = [sys.executable, '-m', 'recognition.bench.memory_steps', network, way, str(batch)]
+    command = [sys.executable, '-m', 'tools.bench.memory_steps', network, way, str(batch)]
     told, peak, seconds = map(float, run_alone(f'{network}, {way}', command).split())
     return {'GB foretold': told, MEASURED: peak, 'measured / foretold': peak / told, SECONDS: seconds}

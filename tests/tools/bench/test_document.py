@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from config.errors import DataError
-from recognition.bench.document import put_section, section
+from tools.bench.document import put_section, section
 
 ORDER = ('embed', 'train', 'data')
 

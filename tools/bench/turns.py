@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Sequence, TextIO, cast
 
 from config.compat import ONEDNN_CACHE, THREADS
-from recognition.bench.process import failure
+from tools.bench.process import failure
 
 READY = 'ready'
 ONEDNN_DEFAULT = '1024'  # compiled operators that are kept

@@ -1,6 +1,6 @@
-"""The process of one contender of `recognition.bench.train`: it trains a network its own way, a step at a time.
+"""The process of one contender of `tools.bench.train`: it trains a network its own way, a step at a time.
 
-    python -m recognition.bench.train_process 'torch eager' FOLDER 2
+    python -m tools.bench.train_process 'torch eager' FOLDER 2
 
 FOLDER/task.json says how; images, labels and first values lie beside it. The losses of the first steps, of which there
 are CHECKED, go to FOLDER/'torch eager'.npy before the first turn. Each imports what it needs alone.
@@ -16,9 +16,9 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
-from recognition.bench.contenders import AS_IT_COMES, PLAIN
-from recognition.bench.saved import load_graph, load_values
-from recognition.bench.turns import claim_output, serve
+from tools.bench.contenders import AS_IT_COMES, PLAIN
+from tools.bench.saved import load_graph, load_values
+from tools.bench.turns import claim_output, serve
 
 CHECKED = 3
 MOMENTUM, DECAY = 0.9, 5e-4
@@ -91,7 +91,7 @@ def _ours(task: Task, *, recompute: bool = False) -> Step:
 def _torch(task: Task, *, channels_last: bool = False) -> Step:
     import torch
 
-    from recognition.bench.torch_network import build_torch
+    from tools.bench.torch_network import build_torch
 
     torch.set_num_threads(task.threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.bench import embed, network_suite
-from recognition.bench.contenders import NEEDS
+from tools.bench import embed, network_suite
+from tools.bench.contenders import NEEDS
 
 PLAIN = ('plain', 'plain, own threads')
 SMALL = {'net_multiplier': 0.125}

@@ -13,8 +13,8 @@ from functools import partial
 from statistics import median
 from typing import Callable, Dict, List, Mapping
 
-from recognition.bench.process import run_alone
-from recognition.bench.rounds import Row, interleaved
+from tools.bench.process import run_alone
+from tools.bench.rounds import Row, interleaved
 
 # On Python 3.12 mxnet alone cannot be imported; what it lacks counts as its own there.
 ALONE = 'import mxnet'

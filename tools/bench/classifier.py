@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping
 
-from recognition.bench.process import run_alone
-from recognition.bench.rounds import Row, interleaved
 from recognition.distributed.job_plan import Plan
 from recognition.distributed.launcher import Job
 from recognition.utils.processes import StopRequest
+from tools.bench.process import run_alone
+from tools.bench.rounds import Row, interleaved
 
 WIDTH, BATCH, STEPS = 512, 128, 3
 CONTENDERS: Mapping[str, Mapping[str, Any]] = {
@@ -45,7 +45,7 @@ def _run(*, identities: int, workers: int = 1, **settings: Any) -> Dict[str, flo
     wanted = {'num_classes': identities, 'emb_size': WIDTH, **settings}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / 'figures'
-        command = [sys.executable, '-m', 'recognition.bench.classifier_steps', json.dumps(wanted)]
+        command = [sys.executable, '-m', 'tools.bench.classifier_steps', json.dumps(wanted)]
         command += [str(BATCH), str(STEPS), str(out)]
         command = ['env', f'OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // workers)}', *command]
         if workers > 1:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.bench import network_suite, train
+from tools.bench import network_suite, train
 
 OURS = ['plain', 'plain, own threads', 'facesymbols', 'facesymbols, recompute']
 

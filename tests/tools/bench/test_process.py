@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.bench.process import run_alone
+from tools.bench.process import run_alone
 
 
 def test_what_is_printed_is_returned():

@@ -5,8 +5,8 @@ import importlib.util
 import pytest
 
 from config.errors import ConfigError
-from recognition.bench import contenders
-from recognition.bench.contenders import NEEDS, check_counts, choose
+from tools.bench import contenders
+from tools.bench.contenders import NEEDS, check_counts, choose
 
 
 @pytest.fixture

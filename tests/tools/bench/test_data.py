@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from recognition.bench import data
+from tools.bench import data
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""The process of one contender of `recognition.bench.embed`: it opens a network its own way and embeds batches.
+"""The process of one contender of `tools.bench.embed`: it opens a network its own way and embeds batches.
 
-    python -m recognition.bench.embed_process openvino FOLDER 2
+    python -m tools.bench.embed_process openvino FOLDER 2
 
 Every contender takes uint8 images (N, H, W, 3), FOLDER/faces.npy, and gives float32 embeddings, which go to
 FOLDER/openvino.npy before the first turn. Each imports what it needs alone.
@@ -15,12 +15,12 @@ from typing import Any, Callable, Mapping, Tuple
 
 import numpy as np
 
-from recognition.bench.contenders import AS_IT_COMES, PLAIN
-from recognition.bench.saved import load_graph, load_values
-from recognition.bench.turns import claim_output, serve
 from recognition.data.images import channels_first
 from recognition.engines.base import Shape
 from recognition.engines.model import Model
+from tools.bench.contenders import AS_IT_COMES, PLAIN
+from tools.bench.saved import load_graph, load_values
+from tools.bench.turns import claim_output, serve
 
 Embed = Callable[[np.ndarray], np.ndarray]
 GEMM_SIDE = 2048  # of the square matrices that are multiplied
@@ -88,7 +88,7 @@ def _torch(folder: Path, faces: np.ndarray, threads: int) -> Embed:
     """Return PyTorch in the layout that is fastest there."""
     import torch
 
-    from recognition.bench.torch_network import build_torch
+    from tools.bench.torch_network import build_torch
 
     torch.set_num_threads(threads)
     network: Any = build_torch(load_graph(folder / 'plain'), load_values(folder / 'plain')).eval()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from config import ConfigError
-from recognition.bench.rounds import interleaved, machine, table
+from tools.bench.rounds import interleaved, machine, table
 
 
 def told(_):

@@ -12,10 +12,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from config.compat import physical_cores
-from recognition.bench.contenders import AS_IT_COMES, PLAIN, check_counts, choose
-from recognition.bench.networks import Drawn, draw_network
-from recognition.bench.rounds import Row, interleaved
-from recognition.bench.turns import Turns
+from tools.bench.contenders import AS_IT_COMES, PLAIN, check_counts, choose
+from tools.bench.networks import Drawn, draw_network
+from tools.bench.rounds import Row, interleaved
+from tools.bench.turns import Turns
 
 BATCH = 8
 SECONDS = 2.0  # that a turn takes at least

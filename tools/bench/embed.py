@@ -16,16 +16,16 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import FaceSymbolsError
-from recognition.bench.contenders import PLAIN
-from recognition.bench.embed_process import GEMM_SIDE
-from recognition.bench.network_suite import FIGURE, Measured, NetworkSuite, measure_networks
-from recognition.bench.networks import Drawn
-from recognition.bench.rounds import Row
-from recognition.bench.saved import save
-from recognition.bench.turns import Turns
 from recognition.embedding.agreement import cosine_distances
 from recognition.engines.base import BFLOAT16_LIMIT
 from symbols.passes.optimize import optimize
+from tools.bench.contenders import PLAIN
+from tools.bench.embed_process import GEMM_SIDE
+from tools.bench.network_suite import FIGURE, Measured, NetworkSuite, measure_networks
+from tools.bench.networks import Drawn
+from tools.bench.rounds import Row
+from tools.bench.saved import save
+from tools.bench.turns import Turns
 
 import mxnet as mx
 
@@ -111,7 +111,7 @@ def _with_gflops(measured: Measured, rows: Sequence[Row]) -> List[Row]:
 
 
 SUITE = NetworkSuite(
-    process='recognition.bench.embed_process',
+    process='tools.bench.embed_process',
     opening='opening',
     rows=ROWS,
     ours=(OURS,),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.bench import classifier
+from tools.bench import classifier
 
 
 def test_contenders_are_measured_each_in_a_process_of_its_own(monkeypatch):

@@ -1,6 +1,6 @@
-"""The process of one contender of `recognition.bench.classifier`: it trains a few steps and tells time and memory.
+"""The process of one contender of `tools.bench.classifier`: it trains a few steps and tells time and memory.
 
-    python -m recognition.bench.classifier_steps '{"num_classes": 1000, ...}' 128 3 figures
+    python -m tools.bench.classifier_steps '{"num_classes": 1000, ...}' 128 3 figures
 
 The network before the classifier is a single small layer, so that the classifier is what is measured.
 """
@@ -17,9 +17,9 @@ from typing import Dict
 import numpy as np
 
 from config import resolve
-from recognition.bench.steps import memory, seconds
 from recognition.distributed.kvstore import Workers
 from recognition.training.trainer import Trainer
+from tools.bench.steps import memory, seconds
 
 import mxnet as mx
 

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.bench.turns import Turns
+from tools.bench.turns import Turns
 
 PROGRAM = """
 import os, sys, time
-from recognition.bench.turns import claim_output, serve
+from tools.bench.turns import claim_output, serve
 
 replies = claim_output()
 print('a word that is no answer', flush=True)

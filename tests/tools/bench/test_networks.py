@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.bench.networks import SLOPES, draw_network
+from tools.bench.networks import SLOPES, draw_network
 
 
 def test_values_are_for_every_parameter_and_slopes_are_slopes():

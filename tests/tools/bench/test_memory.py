@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.bench import memory
+from tools.bench import memory
 
 
 @pytest.mark.slow

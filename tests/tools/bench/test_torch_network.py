@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.bench.networks import draw_network, draw_values
+from tools.bench.networks import draw_network, draw_values
 
 import mxnet as mx
 
@@ -22,7 +22,7 @@ FAMILIES = ('r18', 'r50v1', 'd121', 'xception', 'y1', 'm05', 'mnas025', 'vargfac
 def build_torch():
     import torch
 
-    from recognition.bench.torch_network import build_torch
+    from tools.bench.torch_network import build_torch
 
     torch.set_num_threads(1)
     return build_torch

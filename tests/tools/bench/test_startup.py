@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from config.errors import FaceSymbolsError
-from recognition.bench import startup
+from tools.bench import startup
 
 
 @pytest.mark.slow

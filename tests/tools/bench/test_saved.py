@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recognition.bench.saved import load_graph, load_values, save
+from tools.bench.saved import load_graph, load_values, save
 
 import mxnet as mx
 
