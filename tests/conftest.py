@@ -78,7 +78,7 @@ def make_network(make_images):
 @pytest.fixture
 def save(tmp_path, make_network):
     """Return a function: config -> prefix of a checkpoint of epoch 1 of such a network, with random values."""
-    from tests.narrow import write_network
+    from tests.helpers.narrow import write_network
 
     return lambda cfg, prefix=tmp_path / 'model': write_network(make_network(cfg), prefix)
 
@@ -95,7 +95,7 @@ def random_values(rng, name, shape):
 @pytest.fixture(scope='session')
 def small(tmp_path_factory):
     """Return one small network as the files of all engines (tests.small_network); nobody changes them."""
-    from tests.small_network import write_all
+    from tests.helpers.small_network import write_all
 
     return write_all(tmp_path_factory.mktemp('small'))
 

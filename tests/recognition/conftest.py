@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """A data set with one set of pairs, `val.bin` (tests.recognition.training)."""
-    from tests.recognition.training import write_faces
+    from tests.helpers.training import write_faces
 
     return write_faces(tmp_path_factory.mktemp('faces'))
 
@@ -51,7 +51,7 @@ def written(path):
 @pytest.fixture
 def layout(reference):
     """Return a function: name -> what Keras wrote into a file, to be changed."""
-    from tests.recognition.keras_layouts import Layout
+    from tests.helpers.keras_layouts import Layout
 
     return lambda name: Layout(reference / 'keras', name)
 
@@ -59,6 +59,6 @@ def layout(reference):
 @pytest.fixture
 def saved(tmp_path):
     """Return the prefix of a tiny network's checkpoint, of epoch 1, for images of 32x32."""
-    from tests.recognition.exported import save_tiny
+    from tests.helpers.exported import save_tiny
 
     return save_tiny(tmp_path / 'model')

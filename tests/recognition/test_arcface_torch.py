@@ -12,7 +12,7 @@ from config import CheckpointError, ConfigError, network, resolve
 from config.presets import RESNET_UNITS
 from recognition.weights.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
 from symbols import get_symbol
-from tests.recognition.iresnets import EMB, UNITS, iresnet, write_iresnet
+from tests.helpers.iresnets import EMB, UNITS, iresnet, write_iresnet
 
 SMALL = resolve('r18', emb_size=EMB, **SETTINGS)
 

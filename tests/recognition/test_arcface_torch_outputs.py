@@ -10,7 +10,7 @@ from recognition.checkpoint.matching import load_weights
 from recognition.weights.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
 from recognition.weights.torch.state_dict import read_state_dict
 from symbols import get_block
-from tests.recognition.iresnets import UNITS
+from tests.helpers.iresnets import UNITS
 
 import mxnet as mx
 

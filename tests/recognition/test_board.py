@@ -11,7 +11,7 @@ import pytest
 from config.errors import MissingExtra
 from recognition.train import train
 from recognition.training.tensorboard import Board, board_path, mosaic
-from tests.recognition.training import config
+from tests.helpers.training import config
 
 
 def events(prefix):

@@ -10,7 +10,7 @@ from config.errors import ConfigError, DataError
 from recognition.data.dataset import FaceDataset
 from recognition.data.orl import prepare_orl
 from recognition.quantize import read_faces
-from tests.faces import photographs
+from tests.helpers.faces import photographs
 
 SIZE = (20, 16)
 

@@ -16,7 +16,7 @@ from recognition.checkpoint.network import load_network, load_params, save_netwo
 from recognition.utils.checksums import checksum_path
 from recognition.utils.files import replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
-from tests.recognition.toy_network import SHAPE, network, parameters, save_toy
+from tests.helpers.toy_network import SHAPE, network, parameters, save_toy
 
 import mxnet as mx
 from mxnet import gluon

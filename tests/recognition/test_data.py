@@ -6,7 +6,7 @@ import pytest
 from config.errors import DataError
 from recognition.data.dataset import FaceDataset, JoinedDataset, open_faces, read_property, split_path
 from recognition.data.images import JPEG, PNG, encode_image
-from tests.recognition.noise import SIDE, face, write_noise
+from tests.helpers.noise import SIDE, face, write_noise
 
 import mxnet as mx
 

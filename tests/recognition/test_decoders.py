@@ -12,7 +12,7 @@ import pytest
 
 from config.errors import DataError
 from recognition.data.dataset import FaceDataset, FaceLoader
-from tests.recognition.noise import write_noise
+from tests.helpers.noise import write_noise
 
 import mxnet as mx
 

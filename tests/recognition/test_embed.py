@@ -18,7 +18,7 @@ from recognition.embedding import agreement
 from recognition.engines import ENGINES
 from recognition.engines.base import BFLOAT16_LIMIT, WINOGRAD_LIMIT
 from recognition.verification.lfw import embed, normalise
-from tests.small_network import SHAPE, make_values, write_ncnn, write_onnx
+from tests.helpers.small_network import SHAPE, make_values, write_ncnn, write_onnx
 
 import mxnet as mx
 

@@ -16,7 +16,7 @@ from config.errors import ConfigError
 from recognition.embed import Embedder
 from recognition.engines import ENGINES
 from recognition.verification.lfw import normalise
-from tests.small_network import SHAPE
+from tests.helpers.small_network import SHAPE
 
 pytestmark = pytest.mark.usefixtures('cache')
 

@@ -23,8 +23,8 @@ from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path
 from recognition.verification.lfw import normalise
 from symbols import list_activations, list_heads
-from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
-from tests.recognition.exported import SHAPE, export, images, save_tiny
+from tests.helpers.exported import SHAPE, export, images, save_tiny
+from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
 
 import mxnet as mx
 

@@ -13,7 +13,7 @@ from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.images import encode_image
 from recognition.export.onnx.converter import to_onnx
 from recognition.export.parity import BATCHES, compare, draw_probes
-from tests.recognition.exported import SHAPE, export, images
+from tests.helpers.exported import SHAPE, export, images
 
 
 def test_our_own_faces():

@@ -7,7 +7,7 @@ import pytest
 
 from config.errors import CheckpointError
 from recognition.weights.keras import hdf5_probe as hdf5_check
-from tests.recognition.keras_written import (
+from tests.helpers.keras_written import (
     KEYS,
     read_all,
     refused,

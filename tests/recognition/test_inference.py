@@ -22,7 +22,7 @@ from recognition.export.optimized_export import Done, export_optimized
 from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize
-from tests.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
+from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx
 

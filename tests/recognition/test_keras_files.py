@@ -11,7 +11,7 @@ import pytest
 
 from config.errors import CheckpointError, MissingExtra
 from recognition.weights.keras.reader import open_keras, split_number
-from tests.recognition.keras_written import (
+from tests.helpers.keras_written import (
     CONFIG,
     KERNEL,
     NORM,

@@ -6,14 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.recognition.keras_written import (
-    CONFIG,
-    KERNEL,
-    refused,
-    write_archive,
-    write_named,
-    write_numbered,
-)
+from tests.helpers.keras_written import CONFIG, KERNEL, refused, write_archive, write_named, write_numbered
 
 pytestmark = pytest.mark.usefixtures('hdf5_here')
 

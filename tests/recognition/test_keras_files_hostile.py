@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from recognition.weights.keras.reader import open_keras
-from tests.recognition.keras_written import KERNEL, refused, write_archive, write_named, write_numbered
+from tests.helpers.keras_written import KERNEL, refused, write_archive, write_named, write_numbered
 
 pytestmark = pytest.mark.usefixtures('hdf5_here')
 

@@ -12,7 +12,7 @@ import pytest
 from recognition.checkpoint.matching import load_weights
 from recognition.weights.keras.mapping import read_keras
 from symbols import get_block
-from tests.recognition.keras_layouts import ARCHIVE, DENSE, MODEL, NUMBERED, WEIGHTS, config_of, refused
+from tests.helpers.keras_layouts import ARCHIVE, DENSE, MODEL, NUMBERED, WEIGHTS, config_of, refused
 
 import mxnet as mx
 

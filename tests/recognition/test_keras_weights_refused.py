@@ -7,16 +7,7 @@ import pytest
 from config import resolve
 from config.errors import CheckpointError
 from recognition.weights.keras.mapping import read_keras
-from tests.recognition.keras_layouts import (
-    ARCHIVE,
-    DENSE,
-    MODEL,
-    NAMED,
-    NUMBERED,
-    WEIGHTS,
-    config_of,
-    refused,
-)
+from tests.helpers.keras_layouts import ARCHIVE, DENSE, MODEL, NAMED, NUMBERED, WEIGHTS, config_of, refused
 
 pytestmark = pytest.mark.usefixtures('hdf5_here')
 

@@ -12,8 +12,8 @@ import pytest
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.distributed.job_plan import HERE, Plan, read_hosts
 from recognition.distributed.launcher import Job, remote_words
-from tests.recognition.jobs import run
-from tests.recognition.training import ROOT
+from tests.helpers.jobs import run
+from tests.helpers.training import ROOT
 
 PRINTS = """if True:
     import os, sys

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from config.errors import FaceSymbolsError
-from tests.recognition.jobs import run
-from tests.recognition.training import ROOT, command
+from tests.helpers.jobs import run
+from tests.helpers.training import ROOT, command
 
 FAILS_ALONE = """
     from recognition.cli import run

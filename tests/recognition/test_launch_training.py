@@ -14,8 +14,8 @@ import pytest
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.checkpoint.training_state import load_state
 from recognition.train import train
-from tests.recognition.jobs import run
-from tests.recognition.training import ROOT, command, config
+from tests.helpers.jobs import run
+from tests.helpers.training import ROOT, command, config
 
 WITHOUT_NORM = """
     import json, sys

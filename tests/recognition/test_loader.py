@@ -13,7 +13,7 @@ from recognition.data.dataset import FaceDataset, FaceLoader
 from recognition.data.images import JPEG, encode_image
 from recognition.data.records import Records
 from recognition.data.writer import write_records
-from tests.recognition.noise import SIDE, face, write_noise
+from tests.helpers.noise import SIDE, face, write_noise
 
 
 @pytest.fixture

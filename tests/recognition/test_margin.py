@@ -10,7 +10,7 @@ import pytest
 from config.errors import ConfigError, DataError
 from recognition.losses.factory import build_loss
 from recognition.losses.margin import angle, check_labels, sine
-from tests.recognition.margins import MARGINS, build, config, formula
+from tests.helpers.margins import MARGINS, build, config, formula
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock

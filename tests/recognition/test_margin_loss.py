@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.recognition.margins import MARGINS, build, formula
+from tests.helpers.margins import MARGINS, build, formula
 
 import mxnet as mx
 

@@ -24,8 +24,8 @@ from recognition.export.pnnx import Pair
 from recognition.utils.checksums import sum_of
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.ir.nodes import load_symbol
-from tests.narrow import SMALL_SHAPE, small
-from tests.small_network import SHAPE, make_values, write_checkpoint, write_ncnn
+from tests.helpers.narrow import SMALL_SHAPE, small
+from tests.helpers.small_network import SHAPE, make_values, write_checkpoint, write_ncnn
 
 import mxnet as mx
 

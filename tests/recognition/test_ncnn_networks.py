@@ -15,7 +15,7 @@ from recognition.embedding.agreement import cosine_distances
 from recognition.export.ncnn_export import export_ncnn
 from recognition.export.onnx_export import Options
 from recognition.export.parity import TOLERANCE
-from tests.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
+from tests.helpers.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx
 

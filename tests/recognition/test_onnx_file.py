@@ -14,8 +14,8 @@ from recognition.export.onnx.metadata import preprocessing
 from recognition.export.onnx_export import Options, check_origin, read_metadata
 from recognition.utils.run_paths import config_path, params_path
 from symbols import get_symbol
-from tests.narrow import small
-from tests.recognition.exported import SHAPE, export, save_tiny
+from tests.helpers.exported import SHAPE, export, save_tiny
+from tests.helpers.narrow import small
 
 import mxnet as mx
 

@@ -17,17 +17,7 @@ from symbols import get_symbol
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
-from tests.recognition.onnx_numbers import (
-    IMAGE,
-    S,
-    assert_same,
-    column,
-    data,
-    drawn,
-    pool,
-    run_mxnet,
-    run_onnx,
-)
+from tests.helpers.onnx_numbers import IMAGE, S, assert_same, column, data, drawn, pool, run_mxnet, run_onnx
 
 # What MXNet's own exporter does wrong.
 

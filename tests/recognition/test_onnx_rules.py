@@ -6,13 +6,7 @@ import pytest
 
 from recognition.export.onnx.converter import RULES
 from symbols.ir.rewriter import describe
-from tests.recognition.onnx_numbers import (
-    S,
-    assert_same,
-    column,
-    data,
-    pool,
-)
+from tests.helpers.onnx_numbers import S, assert_same, column, data, pool
 
 
 def conv(**settings):

@@ -10,7 +10,7 @@ from recognition.classifier.partial_fc import PartialClassifier
 from recognition.distributed.kvstore import Workers
 from recognition.losses.factory import build_loss
 from recognition.training.checks import check_settings
-from tests.recognition.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
+from tests.helpers.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
 
 import mxnet as mx
 from mxnet import autograd

@@ -15,7 +15,7 @@ from recognition.drawing.dot import dot_text
 from recognition.drawing.pdf import LARGEST, extent, paint
 from recognition.drawing.render import find_engine, lay_out, write_picture
 from symbols.graph.builder import build_graph
-from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, residual
+from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, residual
 
 import mxnet as mx
 

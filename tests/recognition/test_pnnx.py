@@ -15,7 +15,7 @@ import pytest
 import recognition.export.pnnx
 from config.errors import CheckpointError, MissingExtra
 from recognition.export.pnnx import converted, find_pnnx
-from tests.small_network import SHAPE, make_values, write_onnx
+from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,9 +19,9 @@ from recognition.export.onnx.metadata import read_metadata
 from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import LAYERS, quantize
 from recognition.verification.lfw import verify
-from tests.faces import judged_by, photograph_pairs, photographs
-from tests.narrow import SMALL_SHAPE, small, write_network
-from tests.small_network import make_values, write_onnx
+from tests.helpers.faces import judged_by, photograph_pairs, photographs
+from tests.helpers.narrow import SMALL_SHAPE, small, write_network
+from tests.helpers.small_network import make_values, write_onnx
 
 SIZE = SMALL_SHAPE[:2]
 GREY = np.full((4, *SMALL_SHAPE), 128, np.uint8)  # images that show nothing of the values in a network

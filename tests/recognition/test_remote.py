@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from recognition.distributed.job_plan import HERE
-from tests.recognition.training import ROOT
+from tests.helpers.training import ROOT
 
 STUBBORN = (
     'trap "echo asked" TERM; echo $$; while true; do sleep 0.1; done'  # a shell that does not end when asked

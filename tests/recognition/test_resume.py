@@ -17,7 +17,7 @@ from recognition.checkpoint.training_state import load_state, save_state
 from recognition.train import train
 from recognition.utils import streamed_array as rows
 from recognition.utils.run_paths import state_path
-from tests.recognition.training import command, config, files, launch
+from tests.helpers.training import command, config, files, launch
 
 STEPS = 40  # five epochs
 # every part that has something to remember: momenta, counts, averages, added gradients, a clipped length

@@ -17,7 +17,7 @@ from recognition.train import train
 from recognition.training.progress import History
 from recognition.utils.environment import environment, git_state
 from recognition.utils.run_paths import config_path, environment_path, history_path
-from tests.recognition.training import ROOT, command, config
+from tests.helpers.training import ROOT, command, config
 
 import mxnet as mx
 

@@ -11,7 +11,7 @@ from config.errors import CheckpointError
 from recognition.train import train
 from recognition.training.report import curves_path, write_run_report
 from recognition.utils.run_paths import config_path, environment_path, history_path
-from tests.recognition.training import config, write_faces
+from tests.helpers.training import config, write_faces
 
 
 @pytest.fixture(scope='module')

@@ -20,7 +20,7 @@ from recognition.checkpoint.training_state import (
     saving_state,
 )
 from recognition.utils.run_paths import state_path
-from tests.recognition.toy_network import save_toy
+from tests.helpers.toy_network import save_toy
 
 import mxnet as mx
 

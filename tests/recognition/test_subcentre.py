@@ -17,7 +17,7 @@ from recognition.data.dataset import FaceDataset
 from recognition.data.writer import write_pairs, write_records
 from recognition.train import train
 from recognition.training.pretrained import classifier_of_run
-from tests.recognition.training import SIDE, SMALL
+from tests.helpers.training import SIDE, SMALL
 
 import mxnet as mx
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from recognition.weights.torch.state_dict import read_state_dict
-from tests.recognition import torch_writer
-from tests.recognition.state_dicts import ARRAYS, FLOATS, check, message
+from tests.helpers import torch_writer
+from tests.helpers.state_dicts import ARRAYS, FLOATS, check, message
 
 
 @pytest.mark.parametrize('root', ['archive', 'backbone', 'a.b c'])

@@ -9,8 +9,8 @@ import pytest
 
 from config import CheckpointError
 from recognition.weights.torch.state_dict import read_state_dict
-from tests.recognition import torch_writer
-from tests.recognition.state_dicts import FLOATS, RNG, message
+from tests.helpers import torch_writer
+from tests.helpers.state_dicts import FLOATS, RNG, message
 
 
 @pytest.mark.parametrize('length', [3, 5, 2**40, 2**63 - 1, -1, True])

@@ -7,8 +7,8 @@ import resource
 
 import pytest
 
-from tests.recognition import torch_writer
-from tests.recognition.state_dicts import FLOATS, message
+from tests.helpers import torch_writer
+from tests.helpers.state_dicts import FLOATS, message
 
 CALLS = {
     'posix.system': ('posix', 'system', ('touch was_here',)),

@@ -12,7 +12,7 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError
 from recognition.checkpoint.network import load_network
 from recognition.train import main, train
-from tests.recognition.training import SIDE, TOLD, command, config, files, refused
+from tests.helpers.training import SIDE, TOLD, command, config, files, refused
 
 import mxnet as mx
 

@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import DataError, FaceSymbolsError
 from recognition.train import train
-from tests.recognition.training import TOLD, config, files, refused
+from tests.helpers.training import TOLD, config, files, refused
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(folder, tmp_path):

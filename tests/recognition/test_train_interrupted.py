@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recognition.train import train
-from tests.recognition.training import command, config, launch
+from tests.helpers.training import command, config, launch
 
 import mxnet as mx
 

@@ -12,7 +12,7 @@ from config import DataError, resolve
 from recognition.drawing.web_page import opened, page_text, write_page
 from symbols import get_symbol
 from symbols.graph.builder import build_graph
-from tests.symbols.hand_written import HAND_WRITTEN, IMAGE, ODD, residual
+from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, ODD, residual
 
 LARGEST = 300_000  # bytes of the page of a preset's network
 

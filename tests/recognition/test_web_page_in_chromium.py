@@ -11,7 +11,7 @@ from config import resolve
 from recognition.drawing.web_page import write_page
 from symbols import get_symbol
 from symbols.graph.builder import build_graph
-from tests.symbols.hand_written import HAND_WRITTEN
+from tests.helpers.hand_written import HAND_WRITTEN
 
 pytestmark = pytest.mark.browser
 

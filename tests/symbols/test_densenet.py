@@ -10,7 +10,7 @@ from config import ConfigError, resolve
 from config.presets import FAMILIES
 from symbols import get_symbol, list_activations
 from symbols.densenet import SPECS
-from tests.symbols.families import spared_from_decay
+from tests.helpers.families import spared_from_decay
 
 import mxnet as mx
 

@@ -9,7 +9,7 @@ import pytest
 from config import resolve
 from symbols import get_symbol, list_activations
 from symbols.mnasnet import STAGES
-from tests.symbols.families import spared_from_decay
+from tests.helpers.families import spared_from_decay
 
 
 def small(**overrides):

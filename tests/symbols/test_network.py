@@ -15,8 +15,8 @@ from config import ConfigError, network, resolve
 from config.presets import FAMILIES, HEADS, READ_BY_SOME, TAKEN_BY_ALL
 from symbols import get_symbol, list_backbones, list_heads
 from symbols.audit.core import audit
-from tests.narrow import SLOW_TO_BUILD, SMALLEST
-from tests.symbols.families import assert_output, data_shape, families_and_heads, node_names, small
+from tests.helpers.families import assert_output, data_shape, families_and_heads, node_names, small
+from tests.helpers.narrow import SLOW_TO_BUILD, SMALLEST
 
 import mxnet as mx
 

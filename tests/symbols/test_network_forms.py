@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from symbols import get_symbol, list_activations, list_backbones
-from tests.narrow import LARGER_FAMILIES
-from tests.symbols.families import LIKE_OTHERS, assert_output, families_and_heads, small
+from tests.helpers.families import LIKE_OTHERS, assert_output, families_and_heads, small
+from tests.helpers.narrow import LARGER_FAMILIES
 
 import mxnet as mx
 from mxnet.gluon import SymbolBlock

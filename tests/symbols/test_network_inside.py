@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from symbols import get_block, get_symbol, list_backbones
-from tests.symbols.families import data_shape, node_names, small
+from tests.helpers.families import data_shape, node_names, small
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock

@@ -15,7 +15,7 @@ from config import network, resolve
 from symbols import get_symbol, list_activations, list_heads
 from symbols.passes.optimize import optimize
 from symbols.passes.prelu import as_operators
-from tests.symbols.rewritten import assert_same, draw, operators, run
+from tests.helpers.rewritten import assert_same, draw, operators, run
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ('r18', 'd121', 'xception', 'y1', 'm05', 'mnas025')  # a preset for each family

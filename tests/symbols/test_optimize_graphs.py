@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from symbols.passes.optimize import optimize
-from tests.symbols.rewritten import CLOSE, assert_same, draw, operators, run
+from tests.helpers.rewritten import CLOSE, assert_same, draw, operators, run
 
 import mxnet as mx
 

@@ -12,7 +12,7 @@ import pytest
 
 from config.errors import ConfigError, DataError
 from recognition.verification.lfw import normalise
-from tests.small_network import SHAPE
+from tests.helpers.small_network import SHAPE
 
 ROOT = Path(__file__).parents[2]
 main = runpy.run_path(str(ROOT / 'tools' / 'compare.py'))['main']

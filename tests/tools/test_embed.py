@@ -17,7 +17,7 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding.storage import FORMATS, load_embeddings
-from tests.small_network import SHAPE, make_values, write_onnx
+from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
 ROOT = Path(__file__).parents[2]
 main = runpy.run_path(str(ROOT / 'tools' / 'embed.py'))['main']

@@ -17,8 +17,8 @@ from recognition.checkpoint.network import save_network
 from recognition.export.onnx_export import read_metadata
 from recognition.utils.run_paths import symbol_path
 from symbols import get_symbol
-from tests.narrow import small
-from tests.recognition.exported import save_tiny
+from tests.helpers.exported import save_tiny
+from tests.helpers.narrow import small
 
 import mxnet as mx
 

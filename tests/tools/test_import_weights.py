@@ -14,7 +14,7 @@ from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import load_embedding, load_network
 from symbols import get_block, get_symbol
-from tests.tools.importing import ROOT, images, main, written
+from tests.helpers.importing import ROOT, images, main, written
 
 import mxnet as mx
 

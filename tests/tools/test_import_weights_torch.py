@@ -12,8 +12,8 @@ from recognition.checkpoint.network import load_embedding, wrap_symbol
 from recognition.weights.arcface_torch import SETTINGS
 from symbols import get_symbol
 from symbols.passes.prelu import as_operators
-from tests.recognition.iresnets import UNITS, iresnet, write_iresnet
-from tests.tools.importing import images, main
+from tests.helpers.importing import images, main
+from tests.helpers.iresnets import UNITS, iresnet, write_iresnet
 
 import mxnet as mx
 

@@ -17,7 +17,7 @@ from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint.network import load_network
 from recognition.data.images import channels_first
 from recognition.utils.run_paths import params_path, symbol_path
-from tests.narrow import SMALL_SHAPE, small
+from tests.helpers.narrow import SMALL_SHAPE, small
 
 import mxnet as mx
 

@@ -21,8 +21,8 @@ from recognition.export.onnx.metadata import read_metadata
 from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import quantize, read_faces
 from recognition.verification.lfw import load_bin
-from tests.faces import judged_by, photograph_pairs, photographs
-from tests.narrow import SMALL_SHAPE, small, write_network
+from tests.helpers.faces import judged_by, photograph_pairs, photographs
+from tests.helpers.narrow import SMALL_SHAPE, small, write_network
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'quantize_onnx.py'

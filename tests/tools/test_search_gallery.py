@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
-from tests.small_network import SHAPE, make_values, write_onnx
+from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
 ROOT = Path(__file__).parents[2]
 main = runpy.run_path(str(ROOT / 'tools' / 'search_gallery.py'))['main']

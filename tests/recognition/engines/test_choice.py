@@ -18,7 +18,7 @@ from recognition.embed import Embedder
 from recognition.embedding.autotune import choice_key, choose
 from recognition.engines import ENGINES
 from recognition.engines.model import find_model
-from tests.small_network import SHAPE
+from tests.helpers.small_network import SHAPE
 
 
 class Slow:

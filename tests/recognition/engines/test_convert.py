@@ -18,7 +18,7 @@ from config.errors import CheckpointError, ConfigError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding.conversion_cache import KEPT
 from recognition.export.ncnn_export import export_ncnn
-from tests.small_network import SHAPE, make_values, write_checkpoint
+from tests.helpers.small_network import SHAPE, make_values, write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 

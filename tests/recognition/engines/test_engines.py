@@ -17,7 +17,7 @@ from config.errors import CheckpointError
 from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import INT8_LIMIT, LIMIT, WINOGRAD_LIMIT
 from recognition.engines.model import find_model
-from tests.small_network import SHAPE, make_values, write_ncnn, write_onnx
+from tests.helpers.small_network import SHAPE, make_values, write_ncnn, write_onnx
 
 ROOT = Path(__file__).resolve().parents[3]
 ONNX = ('onnxruntime', 'openvino')

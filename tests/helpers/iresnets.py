@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.recognition import torch_writer
+from tests.helpers import torch_writer
 
 EMB = 8
 UNITS = {

@@ -10,7 +10,7 @@ import h5py
 
 from config import resolve
 from recognition.weights.keras.mapping import read_keras
-from tests.recognition import keras_written
+from tests.helpers import keras_written
 
 WEIGHTS = 'article_xception.keras-2.12.0.weights'
 MODEL = 'article_xception.keras-2.12.0.model'

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from symbols import list_backbones, list_heads
-from tests import narrow
+from tests.helpers import narrow
 
 LIKE_OTHERS = ('keras_densenet', 'mnasnet', 'mobilenet')  # the latter two are like mobilefacenet
 

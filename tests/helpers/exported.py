@@ -6,7 +6,7 @@ import numpy as np
 
 from recognition.checkpoint.network import save_network
 from recognition.export.onnx_export import export_onnx
-from tests.narrow import SMALL_SHAPE
+from tests.helpers.narrow import SMALL_SHAPE
 
 import mxnet as mx
 
