@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from config import resolve
-from tests.recognition.test_trainer import SIDE
+from tests.recognition.training.test_trainer import SIDE
 
 import mxnet as mx
 

@@ -14,7 +14,7 @@ import pytest
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.embedding.storage import FORMATS, Embedded, check_output, load_embeddings, save_embeddings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = ['a.jpg', 'Jürgen/ä b.png', 'c,"d".jpg', 'e']
 ROWS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 ABOUT = {'network': 'abc', 'mirror': 'sum'}

@@ -17,7 +17,7 @@ from config.errors import CheckpointError, MissingExtra
 from recognition.export.pnnx import converted, find_pnnx
 from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from config.errors import CheckpointError
 from recognition.classifier import shard as shards
 from recognition.training.trainer import Trainer
 from tests.helpers.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
-from tests.recognition.test_trainer import SIDE, plain_network
+from tests.recognition.training.test_trainer import SIDE, plain_network
 
 import mxnet as mx
 

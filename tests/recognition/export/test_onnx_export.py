@@ -28,7 +28,7 @@ from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
 
 import mxnet as mx
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(path, images):

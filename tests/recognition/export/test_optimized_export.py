@@ -26,7 +26,7 @@ from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLE
 
 import mxnet as mx
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CLOSE = 1e-4  # of the largest value; the batch norm at the end stretches what its one batch hardly varied in
 OWN = 1e-3  # far below what another image would be off by
 

@@ -21,7 +21,7 @@ from symbols.audit.memory import estimate_memory
 
 import mxnet as mx
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / 'tests' / 'golden'
 main = runpy.run_path(str(ROOT / 'tools' / 'audit_net.py'))['main']
 SMALL = ['r18', '--set', 'net_multiplier=0.25', '--emb-size', '64', '--head', 'GAP']

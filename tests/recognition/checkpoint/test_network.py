@@ -21,7 +21,7 @@ from tests.helpers.toy_network import SHAPE, network, parameters, save_toy
 import mxnet as mx
 from mxnet import gluon
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def with_loss(symbol):

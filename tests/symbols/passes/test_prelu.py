@@ -18,7 +18,7 @@ from symbols.passes.prelu import as_operators, find_prelus, for_training
 
 import mxnet as mx
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHANNELS, SHAPE = 4, (3, 4, 6, 5)
 SLOPES = {'shared': [0.25], 'below 0 and above 1': [-0.5, 0.0, 0.7, 1.6]}
 

@@ -17,7 +17,7 @@ from symbols.passes.optimize import optimize
 from symbols.passes.prelu import as_operators
 from tests.helpers.rewritten import assert_same, draw, operators, run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 QUICK = ('r18', 'd121', 'xception', 'y1', 'm05', 'mnas025')  # a preset for each family
 
 

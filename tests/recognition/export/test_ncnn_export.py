@@ -29,7 +29,7 @@ from tests.helpers.small_network import SHAPE, make_values, write_checkpoint, wr
 
 import mxnet as mx
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 main = runpy.run_path(str(ROOT / 'tools' / 'export_onnx.py'))['main']
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CTRL_C = 'import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n'
 PROGRAM = """
 from recognition.cli import run
