@@ -59,7 +59,7 @@ test-all: $(INSTALLED)  ## run every test but those that need a browser, PyTorch
 lint: $(INSTALLED)  ## check style, formatting and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy config symbols recognition
+	@$(PY) -m mypy
 
 format: $(INSTALLED)  ## put the code into the project's format
 	@$(PY) -m ruff check --fix .

@@ -220,7 +220,7 @@ DATASETS = {
         'image_shape': (112, 112, 3),
         'val_targets': ('lfw', 'cfp_fp', 'agedb_30'),
     },
-    # The ORL faces (AT&T Laboratories Cambridge) as recognition.orl writes them: 30 people, and pairs of 10 others.
+    # The ORL faces (AT&T Laboratories Cambridge) as recognition.data.orl writes them: 30 people, pairs of 10 others.
     'orl': {
         'dataset_path': './datasets/orl',
         'num_classes': 30,

@@ -124,7 +124,7 @@ class Embedder:
         """Embed one image or many: float32 (N, D), in their order; a folder's are in the order of their paths.
 
         images: uint8 RGB (H, W, 3), grey (H, W), a batch (N, H, W, 3); a file, a folder, encoded bytes; or any
-        iterable of these (`recognition.inputs`). Raises DataError for an image that cannot be read, and for none;
+        iterable of these (`data.image_sources`). Raises DataError for an image that cannot be read, and for none;
         CheckpointError where the network gives values that are not finite.
         """
         rows = [row for _, row in self.stream(images)]

@@ -1,27 +1,41 @@
-"""Who imports whom, and what no file may contain: read from the syntax tree of every file."""
+"""Who imports whom, and how large the rooms are: read from the syntax tree of every file."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from pathlib import Path
-from typing import Dict, Iterator, List, Set, Tuple
+from collections import Counter
+from typing import List, Optional
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ('config', 'symbols', 'recognition')  # each may import itself and those before it
-PROGRAMS = ('tools', 'examples')  # run as files, too, so that one may not import another
-TREES = {
-    path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.'): ast.parse(path.read_text('utf-8'))
-    for package in (*PACKAGES, *PROGRAMS)
-    for path in sorted((ROOT / package).rglob('*.py'))
-}
-TESTS = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text('utf-8'))
-    for path in sorted((ROOT / 'tests').rglob('*.py'))
-}
+from tests.helpers.source import IMPORTED, PACKAGES, PROGRAMS, ROOT, TESTS, TREES, imports, reachable
+
+# The floors of the house, bottom first. A room is a package, a folder of recognition, or a file directly in it; its
+# files import files of their own room and of lower floors.
+FLOORS = (
+    ('config',),
+    ('symbols', 'recognition.losses'),
+    ('recognition.utils',),
+    ('recognition.checkpoint', 'recognition.data', 'recognition.distributed', 'recognition.drawing'),
+    ('recognition.engines', 'recognition.optim', 'recognition.verification', 'recognition.weights'),
+    ('recognition.classifier', 'recognition.export', 'recognition.reports', 'recognition.cleaning'),
+    ('recognition.embedding', 'recognition.training'),
+    ('recognition.embed',),
+    ('recognition.cli', 'recognition.quantize'),
+    ('recognition.train',),
+    ('recognition.commands',),
+    ('tools', 'examples'),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# Inside symbols: its folders, and the files that build networks, which use `ir` alone of them.
+SYMBOLS_FLOORS = (('symbols.ir',), ('symbols.audit', 'symbols.passes'), ('symbols.graph',))
+SYMBOLS_FLOOR = {room: floor for floor, rooms in enumerate(SYMBOLS_FLOORS) for room in rooms}
+# Old paths, for one release.
+ALIASES = ('recognition.regularizer', 'recognition.summary', 'symbols.optimize')
+BENCH = 'tools.bench'  # the one folder of programs that share code
+MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 25, 300, 50
 
 # The part of symbols that builds networks: a file imports only files of a lower rank. A builder that is not listed is
 # a backbone; `backbones` is the table they enter themselves into.
@@ -42,72 +56,31 @@ READERS = ('symbols.audit.core', 'symbols.graph.builder')  # these read any symb
 SINGLETON = {'config', 'default', 'network', 'dataset', 'loss', 'generate_config'}
 
 
-def imports(tree: ast.AST) -> Iterator[Tuple[str, str]]:
-    """Yield (module, name) for every import, at any depth; the name is '' for `import module`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, ''
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield '.' * node.level + (node.module or ''), alias.name
-
-
-def imported_modules(tree: ast.AST) -> Set[str]:
-    """Return the modules of the project that a tree imports; `from symbols import heads` counts for heads."""
-    found = set()
-    for module, name in imports(tree):
-        inner = f'{module}.{name}'
-        for candidate in (inner, f'{module}.__init__', module):
-            if candidate in TREES:
-                found.add(candidate)
-                break
-    return found
-
-
-IMPORTED: Dict[str, Set[str]] = {module: imported_modules(tree) for module, tree in TREES.items()}
-
-
-def reachable(module: str) -> Set[str]:
-    """Return every module of the project that importing `module` may load, by way of whatever it imports."""
-    seen: Set[str] = set()
-    waiting = [module]
-    while waiting:
-        for found in IMPORTED[waiting.pop()] - seen:
-            seen.add(found)
-            waiting.append(found)
-    return seen
-
-
-def package_faults(package: str, tree: ast.AST) -> List[str]:
-    """Return the imports of a file of `package` that go against the arrows, and those that are relative."""
+def package_faults(importer: str, tree: ast.AST) -> List[str]:
+    """Return the imports of a file that go against the arrows, and those that are relative."""
+    package = importer.split('.')[0]
     allowed = PACKAGES if package in PROGRAMS else PACKAGES[: PACKAGES.index(package) + 1]
     faults = []
     for module, _ in imports(tree):
         top = module.split('.')[0]
+        if importer.startswith(BENCH) and module.startswith(BENCH):
+            continue
         if top == '' or (top in (*PACKAGES, *PROGRAMS, 'tests') and top not in allowed):
             faults.append(module)
     return faults
 
 
-def text_faults(tree: ast.AST) -> List[str]:
-    """Return what no file of this project may contain, tests included."""
-    faults = [f'from {module} import *' for module, name in imports(tree) if name == '*']
-    faults += ['from sys import path' for pair in imports(tree) if pair == ('sys', 'path')]
-    faults += ['import site' for module, _ in imports(tree) if module == 'site']
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ('eval', 'exec'):
-            faults.append(f'{ast.unparse(node)} in line {node.lineno}')
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) == 'sys.path':
-            faults.append(f'sys.path in line {node.lineno}')
-        elif isinstance(node, ast.ExceptHandler) and node.type is None:
-            faults.append(f'bare except in line {node.lineno}')
-    return faults
+def room_of(module: str) -> str:
+    """Return the room of a file: its package, the folder of recognition that it is in, or itself in recognition."""
+    package, *inner = module.split('.')
+    return f'{package}.{inner[0]}' if package == 'recognition' and inner[0] != '__init__' else package
 
 
-def asserts(tree: ast.AST) -> List[int]:
-    """Return the lines of assert statements: `python -O` drops them, so they cannot guard anything."""
-    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+def floor_faults(module: str, imported: str) -> Optional[str]:
+    """Return the arrow from `module` to `imported` where it does not go down, and stays in no room either."""
+    one, other = room_of(module), room_of(imported)
+    down = one == other or FLOOR[other] < FLOOR[one]
+    return None if down else f'{module} -> {imported}'
 
 
 def builder_rank(module: str) -> int:
@@ -122,14 +95,14 @@ def is_builder(module: str) -> bool:
 
 @pytest.mark.parametrize('module', TREES)
 def test_imports_follow_the_arrows(module):
-    assert package_faults(module.split('.')[0], TREES[module]) == []
+    assert package_faults(module, TREES[module]) == []
 
 
 @pytest.mark.parametrize(
     ('package', 'line', 'fault'),
     [
         ('config', 'from symbols import get_symbol', 'symbols'),
-        ('symbols', 'import recognition.data as data', 'recognition.data.dataset'),
+        ('symbols', 'import recognition.data as data', 'recognition.data'),
         ('recognition', 'def f():\n    from tools.verify import main', 'tools.verify'),
         ('tools', 'from tools.verify import main', 'tools.verify'),
         ('tools', 'import tests.helpers', 'tests.helpers'),
@@ -144,6 +117,75 @@ def test_an_import_against_the_arrows_is_seen(package, line, fault):
 def test_no_module_imports_itself_in_a_circle():
     circles = [module for module in TREES if module in reachable(module)]
     assert circles == []
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(module) for module in TREES if module not in ALIASES} - set(FLOOR) == {'recognition'}
+
+
+def test_imports_go_down_the_floors():
+    up = [
+        fault
+        for module in TREES
+        for imported in IMPORTED[module]
+        if not {module, imported} & {*ALIASES, 'recognition.__init__'}
+        for fault in [floor_faults(module, imported)]
+        if fault
+    ]
+    assert up == []
+
+
+@pytest.mark.parametrize(
+    ('module', 'imported'),
+    [
+        ('recognition.data.loader', 'recognition.training.trainer'),
+        ('recognition.engines.base', 'recognition.verification.lfw'),
+        ('symbols.audit.core', 'recognition.utils.files'),
+        ('recognition.embed', 'recognition.commands.embed'),
+    ],
+)
+def test_an_import_up_the_floors_is_seen(module, imported):
+    assert floor_faults(module, imported) == f'{module} -> {imported}'
+    assert floor_faults(imported, module) is None or FLOOR[room_of(module)] == FLOOR[room_of(imported)]
+
+
+def symbols_room(module: str) -> str:
+    return '.'.join(module.split('.')[:2])
+
+
+def test_the_folders_of_symbols_import_downwards():
+    """The files beside them build networks: they use `ir` alone, and no folder uses them."""
+    up = []
+    for module in (m for m in TREES if m.startswith('symbols.') and m not in ALIASES):
+        for imported in (m for m in IMPORTED[module] if m.startswith('symbols.')):
+            one, other = (SYMBOLS_FLOOR.get(symbols_room(each)) for each in (module, imported))
+            inside = symbols_room(module) == symbols_room(imported)
+            if not inside and (other is not None if one is None else other is None or other >= one):
+                up.append(f'{module} -> {imported}')
+    assert [arrow for arrow in up if '-> symbols.ir.' not in arrow] == []
+
+
+def test_no_folder_is_a_hall():
+    held = Counter(path.parent for path in map(ROOT.__truediv__, [*map(file_of, TREES), *TESTS]))
+    assert {folder.relative_to(ROOT).as_posix(): n for folder, n in held.items() if n > MOST_FILES} == {}
+
+
+def file_of(module: str) -> str:
+    return module.replace('.', '/') + '.py'
+
+
+@pytest.mark.parametrize('path', [*map(file_of, TREES), *TESTS])
+def test_a_file_and_its_functions_can_be_overlooked(path):
+    text = (ROOT / path).read_text('utf-8')
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = [
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert {
+        f.name: f.end_lineno - f.lineno + 1
+        for f in functions
+        if f.end_lineno - f.lineno >= MOST_FUNCTION_LINES
+    } == {}
 
 
 def test_config_and_the_registry_know_no_mxnet_and_no_network():
@@ -186,42 +228,13 @@ def test_only_the_face_of_symbols_reads_the_central_config():
     assert inside == []
 
 
-@pytest.mark.parametrize('module', [module for module in TREES if module.startswith(PROGRAMS)])
+@pytest.mark.parametrize(
+    'module', [m for m in TREES if m.startswith(PROGRAMS) and not m.startswith(f'{BENCH}.')]
+)
 def test_a_program_makes_numpy_fit_before_it_imports_mxnet(module):
     order = [name.split('.')[0] for node in TREES[module].body for name, _ in imports(node)]
-    first = order.index('mxnet') if 'mxnet' in order else len(order)
-    assert {'symbols', 'recognition'} & set(order[:first])
-
-
-@pytest.mark.parametrize('module', TREES)
-def test_nothing_forbidden_in_the_code(module):
-    assert text_faults(TREES[module]) == []
-    assert asserts(TREES[module]) == []
-
-
-@pytest.mark.parametrize('path', TESTS)
-def test_nothing_forbidden_in_the_tests(path):
-    assert text_faults(TESTS[path]) == []
-
-
-@pytest.mark.parametrize(
-    'line',
-    [
-        'eval(name)',
-        'exec(text)',
-        'import sys\nsys.path.append(".")',
-        'from sys import path',
-        'import site',
-        'from config import *',
-        'try:\n    f()\nexcept:\n    g()',
-    ],
-)
-def test_what_is_forbidden_is_seen(line):
-    assert len(text_faults(ast.parse(line))) == 1
-
-
-def test_an_assert_is_seen():
-    assert asserts(ast.parse('def f(x):\n    assert x')) == [2]
+    assert 'mxnet' not in order or {'symbols', 'recognition'} & set(order[: order.index('mxnet')])
+    assert 'recognition.__init__' in IMPORTED[f'{BENCH}.__init__']  # for all its processes
 
 
 def run_python(program: str) -> str:

@@ -1,7 +1,7 @@
 """Given values against the parameters that a network wants: what fits, what does not, and putting it in.
 
 Values are a dict by parameter name of arrays (NDArray or numpy), arguments and auxiliary states together, wherever
-they come from: a checkpoint (`recognition.checkpoint`), Keras, PyTorch.
+they come from: a checkpoint (`checkpoint.network`), Keras, PyTorch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a run leaves beside its checkpoints, all of it under the run's prefix.
 
 `prefix-config.json` is the config, `prefix-environment.json` a list of the run's starts (it has several where it was
-resumed) with where each took place and how it ended, and `prefix-history.jsonl` (recognition.progress) a line for each
+resumed) with where each took place and how it ended, and `prefix-history.jsonl` (`training.progress`) a line for each
 step and verification.
 """
 

@@ -1,7 +1,7 @@
 """The classifier in parts: its identities split over all devices of all workers, and a share of them in each step.
 
 Each worker computes the embeddings of its own samples, and gets those of all others. Each device computes the logits of
-all samples for its own identities. Four numbers for each sample and device then go to all (see recognition.scores), and
+all samples for its own identities. Four numbers for each sample and device then go to all (see `sharded_softmax`), and
 the gradients of the embeddings are added up on the way back. The whole classifier stands nowhere.
 Source: An et al. 2021, 'Partial FC', section 3; InsightFace's partial_fc.
 """

@@ -3,7 +3,7 @@
 Order and augmentation follow from (seed, epoch, position in the epoch) alone, so any number of workers gives
 the same batches, and an epoch that was broken off goes on at any batch as if nothing had happened.
 
-A worker writes pixels straight into memory that it shares with the caller (recognition.decoders).
+A worker writes pixels straight into memory that it shares with the caller (`batch_worker`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network in MXNet as fast as it runs on a CPU: rewritten (`symbols.optimize`) and bound, for batches of any size."""
+"""A network in MXNet as fast as it runs on a CPU: rewritten (`symbols.passes`) and bound, for batches of any size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Bound:
 
     def __init__(self, symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> None:
         self._symbol = symbol
-        self._arguments, self._auxiliary = _on_cpu(symbol, values)
+        self._arguments, self._auxiliary = on_cpu(symbol, values)
         self._executors: Dict[Tuple[int, ...], Any] = {}  # the last is the one that was used last
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ class Bound:
         return executor
 
 
-def _on_cpu(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> Tuple[Arrays, Arrays]:
+def on_cpu(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> Tuple[Arrays, Arrays]:
     """Return the values as MXNet's arrays by name: the arguments, and the auxiliary states."""
     auxiliary = set(symbol.list_auxiliary_states())
     parts: Tuple[Arrays, Arrays] = ({}, {})

@@ -1,4 +1,4 @@
-"""A network in MXNet as fast as it runs on a CPU: rewritten (`symbols.optimize`) and bound, for batches of any size."""
+"""A checkpoint rewritten for inference (`symbols.passes`), written once it is seen to compute the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Sequence
 from config.errors import CheckpointError
 from recognition.checkpoint.network import embedding_of, load_network, save_network
 from recognition.data.images import channels_first
-from recognition.engines.mxnet_executor import Bound, _on_cpu, load_optimized
+from recognition.engines.mxnet_executor import Bound, load_optimized, on_cpu
 from recognition.export.onnx_export import run_mxnet
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike
@@ -48,7 +48,7 @@ def export_optimized(
     probes = draw_probes(image_shape, faces)
     bound = Bound(*rewritten)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
-    save_network(output, epoch, rewritten.symbol, *_on_cpu(*rewritten))
+    save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     before = embedding_of(load_symbol(symbol_path(prefix)))
     return Done(check, _operators(before), _operators(rewritten.symbol))
 

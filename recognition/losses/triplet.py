@@ -1,6 +1,6 @@
 """Losses on embeddings alone, without a classifier: triplets of an anchor, a positive and a negative.
 
-The bag in which they are mined is all that a worker sees in a step (recognition.bag): every sample is an anchor, its
+The bag in which they are mined is all that a worker sees in a step (`gradient_cache`): every sample is an anchor, its
 positive the farthest of the same identity and its negative the nearest of another (Hermans et al. 2017, 'In Defense of
 the Triplet Loss', equation 5). That needs several images of an identity, which `data_sampler='balanced'` brings.
 """

@@ -61,7 +61,7 @@ def convert(
     source: object = 'the weights',
     target: object = 'the network',
 ) -> Converted:
-    """Build the network of `cfg` and give it `values` (by our names), as `recognition.weights.load_part` does.
+    """Build the network of `cfg` and give it `values` (by our names), as `checkpoint.matching.load_part` does.
 
     Raises CheckpointError where something does not fit that has to by `part`.
     """

@@ -1,6 +1,6 @@
 """A network rewritten for inference: the same embedding with fewer operators, and those a CPU is quick at.
 
-Dropout goes, batch norms go into the layers beside them (`symbols.norm_folding`), what is left of them has the gamma
+Dropout goes, batch norms go into the layers beside them (`fold_batch_norm`), what is left of them has the gamma
 that it uses, and each PReLU has the form that its slopes allow. The result is an ordinary symbol with its values.
 """
 

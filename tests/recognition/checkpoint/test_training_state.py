@@ -9,8 +9,8 @@ import os
 import numpy as np
 import pytest
 
-import recognition.checkpoint.training_state
 from config.errors import CheckpointError
+from recognition.checkpoint import training_state
 from recognition.checkpoint.network import save_network
 from recognition.checkpoint.training_state import (
     TrainingState,
@@ -35,7 +35,7 @@ def test_network_and_state_take_the_place_of_old_ones_together(tmp_path, monkeyp
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(
-        *{'save_network': (mx.nd, 'save'), 'save_state': (recognition.state, 'write_array')}[failing], full
+        *{'save_network': (mx.nd, 'save'), 'save_state': (training_state, 'write_array')}[failing], full
     )
 
     def save():

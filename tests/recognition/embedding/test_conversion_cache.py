@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import pytest
 
-import recognition.export
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding.conversion_cache import KEPT
+from recognition.export import onnx_export
 from recognition.export.ncnn_export import export_ncnn
 from tests.helpers.small_network import SHAPE, make_values, write_checkpoint
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def exported(monkeypatch):
     """Count what the export is asked for; `spoil`, where it is set, is called with the path that it has written."""
     asked = SimpleNamespace(calls=[], spoil=None)
-    export_onnx = recognition.export.export_onnx
+    export_onnx = onnx_export.export_onnx
 
     def counted(prefix, epoch, output, *, image_shape, options):
         asked.calls.append((str(prefix), epoch, tuple(image_shape), options.fold))
@@ -35,7 +35,7 @@ def exported(monkeypatch):
         if asked.spoil:
             asked.spoil(output)
 
-    monkeypatch.setattr(recognition.export, 'export_onnx', counted)
+    monkeypatch.setattr(onnx_export, 'export_onnx', counted)
     return asked
 
 
@@ -133,14 +133,14 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(cache, small):
 
 AT_ONCE = """
 import sys, time
-import recognition.export
 from recognition.embed import Embedder
-export_onnx = recognition.export.export_onnx
+from recognition.export import onnx_export
+export_onnx = onnx_export.export_onnx
 def slow(*args, **settings):
     print('made', flush=True)
     time.sleep(1)  # or else they would hardly meet
     return export_onnx(*args, **settings)
-recognition.export.export_onnx = slow
+onnx_export.export_onnx = slow
 while time.time() < float(sys.argv[2]):
     time.sleep(0.01)
 print(Embedder.load(sys.argv[1], 'onnxruntime', image_shape=(14, 12, 3)).engine)

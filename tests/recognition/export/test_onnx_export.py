@@ -13,11 +13,10 @@ import onnx
 import onnxruntime
 import pytest
 
-import recognition.export
 from config import network
 from config.errors import CheckpointError, ConfigError, MissingExtra
 from config.presets import FAMILIES
-from recognition.checkpoint.network import save_network
+from recognition.checkpoint.network import load_network, save_network
 from recognition.export.onnx_export import Options, export_onnx, read_metadata
 from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path
@@ -94,7 +93,7 @@ def test_folded_batch_norms(preset, save, tmp_path):
 
 def test_the_batch_is_free_and_the_embedding_mxnets(saved, tmp_path):
     export(saved, tmp_path / 'net.onnx')
-    net = recognition.checkpoint.load_network(saved, 1, image_shape=SHAPE)
+    net = load_network(saved, 1, image_shape=SHAPE)
     for count in (1, 2, 5, 17):
         data = planes(images(count))
         theirs = net(mx.nd.array(data)).asnumpy()
@@ -164,13 +163,13 @@ def test_an_operator_without_a_rule_is_named(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import recognition.export
+from recognition.export.onnx_export import export_onnx
 whole = Path.write_bytes
 def half(path, content):
     whole(path, content[: len(content) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
 Path.write_bytes = half
-recognition.export.export_onnx(sys.argv[1], 1, sys.argv[2], image_shape=(32, 32, 3))
+export_onnx(sys.argv[1], 1, sys.argv[2], image_shape=(32, 32, 3))
 """
 
 
