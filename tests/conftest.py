@@ -94,7 +94,7 @@ def random_values(rng, name, shape):
 
 @pytest.fixture(scope='session')
 def small(tmp_path_factory):
-    """Return one small network as the files of all engines (tests.small_network); nobody changes them."""
+    """Return one small network as the files of all engines (tests.helpers.small_network); nobody changes them."""
     from tests.helpers.small_network import write_all
 
     return write_all(tmp_path_factory.mktemp('small'))

@@ -20,7 +20,7 @@ from mxnet import autograd, gluon
 
 
 class Bag(WholeClassifier):
-    """A loss of recognition.triplet, initialised, over the samples of all `parts` of a step and of all devices."""
+    """A loss of losses.triplet, initialised, over the samples of all `parts` of a step and of all devices."""
 
     def __init__(self, block: gluon.HybridBlock, contexts: Sequence[mx.Context], parts: int) -> None:
         super().__init__(block)

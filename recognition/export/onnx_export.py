@@ -64,7 +64,7 @@ def export_onnx(
     """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
 
     image_shape: (H, W, C) of the images that it will take. faces: what to compare on beside noise, see
-    `recognition.export_check.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint is missing,
+    `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint is missing,
     damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot have;
     MissingExtra where onnx or onnxruntime is not installed.
     """

@@ -3,7 +3,7 @@
 The base class normalises, scales, picks the cosine of each sample's own identity and puts its successor in
 place; a margin is its delta only, `target(F, cos) -> cos'`. Parameters and nodes have fixed names,
 InsightFace's where it has one (`fc7_weight`, `fc7_bias`, `fc1n`, `fc7`), whatever was built before in the
-process. Margins that depend on the embedding's length or on the batch stand in `recognition.margin_adaptive`, losses
+process. Margins that depend on the embedding's length or on the batch stand in `adaptive_margin`, losses
 without a classifier in `recognition.losses.triplet`; `recognition.losses` chooses by the config.
 """
 

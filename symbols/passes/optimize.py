@@ -33,7 +33,7 @@ def optimize(
     values: numpy arrays of all parameters and auxiliary states by name. shapes: of the inputs, as for `list_nodes`.
     A PReLU whose slopes are all alike becomes a LeakyReLU with that constant. Another one stays the operator
     LeakyReLU(act_type='prelu'), or with `for_mxnet` takes a form that MXNet runs faster; other runtimes do not.
-    Equal but for float32's rounding; what it is off by on images, `recognition.inference.export_optimized` tells.
+    Equal but for float32's rounding; what it is off by on images, `export_optimized` tells.
     """
     folded, held = fold_norms(symbol, values, shapes)
     simple, held = _with_constant_slopes(folded, held)

@@ -154,7 +154,7 @@ def test_a_folder_that_is_there_stays_and_a_fault_leaves_none(folder, trained, t
     def full(*args):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('recognition.cleaned_set.save_network', full)
+    monkeypatch.setattr('recognition.cleaning.save_network', full)
     with pytest.raises(DataError, match='new cannot be written: No space left'):
         write_cleaned(tmp_path / 'new', dataset, cleaning, centres, saved)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
 """The pickle inside a PyTorch checkpoint, read as data: nothing that it names is imported or run.
 
-Tensors become rows of numbers about tensors (`Tensor`, `Storage`); their values are read by `recognition.torch_files`.
+Tensors become rows of numbers about tensors (`Tensor`, `Storage`); their values are read by `state_dict`.
 """
 
 from __future__ import annotations

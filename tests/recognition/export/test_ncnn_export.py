@@ -35,7 +35,7 @@ main = runpy.run_path(str(ROOT / 'tools' / 'export_onnx.py'))['main']
 
 @pytest.fixture
 def prefix(tmp_path):
-    """A checkpoint of epoch 7 of the network in tests.small_network."""
+    """A checkpoint of epoch 7 of the network in tests.helpers.small_network."""
     write_checkpoint(tmp_path / 'model', 7, make_values())
     return tmp_path / 'model'
 

@@ -259,7 +259,7 @@ def test_a_wrong_rewrite_is_refused_and_nothing_is_written(saved, tmp_path, monk
         name = next(name for name in values if name.startswith('pre_fc1_weight'))
         return symbol, {**values, name: values[name] * np.float32(factor)}
 
-    monkeypatch.setattr('recognition.export.optimized_export.optimize', mistaken)
+    monkeypatch.setattr('recognition.engines.mxnet_executor.optimize', mistaken)
     words = 'not finite, and nothing is written' if np.isnan(factor) else "of the largest value off MXNet's"
     with pytest.raises(CheckpointError, match=words):
         export_optimized(saved, 1, tmp_path / 'new' / 'fast', image_shape=SMALL_SHAPE)

@@ -73,7 +73,8 @@ def test_mosaic(count, shape):
 
 
 def test_without_tensorboardx_a_sentence_says_how_to_get_it():
-    code = 'import sys; sys.modules["tensorboardX"] = None; from recognition.board import Board; Board("x")'
+    code = 'import sys; sys.modules["tensorboardX"] = None\n'
+    code += 'from recognition.training.tensorboard import Board; Board("x")'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert MissingExtra.__name__ in done.stderr
     assert "pip install 'facesymbols[train]'" in done.stderr
