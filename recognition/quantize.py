@@ -24,7 +24,7 @@ from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.metadata import put_metadata, read_metadata
 from recognition.export.onnx_export import load_onnxruntime
 from recognition.utils.files import PathLike, remove_leftovers, replacing
-from recognition.verification.lfw import Verification, verify
+from recognition.verification.lfw import Answers, Verification, verify
 
 MOST_LOST = 0.01  # of accuracy, by default
 LAYERS = ('Conv', 'Gemm')
@@ -55,7 +55,7 @@ def quantize(
     output: PathLike,
     faces: np.ndarray,
     pairs: np.ndarray,
-    issame: Sequence[bool],
+    issame: Answers,
     *,
     most_lost: float = MOST_LOST,
 ) -> Outcome:

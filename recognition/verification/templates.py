@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
 from config.errors import DataError
 from recognition.utils.files import PathLike
 from recognition.verification.confidence import Interval
-from recognition.verification.lfw import normalise
+from recognition.verification.lfw import Answers, normalise
 from recognition.verification.roc import judge
+
+Numbers = Union[Sequence[int], np.ndarray]
 
 BLOCK = 4096  # rows of a block of scores
 RANKS = (1, 5, 10)
@@ -53,7 +55,7 @@ class Identification:
 
 
 def template_embeddings(
-    embeddings: np.ndarray, templates: Sequence[int], media: Sequence[int]
+    embeddings: np.ndarray, templates: Numbers, media: Numbers
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Return (the templates' numbers in ascending order (T,), their embeddings (T, D), float32 and of length 1).
 
@@ -80,9 +82,9 @@ def template_embeddings(
 def verify_templates(
     known: np.ndarray,
     embeddings: np.ndarray,
-    first: Sequence[int],
-    second: Sequence[int],
-    same: Sequence[bool],
+    first: Numbers,
+    second: Numbers,
+    same: Answers,
 ) -> TemplateVerification:
     """Judge pairs of templates (P,), by their numbers, with the answers `same` (P,).
 
@@ -106,9 +108,9 @@ def verify_templates(
 
 def identify(
     gallery: np.ndarray,
-    gallery_people: Sequence[int],
+    gallery_people: Numbers,
     probes: np.ndarray,
-    probe_people: Sequence[int],
+    probe_people: Numbers,
 ) -> Identification:
     """Search probes (P, D) in a gallery (G, D), both of length 1, with one template for each person.
 
@@ -185,7 +187,7 @@ def _means(rows: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     return np.add.reduceat(rows[order], starts, axis=0) / np.bincount(groups, minlength=count)[:, None]
 
 
-def template_rows(known: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+def template_rows(known: np.ndarray, numbers: Numbers) -> np.ndarray:
     """Return at which places of `known` (ascending) numbers of templates stand; DataError for one that has no image."""
     wanted = np.asarray(numbers, np.int64)
     rows = np.minimum(np.searchsorted(known, wanted), len(known) - 1)

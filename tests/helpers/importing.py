@@ -1,8 +1,7 @@
-"""The importer of weights, and what its tests share."""
+"""Images and files for tests of the weight importer."""
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
-main = runpy.run_path(str(ROOT / 'tools' / 'import_weights.py'))['main']
 
 
 def images(side=32):

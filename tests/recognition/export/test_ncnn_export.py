@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, MissingExtra
+from recognition.commands.export import main
 from recognition.embed import Embedder
 from recognition.export.ncnn_export import export_ncnn, files_of
 from recognition.export.onnx_export import Options
@@ -30,7 +30,6 @@ from tests.helpers.small_network import SHAPE, make_values, write_checkpoint, wr
 import mxnet as mx
 
 ROOT = Path(__file__).resolve().parents[3]
-main = runpy.run_path(str(ROOT / 'tools' / 'export_onnx.py'))['main']
 
 
 @pytest.fixture

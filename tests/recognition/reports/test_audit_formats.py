@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import re
-import runpy
 from pathlib import Path
 
 import pytest
 
 from config import resolve
 from config.errors import ConfigError
+from recognition.commands.audit import main
 from recognition.reports.budget import over_budget, parse_amount
 from recognition.reports.tables import FORMS, Report, Table, write
 from symbols import get_symbol
@@ -23,7 +23,6 @@ import mxnet as mx
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / 'tests' / 'golden'
-main = runpy.run_path(str(ROOT / 'tools' / 'audit_net.py'))['main']
 SMALL = ['r18', '--set', 'net_multiplier=0.25', '--emb-size', '64', '--head', 'GAP']
 ENDINGS = {'terminal': 'txt', 'markdown': 'md', 'csv': 'csv', 'html': 'html', 'json': 'json'}
 CASES = {

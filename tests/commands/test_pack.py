@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,14 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
+from recognition.commands.pack import main
 from recognition.data.dataset import FaceDataset
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_rec.py'
-make_rec = runpy.run_path(str(TOOL))
 
 
 def make(*arguments):
-    make_rec['main']([str(argument) for argument in arguments])
+    main([str(argument) for argument in arguments])
 
 
 def image(path, seed=0, size=(112, 112)):

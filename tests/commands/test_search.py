@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import cv2
@@ -11,11 +10,11 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
+from recognition.commands.embed import main as embed
+from recognition.commands.search import main
 from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
 ROOT = Path(__file__).parents[2]
-main = runpy.run_path(str(ROOT / 'tools' / 'search_gallery.py'))['main']
-embed = runpy.run_path(str(ROOT / 'tools' / 'embed.py'))['main']
 
 pytestmark = pytest.mark.usefixtures('cache')
 

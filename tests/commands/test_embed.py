@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -15,12 +14,12 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
+from recognition.commands.embed import main
 from recognition.embed import Embedder
 from recognition.embedding.storage import FORMATS, load_embeddings
 from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
 ROOT = Path(__file__).parents[2]
-main = runpy.run_path(str(ROOT / 'tools' / 'embed.py'))['main']
 
 pytestmark = pytest.mark.usefixtures('cache')
 

@@ -1,6 +1,5 @@
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from recognition.cli import run
+from recognition.commands.demo import main
 
 import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
-main = runpy.run_path(str(ROOT / 'tools' / 'demo.py'))['main']
 SMALL = ('end_epoch=2', 'warmup_steps=2', 'net_multiplier=0.05', 'emb_size=16', 'net_output=GAP')
 FILES = ('audit.txt', 'network.svg', 'training.png', 'roc.png', 'report.html', 'model-symbol.json')
 

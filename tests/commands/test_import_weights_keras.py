@@ -10,7 +10,8 @@ from config import resolve
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import load_embedding
-from tests.helpers.importing import main, written
+from recognition.commands.import_weights import main
+from tests.helpers.importing import written
 
 KERAS = {'net_multiplier': 0.25, 'num_classes': 10, 'image_shape': (64, 64, 3)}
 KERAS_WORDS = ['--set', 'net_multiplier=0.25', '--set', 'image_shape=64,64,3']

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from config import resolve
 from config.errors import ConfigError, DataError
 from recognition.checkpoint.network import load_network, save_network
+from recognition.commands.verify_templates import main
 from recognition.data.orl import find_photographs
 from recognition.verification.lfw import embed
 from recognition.verification.templates import identify, template_embeddings, verify_templates
@@ -20,7 +19,6 @@ from symbols import get_symbol
 
 import mxnet as mx
 
-main = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'verify_templates.py'))['main']
 SIDE, PEOPLE = 32, 12
 
 

@@ -1,6 +1,5 @@
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import CheckpointError, ConfigError
+from recognition.commands.audit import main
 from symbols.audit.core import audit
 from symbols.ir.nodes import load_symbol
 
@@ -15,9 +15,6 @@ import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
 LONG = 'a_layer_whose_name_is_far_too_long_for_a_column_of_an_ordinary_terminal_window'
-
-
-main = runpy.run_path(str(ROOT / 'tools' / 'audit_net.py'))['main']
 
 
 @pytest.fixture

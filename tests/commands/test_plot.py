@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 import webbrowser
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from config import FaceSymbolsError, resolve
+from recognition.commands.plot import main
 from recognition.drawing import render as drawing
 from recognition.drawing.dot import MARK
 from symbols import get_symbol
@@ -22,7 +22,6 @@ import mxnet as mx
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / 'tools' / 'plot_net.py'
-main = runpy.run_path(str(PROGRAM))['main']
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recognition.cli import run
+from recognition.commands.check_data import main
 from recognition.data.dataset import FaceDataset
 from recognition.data.images import PNG, encode_image
 from recognition.data.writer import write_records
-
-main = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'check_data.py'))['main']
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recognition.commands.clean import histogram
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / 'tools' / 'clean_subcentres.py'
-module = runpy.run_path(str(PROGRAM))
 
 
 def test_histogram():
-    assert module['histogram'](np.array([0.0, 14.9, 15.0, 50.0])).splitlines() == [
+    assert histogram(np.array([0.0, 14.9, 15.0, 50.0])).splitlines() == [
         '   0 to  15 degrees          2',
         '  15 to  30 degrees          1',
         '  30 to  45 degrees          0',

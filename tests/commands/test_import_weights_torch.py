@@ -9,10 +9,11 @@ from config import resolve
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import set_parameters
 from recognition.checkpoint.network import load_embedding, wrap_symbol
+from recognition.commands.import_weights import main
 from recognition.weights.arcface_torch import SETTINGS
 from symbols import get_symbol
 from symbols.passes.prelu import as_operators
-from tests.helpers.importing import images, main
+from tests.helpers.importing import images
 from tests.helpers.iresnets import UNITS, iresnet, write_iresnet
 
 import mxnet as mx

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
+from recognition.commands.quantize import main
 from recognition.data.images import PNG, encode_image
 from recognition.data.orl import PAIRS_NAME, prepare_orl
 from recognition.data.writer import write_pairs
@@ -26,7 +26,6 @@ from tests.helpers.narrow import SMALL_SHAPE, small, write_network
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'quantize_onnx.py'
-main = runpy.run_path(str(TOOL))['main']
 
 
 @pytest.fixture(scope='module')

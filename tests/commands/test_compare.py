@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import cv2
@@ -11,11 +10,11 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError
+from recognition.commands.compare import main
 from recognition.verification.lfw import normalise
 from tests.helpers.small_network import SHAPE
 
 ROOT = Path(__file__).parents[2]
-main = runpy.run_path(str(ROOT / 'tools' / 'compare.py'))['main']
 
 pytestmark = pytest.mark.usefixtures('cache')
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,9 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint.network import save_network
+from recognition.commands.export import main
+from recognition.commands.import_weights import main as import_weights
+from recognition.commands.optimize import main as optimize
 from recognition.export.onnx_export import read_metadata
 from recognition.utils.run_paths import symbol_path
 from symbols import get_symbol
@@ -23,11 +25,6 @@ from tests.helpers.narrow import small
 import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
-
-main, optimize, import_weights = (
-    runpy.run_path(str(ROOT / 'tools' / f'{name}.py'))['main']
-    for name in ('export_onnx', 'optimize_net', 'import_weights')
-)
 
 
 @pytest.fixture(scope='module')

@@ -13,8 +13,9 @@ from config import resolve
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import load_embedding, load_network
+from recognition.commands.import_weights import main
 from symbols import get_block, get_symbol
-from tests.helpers.importing import ROOT, images, main, written
+from tests.helpers.importing import ROOT, images, written
 
 import mxnet as mx
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint.network import load_network
+from recognition.commands.optimize import main
 from recognition.data.images import channels_first
 from recognition.utils.run_paths import params_path, symbol_path
 from tests.helpers.narrow import SMALL_SHAPE, small
@@ -23,7 +23,6 @@ import mxnet as mx
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'optimize_net.py'
-main = runpy.run_path(str(TOOL))['main']
 SIZE = ['--image-size', '32,32']
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
+from recognition.commands.verify import main
 from recognition.verification.lfw import embed, load_bin, verify
 
 import mxnet as mx
@@ -20,8 +20,6 @@ import mxnet as mx
 ROOT = Path(__file__).parents[2]
 SIZE = 12
 PAIRS = 40
-
-main = runpy.run_path(str(ROOT / 'tools' / 'verify.py'))['main']
 
 
 @pytest.fixture(scope='module')

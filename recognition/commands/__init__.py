@@ -1,0 +1,7 @@
+"""The programs of the command `facesymbols`."""
+
+from __future__ import annotations
+
+from typing import List
+
+__all__: List[str] = []

@@ -1,0 +1,105 @@
+"""Write an embedding network as an ONNX file, or for ncnn, once that is seen to compute what MXNet does."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Callable, Dict, NamedTuple, Optional, Sequence
+
+from recognition.cli import run
+from config.errors import ConfigError
+from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.source_options import Source, add_source_options, source_from
+
+EXAMPLE = 'example: python tools/export_onnx.py --model runs/r50/model,10 --output r50.onnx --normalise'
+
+
+class Format(NamedTuple):
+    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print.
+
+    files: gives the paths that are written for an output.
+    """
+
+    suffix: str
+    files: Callable[[Path], Sequence[Path]]
+    write: Callable[[Source, argparse.Namespace], Sequence[str]]
+
+
+def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.onnx_export import OPSET, Options, export_onnx, read_metadata
+
+    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, fold=args.fold)
+    prefix, epoch, image_shape, faces = source
+    check = export_onnx(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
+    told = read_metadata(args.output)
+    return [
+        f'opset       {OPSET}; the batch size is free',
+        f'input       {told["preprocessing"]}',
+        f'output      {" x ".join(map(str, told["embedding_shape"]))} values'
+        + (', of length 1' if options.normalise else ', not normalised'),
+        *check.lines(),
+    ]
+
+
+def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.ncnn_export import export_ncnn
+    from recognition.export.onnx_export import Options
+
+    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
+    prefix, epoch, image_shape, faces = source
+    check = export_ncnn(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
+    told = Path(args.output).with_suffix('')
+    return [f'beside it   {told}.bin, {told}.json', *check.lines()]
+
+
+def _ncnn_files(output: Path) -> Sequence[Path]:
+    from recognition.export.ncnn_export import files_of
+
+    return files_of(output)
+
+
+FORMATS: Dict[str, Format] = {
+    'onnx': Format('.onnx', lambda output: [output], _onnx),
+    'ncnn': Format('.param', _ncnn_files, _ncnn),
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Export, check, print."""
+    args = build_parser().parse_args(argv)
+    source, output = source_from(args), Path(args.output)
+    form = FORMATS[args.format]
+    if output.suffix != form.suffix:
+        hints = {each.suffix: f'; --format {name} writes {each.suffix}' for name, each in FORMATS.items()}
+        hint = hints.get(output.suffix, f', as net{form.suffix} does')
+        raise ConfigError(f'--output {args.output!r} must end in {form.suffix}{hint}')
+
+    from recognition.utils.run_paths import params_path, symbol_path
+
+    read = [symbol_path(source.prefix), params_path(source.prefix, source.epoch)]
+    check_outputs(form.files(output), overwrite=args.overwrite, sources=read)
+    lines = form.write(source, args)
+    print(f'written     {output}, {output.stat().st_size:,} bytes')
+    print(*lines, sep='\n')
+    return None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog='export_onnx.py', description=__doc__, epilog=EXAMPLE)
+    add = parser.add_argument
+    add_source_options(parser)
+    add_output_options(parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn')
+    add('--format', choices=FORMATS, default='onnx', help='kind of file (default: %(default)s)')
+    add('--normalise', action='store_true', help='give the embeddings the length 1')
+    add(
+        '--uint8-nhwc',
+        action='store_true',
+        help='take images as they are decoded: uint8, height x width x 3 in RGB (default: float32 planes)',
+    )
+    add('--fold', action='store_true', help='multiply batch norms into the convolutions beside them')
+    return parser
+
+
+if __name__ == '__main__':
+    run(main)

@@ -1,0 +1,79 @@
+"""Run a training on several processes or machines: starts MXNet's scheduler, servers and workers, and watches them.
+
+python tools/launch.py -n 2 -s 1 -- python -m recognition.train --network r50 ...
+
+When one of them dies the whole job ends within seconds, with the last lines of that one's log and status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import tempfile
+from pathlib import Path
+from typing import Optional, Sequence
+
+from recognition.cli import run
+from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
+from recognition.distributed.launcher import Job
+from recognition.utils.processes import INTERRUPTED, stop_requests
+
+logger = logging.getLogger('launch')
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Start the job and wait for its end; 130 when Ctrl-C or SIGTERM ended it."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    hosts = read_hosts(Path(args.hosts)) if args.hosts else []
+    logs = Path(args.logs) if args.logs else Path(tempfile.mkdtemp(prefix='launch-'))
+    job = Job(
+        Plan(
+            command=args.command,
+            workers=args.workers,
+            servers=args.servers,
+            logs=logs,
+            hosts=hosts,
+            address=args.address or (address_towards(hosts[0]) if hosts else HERE),
+            port=args.port,
+            ssh=shlex.split(args.ssh),
+        )
+    )
+    logger.info(
+        '%d workers, %d servers, scheduler on %s:%d; logs in %s',
+        args.workers,
+        args.servers,
+        job.plan.address,
+        job.port,
+        logs,
+    )
+    with stop_requests() as stop:
+        job.run(stop)
+    return INTERRUPTED if stop else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='launch.py',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add('-n', '--workers', type=int, required=True, help='processes that train')
+    add('-s', '--servers', type=int, default=1, help='processes that add up gradients (default: 1)')
+    add('--hosts', metavar='FILE', help='one host on a line, reached by ssh (default: this machine alone)')
+    add(
+        '--address',
+        help='under which the hosts reach this machine (default: found out; 127.0.0.1 without hosts)',
+    )
+    add('--port', type=int, default=0, help='of the scheduler (default: a free one)')
+    add('--logs', metavar='FOLDER', help='for a file for each process (default: a temporary folder)')
+    add('--ssh', default=shlex.join(Plan.ssh), help='starts a command on a host (default: %(default)s)')
+    add('command', nargs='*', help='of a worker, behind --')
+    return parser
+
+
+if __name__ == '__main__':
+    run(main)

@@ -1,0 +1,153 @@
+"""Judge a checkpoint on templates, several images of a person, as NIST's IJB sets have them: pairs (1:1), search (1:N).
+
+python tools/verify_templates.py --model models/r100,0 --images faces --media face_tid_mid.txt --pairs pair_label.txt
+
+The images are aligned faces. Lists are InsightFace's: lines `image template medium`, and `template template 0|1` of
+pairs; --gallery and --probes have lines `template person`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from recognition.cli import run
+from config.errors import ConfigError, DataError
+from recognition.cli.config_options import parse_size
+from recognition.data.images import decode_image, load_cv2
+from recognition.utils.run_paths import parse_checkpoint
+from recognition.verification.templates import (
+    Identification,
+    TemplateVerification,
+    identify,
+    read_media,
+    read_template_pairs,
+    read_template_people,
+    template_embeddings,
+    template_rows,
+    verify_templates,
+)
+
+AT_ONCE = 2048  # images in memory
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Embed the images, make the templates, judge and print."""
+    args = _parser().parse_args(argv)
+    if not args.pairs and not (args.gallery and args.probes):
+        raise ConfigError('nothing to judge by: give --pairs, or --gallery and --probes')
+    prefix, epoch = parse_checkpoint('--model', args.model)
+    size = parse_size('--image-size', args.image_size)
+    names, templates, media = read_media(args.media)
+    pairs = read_template_pairs(args.pairs) if args.pairs else None
+    searched = [read_template_people(path) for path in (args.gallery, args.probes) if path]
+
+    from recognition.checkpoint.network import load_network
+    from recognition.verification.lfw import check_flip, embed
+    from symbols.context import select_context
+
+    check_flip(args.flip)
+    ctx = select_context(args.gpus)[0]
+    net = load_network(prefix, epoch, ctx, image_shape=(*size, 3))
+    files = [Path(args.images) / name for name in names]
+
+    def embedded(images: np.ndarray) -> np.ndarray:
+        return embed(net, images, ctx, args.batch_size, flip=args.flip)
+
+    known, rows = template_embeddings(_embed_files(files, size, args.resize, embedded), templates, media)
+    found: Dict[str, Any] = {'images': len(files), 'templates': len(known)}
+    if pairs:
+        found['verification'] = verify_templates(known, rows, *pairs)
+    if len(searched) == 2:
+        (gallery, people), (probes, sought) = searched
+        found['identification'] = identify(
+            rows[template_rows(known, gallery)], people, rows[template_rows(known, probes)], sought
+        )
+    _print(found, as_json=args.json)
+    return None
+
+
+def _embed_files(
+    files: List[Path], size: Tuple[int, int], resize: bool, embedded: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return the embeddings of image files, which need not all be in memory."""
+    from tqdm import tqdm
+
+    parts = []
+    for start in tqdm(range(0, len(files), AT_ONCE), unit_scale=AT_ONCE, unit='image', disable=None):
+        images = [_read(file, size, resize) for file in files[start : start + AT_ONCE]]
+        parts.append(embedded(np.stack(images).transpose(0, 3, 1, 2)))
+    return np.concatenate(parts)
+
+
+def _read(file: Path, size: Tuple[int, int], resize: bool) -> np.ndarray:
+    try:
+        image = decode_image(file.read_bytes(), str(file))
+    except OSError as error:
+        raise DataError(f'{file} cannot be read: {error.strerror}') from None
+    if image.shape[:2] == size:
+        return image
+    if not resize:
+        raise DataError(
+            f'{file} is {image.shape[0]}x{image.shape[1]} where {size[0]}x{size[1]} is wanted (--resize)'
+        )
+    return np.asarray(load_cv2().resize(image, size[::-1]))
+
+
+def _print(found: Dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({key: _plain(value) for key, value in found.items()}))
+        return
+    print(f'{found["images"]:,} images, {found["templates"]:,} templates')
+    pairs: Optional[TemplateVerification] = found.get('verification')
+    if pairs:
+        print(f'1:1, {pairs.pairs:,} pairs: EER {100 * pairs.eer:.2f} %, AUC {pairs.auc:.4f}')
+        for far, tar in pairs.tar_at_far.items():
+            low, high = pairs.tar_intervals[far]
+            print(
+                f'  TAR at FAR {far:<6g} {100 * tar:6.2f} %, 95 % interval {100 * low:.2f} to {100 * high:.2f} %'
+            )
+    search: Optional[Identification] = found.get('identification')
+    if search:
+        print(f'1:N, {search.mated:,} probes of people in the gallery and {search.others:,} others')
+        for rank, share in search.rank.items():
+            print(f'  rank {rank:<11} {100 * share:6.2f} %')
+        for fpir, share in search.tpir_at_fpir.items():
+            print(f'  TPIR at FPIR {fpir:<4g} {100 * share:6.2f} %')
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (TemplateVerification, Identification)):
+        return {key: _plain(each) for key, each in vars(value).items() if not isinstance(each, np.ndarray)}
+    return {f'{key:g}': each for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='verify_templates.py',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add('--model', required=True, metavar='PREFIX,EPOCH', help='the checkpoint')
+    add('--images', required=True, metavar='FOLDER', help='of the images that --media names')
+    add('--media', required=True, metavar='FILE', help='lines: image template medium')
+    add('--pairs', metavar='FILE', help='lines: template template 0|1')
+    add('--gallery', metavar='FILE', help='lines: template person, each person once')
+    add('--probes', metavar='FILE', help='lines: template person, of people in the gallery and of others')
+    add('--image-size', default='112,112', metavar='HEIGHT,WIDTH', help='in pixels (default: %(default)s)')
+    add('--resize', action='store_true', help='resize images of another size')
+    add('--flip', default='sum', help='as in tools/verify.py (default: %(default)s)')
+    add('--batch-size', type=int, default=64, help='images at a time (default: %(default)s)')
+    add('--gpus', default='', metavar='ID', help='number of the GPU to use (default: the CPU)')
+    add('--json', action='store_true', help='print one JSON object')
+    return parser
+
+
+if __name__ == '__main__':
+    run(main)
