@@ -23,6 +23,7 @@ from recognition.checkpoint.matching import as_numpy
 from recognition.checkpoint.network import Saved, save_network
 from recognition.data.dataset import FaceDataset
 from recognition.data.writer import write_records
+from recognition.utils.outputs import check_output_folder
 from recognition.verification.lfw import embed, normalise
 
 import mxnet as mx
@@ -147,15 +148,22 @@ def merged(centres: np.ndarray, cleaning: Cleaning) -> np.ndarray:
 
 
 def write_cleaned(
-    folder: Path, dataset: FaceDataset, cleaning: Cleaning, centres: np.ndarray, saved: Saved
+    folder: Path,
+    dataset: FaceDataset,
+    cleaning: Cleaning,
+    centres: np.ndarray,
+    saved: Saved,
+    *,
+    overwrite: bool = False,
 ) -> int:
-    """Write a new data folder, whole or not at all, and return its number of images.
+    """Write a new data folder, whole or not at all, and return its number of images; overwrite: a cleaned set.
 
     It holds train.rec, train.idx, property and the .bin sets of the old one; dropped.csv (record, old label, degrees)
     and identities.csv (new and old label, images kept and dropped, dominant centre); and the network with one centre
-    for each identity as model-symbol.json and model-0001.params. Raises DataError where `folder` is there already,
-    cannot be written to, or no image is kept.
+    for each identity as model-symbol.json and model-0001.params. Raises ConfigError where `folder` exists and may
+    not be replaced, DataError where it cannot be written to, or no image is kept.
     """
+    check_output_folder(folder, overwrite=overwrite, mark=DROPPED, sources=[dataset.folder])
     with _new_folder(folder) as made:
         count = write_records(made, samples(dataset, cleaning), None, dataset.image_shape)
         for pairs in sorted(dataset.folder.glob('*.bin')):
@@ -169,18 +177,21 @@ def write_cleaned(
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes `folder` when all is in it, and is taken away on a fault."""
-    if folder.exists():
-        raise DataError(f'{folder} is there already; give a folder that is not')
-    made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+    """Give a folder to fill, which takes the place of `folder` when all is in it, and is removed on a fault."""
+    made, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('tmp', 'old'))
     try:
         made.mkdir(parents=True)
         yield made
+        if folder.exists():
+            os.rename(folder, old)
         os.rename(made, folder)
     except OSError as error:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
         raise DataError(f'{folder} cannot be written: {error.strerror}') from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        for left in (made, old) if folder.exists() else (made,):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

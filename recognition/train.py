@@ -1,4 +1,4 @@
-"""Train a face-embedding network: `python -m recognition.train --network r18 --dataset orl --loss cosface`.
+"""Train a face-embedding network: `facesymbols train --network r18 --dataset orl --loss cosface`.
 
 From Python: `train(resolve('r18', 'orl', 'cosface', net_multiplier=0.25), prefix='runs/orl/model')`.
 """
@@ -15,26 +15,22 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from recognition.cli import run
-from config import default
 from config.errors import ConfigError, FaceSymbolsError
-from recognition.cli.config_options import add_config_options, config_from, parse_known
-from recognition.data.dataset import open_faces, split_path
-from recognition.losses.margin import check_labels
-from recognition.training.build import build_loop, build_trainer, load_pairs, note_end, open_loader
-from recognition.training.checks import check_head, check_settings, settle_classes
-from recognition.training.loop import Loop
-from recognition.training.pretrained import check_pretrained
-from recognition.training.progress import Record, duration
-from recognition.training.report import write_run_report
-from recognition.training.resume import find_state
+from config.training import check_head, check_training
+from recognition.cli.config_options import config_from
+from recognition.cli.train_options import build_parser
+from recognition.data.dataset import open_faces, record_files, split_path
 from recognition.utils.files import PathLike
 from recognition.utils.processes import INTERRUPTED, stop_requests
 from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint
-from recognition.verification.lfw import Verification
-from symbols.context import select_context
+
+if TYPE_CHECKING:
+    from recognition.training.loop import Loop
+    from recognition.training.progress import Record
+    from recognition.verification import Verification
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +74,14 @@ def train(
     ConfigError, DataError or CheckpointError for input that does not do, before anything is written;
     FaceSymbolsError when the loss is no longer finite.
     """
+    from recognition.losses.margin import check_labels
+    from recognition.training.build import build_loop, build_trainer, load_pairs, note_end, open_loader
+    from recognition.training.checks import check_settings, settle_classes
+    from recognition.training.resume import find_state
+    from symbols.context import select_context
+
     begin = time.monotonic()
     check_settings(cfg)
-    check_pretrained(cfg)
     prefix = default_prefix(cfg) if prefix is None else prefix
     check_prefix(prefix)
     prefix = Path(prefix)
@@ -128,34 +129,6 @@ def _result(loop: Loop, seconds: float) -> TrainResult:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='python -m recognition.train',
-        description='Train a face-embedding network on a folder of faces (train.rec, train.idx, property). '
-        'Every key of the config is an option; an option beats the presets.',
-        allow_abbrev=False,
-    )
-    parser.add_argument('--network', default=default.network, help='network preset (default: %(default)s)')
-    parser.add_argument('--dataset', default='folder', help='data set preset (default: %(default)s)')
-    parser.add_argument('--loss', default='arcface', help='loss preset (default: %(default)s)')
-    parser.add_argument(
-        '--prefix', help='of the checkpoints (default: MODELS_ROOT/network-loss-dataset/model)'
-    )
-    parser.add_argument(
-        '--resume', action='store_true', help='go on from the newest training state of the prefix'
-    )
-    parser.add_argument('--force', action='store_true', help='replace the checkpoints of the prefix')
-    parser.add_argument(
-        '--gpus', default='', metavar='LIST', help='devices to train on, as 0,1 (default: the CPU)'
-    )
-    parser.add_argument(
-        '--ckpt-every', type=int, default=1, metavar='N', help='epochs between checkpoints (default: 1)'
-    )
-    parser.add_argument('--no-verify', action='store_true', help='do not verify on val_targets')
-    add_config_options(parser, aliases={'verbose': '--verify-every'})
-    return parser
-
-
 def _split_pretrained(args: argparse.Namespace) -> None:
     """Take `--pretrained prefix,epoch` apart, the form that the other programs have."""
     text, given = args.pretrained or '', args.pretrained_epoch
@@ -169,17 +142,21 @@ def _split_pretrained(args: argparse.Namespace) -> None:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; return 0, or 130 when Ctrl-C or SIGTERM ended the training."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = parse_known(_parser(), argv)
-    if args.ckpt_every < 1:
-        raise ConfigError(f'--ckpt-every {args.ckpt_every} must be at least 1')
+    args = build_parser(argv).parse_args(argv)
     check_head(args.net_output)
     _split_pretrained(args)
+    cfg = config_from(args, **({} if args.image_size is None else {'image_shape': args.image_size}))
+    check_training(cfg)
+    if args.prefix:
+        check_prefix(args.prefix)
+    for folder in split_path(cfg.dataset_path):
+        record_files(folder)
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
     result = train(
-        config_from(args),
+        cfg,
         prefix=args.prefix,
         resume=args.resume,
-        force=args.force,
+        force=args.overwrite,
         gpus=args.gpus,
         save_every=args.ckpt_every,
         verify=not args.no_verify,
@@ -193,6 +170,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def _report(prefix: Path) -> None:
     """Write the report; a run that has none has still been done."""
+    from recognition.training.report import write_run_report
+
     try:
         write_run_report(prefix)
     except FaceSymbolsError as error:
@@ -200,6 +179,8 @@ def _report(prefix: Path) -> None:
 
 
 def _last_words(result: TrainResult, argv: Sequence[str]) -> str:
+    from recognition.training.progress import duration
+
     saved = f'saved {params_path(result.prefix, result.epoch)}' if result.epoch else 'nothing was saved'
     if not result.stopped_by:
         figures = (
@@ -209,8 +190,8 @@ def _last_words(result: TrainResult, argv: Sequence[str]) -> str:
     words = f'stopped by {result.stopped_by} after step {result.steps}; {saved}'
     if not result.epoch:
         return words
-    again = [part for part in argv if part not in ('--resume', '--force')]
-    return f'{words}; go on with: {shlex.join(["python", "-m", "recognition.train", *again, "--resume"])}'
+    again = [part for part in argv if part not in ('--resume', '--overwrite', '--force')]
+    return f'{words}; go on with: {shlex.join(["facesymbols", "train", *again, "--resume"])}'
 
 
 if __name__ == '__main__':

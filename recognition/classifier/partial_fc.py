@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from config.errors import ConfigError
+from config.training import check_partial, is_partial
 from recognition.checkpoint.matching import compare, require
 from recognition.classifier.base import PARAMETERS, Classifier, Objective, WholeClassifier
 from recognition.classifier.gradient_cache import Bag
@@ -27,25 +28,7 @@ from recognition.utils.streamed_array import Rows, pieces_of
 import mxnet as mx
 from mxnet import autograd
 
-WHOLE_ONLY = {  # losses that cannot be computed in parts, and why
-    'curricularface': 'compares every identity with the own one of a sample',
-    'triplet': 'has no classifier',
-    'atriplet': 'has no classifier',
-}
 MOST = 2**31  # values in an array of mxnet
-
-
-def is_partial(cfg: Any) -> bool:
-    """Whether the config wants the classifier in parts."""
-    return bool(cfg['sample_rate'] < 1.0 or cfg['fc7_sharded'])
-
-
-def check_partial(cfg: Any) -> None:
-    """Raise ConfigError for a loss that cannot be computed in parts where the config wants it so."""
-    why = WHOLE_ONLY.get(cfg['loss_name'])
-    if why and is_partial(cfg):
-        setting = f'sample_rate={cfg["sample_rate"]:g}' if cfg['sample_rate'] < 1.0 else 'fc7_sharded=True'
-        raise ConfigError(f'{setting} does not go with loss_name={cfg["loss_name"]!r}, which {why}')
 
 
 def build_classifier(cfg: Any, contexts: Sequence[mx.Context], workers: Workers) -> Classifier:

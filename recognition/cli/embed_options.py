@@ -1,56 +1,46 @@
-"""The options of the command lines that embed images, and the embedder that the given ones make."""
+"""The options of commands that embed images, and the embedder that the given ones make."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
-from recognition.cli.config_options import parse_size
+from recognition.cli.parser import Parser
+from recognition.cli.standard_options import add_batch_size, add_image_size, add_mirror, add_model, positive
 
 if TYPE_CHECKING:
     from recognition.embed import Embedder
 
+MODELS = 'checkpoint PREFIX,EPOCH, or a file NET.onnx or NET.ncnn.param'
 
-def add_embed_options(parser: argparse.ArgumentParser, *, mirror: bool = True) -> None:
+
+def add_embed_options(parser: Parser, *, mirror: bool = True) -> None:
     """Add the options that say which network embeds, and how; `mirror`: whether that is one of them."""
     add = parser.add_argument
-    add(
-        '--model',
-        required=True,
-        metavar='NETWORK',
-        help='checkpoint PREFIX,EPOCH, or a file NET.onnx or NET.ncnn.param',
-    )
+    add_model(parser, MODELS, 'MODEL')
     add(
         '--engine',
         default='auto',
+        metavar='NAME',
         help='auto, mxnet, onnxruntime, openvino or ncnn; auto times those installed, once (default: %(default)s)',
     )
+    add_batch_size(parser, 32)
     add(
-        '--batch-size',
-        type=int,
-        default=32,
-        help='images at a time, mirrored ones counted (default: %(default)s)',
+        '--threads',
+        type=positive,
+        metavar='N',
+        help="threads of the engine (default: the engine's own choice)",
     )
-    add('--threads', type=int, help="threads of the engine (default: the engine's own choice)")
     add('--no-resize', action='store_true', help='refuse images of another size than the network takes')
-    add(
-        '--image-size',
-        metavar='HEIGHT,WIDTH',
-        help='what the network takes, in pixels (default: what its file says, or 112,112)',
-    )
+    add_image_size(parser, 'what the network takes, in pixels (default: what its file says, or 112,112)')
     add(
         '--reference',
         metavar='PREFIX,EPOCH',
         help='checkpoint that a file was made of; the engine is refused where it disagrees with MXNet on it',
     )
     if mirror:
-        add(
-            '--mirror',
-            default='sum',
-            help="the mirror image's embedding is added (sum), put behind (concat) or left out (none) "
-            '(default: %(default)s)',
-        )
+        add_mirror(parser)
 
 
 def load_embedder(
@@ -60,7 +50,6 @@ def load_embedder(
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     from recognition.embed import Embedder
 
-    size: Any = None if args.image_size is None else (*parse_size('--image-size', args.image_size), 3)
     return Embedder.load(
         args.model,
         args.engine,
@@ -69,6 +58,6 @@ def load_embedder(
         resize=not args.no_resize,
         batch_size=args.batch_size,
         threads=args.threads,
-        image_shape=size,
+        image_shape=args.image_size,
         reference=args.reference,
     )

@@ -1,106 +1,184 @@
-"""The argument `network` of the tools: a preset's name, with settings on top, or a symbol in a file."""
+"""The network of `audit` and `plot`: a preset with settings on top, a saved symbol, or a trained network."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, Dict, Tuple
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
-from config import ConfigError, resolve
+from config import complete, resolve
+from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
-from symbols import get_symbol
-from symbols.ir.nodes import Shape, check_shape, load_symbol
+from recognition.cli.parser import Parser
+from recognition.cli.standard_options import add_config, add_image_size, config_settings, image_size
 
-import mxnet as mx
+if TYPE_CHECKING:
+    import mxnet as mx
 
-DEFAULT_SHAPE: Shape = (1, 3, 112, 112)
+logger = logging.getLogger(__name__)
+
+Shape = Tuple[int, ...]
+DEFAULT_SIZE = (112, 112, 3)
 IMAGE_AXES = 4
-PRESET_KEYS = ('network', 'dataset', 'loss')  # names of presets, which set nothing by themselves
 SHORT = {'head': 'net_output', 'activation': 'net_act', 'emb_size': 'emb_size'}
+FORMS = 'a preset (r50, d121, ...), PREFIX,EPOCH, PREFIX-symbol.json or NET.onnx'
 
 
-def add_network_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add `network`, --shape, --head, --activation, --emb-size and --set, which `network_from` reads.
+class Request(NamedTuple):
+    """A network that the command line names: `text` as given, and what is said of its inputs and settings."""
 
-    optional: whether `network` may be left out.
-    """
+    text: str
+    shapes: Dict[str, Shape]  # by input; '' is the input that is not named
+    settings: Dict[str, Any]
+
+    @property
+    def is_preset(self) -> bool:
+        """Whether `text` is the name of a preset."""
+        return not (self.text.endswith(('.json', '.onnx', '.params')) or ',' in self.text)
+
+    @property
+    def title(self) -> str:
+        """Return what a picture of the network is called."""
+        name = Path(self.text).name.rpartition(',')[0] or Path(self.text).name
+        for ending in ('-symbol.json', '.json', '.onnx'):
+            name = name[: -len(ending)] if name.endswith(ending) else name
+        return name
+
+
+def add_network_arguments(parser: Parser) -> None:
+    """Add `network`, --network, --model, --shape and the settings, which `request_from` reads."""
     add = parser.add_argument
-    add(
-        'network',
-        nargs='?' if optional else None,
-        help='a network preset (r50, d121, ...) or a path to prefix-symbol.json',
-    )
+    add('positional', nargs='?', metavar='network', help=FORMS)
+    add('--network', metavar='NAME', help='the same, for a preset')
+    add('--model', metavar='MODEL', help='the same, for a trained network')
     add(
         '--shape',
         action='append',
         default=[],
         metavar='[NAME=]N,C,H,W',
         help='shape of an input, batch first; once per input; NAME is data, or else the first argument, when '
-        "it is left out (default: the preset's image size, or 1,3,112,112)",
+        'it is left out (default: one image of the size that the network takes, or 112x112)',
     )
+    add_image_size(parser, 'of one image; the short form of --shape', type=image_size)
     add_setting_arguments(parser)
 
 
-def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --head, --activation, --emb-size and --set, which `settings_from` reads."""
+def add_setting_arguments(parser: Parser) -> None:
+    """Add --head, --activation, --emb-size and --config, which `settings_from` reads."""
     add = parser.add_argument
-    add('--head', help='fc1 head of the preset, by long name or letter (default: what the preset says)')
-    add('--activation', help='activation of the preset (default: what the preset says)')
-    add('--emb-size', help='width of the embedding (default: what the preset says)')
     add(
-        '--set',
-        action='append',
-        default=[],
-        metavar='KEY=VALUE',
-        help='any other key of the config, net_multiplier=0.5 say; may be repeated',
+        '--head',
+        metavar='NAME',
+        help="fc1 head of the preset, by long name or letter (default: the preset's)",
     )
+    add('--activation', metavar='NAME', help="activation of the preset (default: the preset's)")
+    add('--emb-size', metavar='N', help="width of the embedding (default: the preset's)")
+    add_config(parser, 'net_multiplier=0.5')
 
 
-def network_from(args: argparse.Namespace) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
-    """Return the symbol that the arguments name, and the shapes of its inputs by name.
+def settings_from(args: argparse.Namespace) -> Dict[str, Any]:
+    """Return the settings on top of a preset, by key of the config; ConfigError for a bad one."""
+    texts = {key: getattr(args, option) for option, key in SHORT.items()}
+    given = {key: parse_value(key, value) for key, value in texts.items() if value is not None}
+    return {**given, **config_settings(args.config)}
 
-    Raises ConfigError or CheckpointError for a preset, setting, shape or file that does not do.
+
+def names_in(args: argparse.Namespace) -> List[str]:
+    """Return the networks that are named, by position or by an option."""
+    return [name for name in (args.positional, args.network, args.model) if name is not None]
+
+
+def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Request:
+    """Return the one network that the arguments name, or `text` in its place.
+
+    Raises ConfigError, before mxnet is imported, for a preset, setting or shape that cannot be.
     """
-    given = dict(map(_shape, args.shape))
-    settings = settings_from(args)
-    default = DEFAULT_SHAPE
-    if args.network.endswith('.json'):
-        if settings:
-            names = ', '.join(sorted(settings))
-            raise ConfigError(f'{args.network} is already built, so {names} cannot change; name a preset')
-        symbol = load_symbol(args.network)
+    names = [text] if text is not None else names_in(args)
+    if len(names) != 1:
+        count = f'{len(names)} networks are given' if names else 'the network is missing'
+        raise ConfigError(f'{count}; give one: {FORMS}')
+    request = Request(names[0], dict(map(_shape, args.shape)), settings_from(args))
+    if args.image_size:
+        if args.shape:
+            raise ConfigError('--image-size and --shape both give the shape of an input; give one')
+        height, width, channels = args.image_size
+        request.shapes[''] = (1, channels, height, width)
+    if request.is_preset:
+        _config(request)
+    elif request.settings:
+        keys = ', '.join(sorted(request.settings))
+        raise ConfigError(f'{request.text} is already built, so {keys} cannot change; name a preset')
+    return request
+
+
+def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
+    """Return the symbol of a request, and the shapes of its inputs by name; errors as in `load_symbol`."""
+    from symbols import get_symbol
+    from symbols.ir.nodes import check_shape
+
+    for name, shape in request.shapes.items():
+        check_shape(name or 'data', shape)
+    if request.is_preset:
+        cfg = _config(request)
+        symbol, size = get_symbol(cfg), cfg.image_shape
     else:
-        data = given.get('', given.get('data', ()))
-        if len(data) == IMAGE_AXES:  # the heads are built for this size
-            settings.setdefault('image_shape', (data[2], data[3], data[1]))
-        cfg = resolve(args.network, **settings)
-        symbol = get_symbol(cfg)
-        height, width, channels = cfg.image_shape
-        default = (1, channels, height, width)
+        symbol, size = _saved(request.text)
+    height, width, channels = size
     arguments = symbol.list_arguments()
     unnamed = 'data' if 'data' in arguments else arguments[0]
-    return symbol, {name or unnamed: shape for name, shape in (given or {'': default}).items()}
+    shapes = request.shapes or {'': (1, channels, height, width)}
+    return symbol, {name or unnamed: shape for name, shape in shapes.items()}
+
+
+def _config(request: Request) -> Any:
+    """Return the config of a preset; the heads are built for the size of the images."""
+    data = request.shapes.get('', request.shapes.get('data', ()))
+    size = {'image_shape': (data[2], data[3], data[1])} if len(data) == IMAGE_AXES else {}
+    return resolve(request.text, **{**size, **request.settings})
+
+
+def _saved(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
+    """Return the symbol of a file, and the (height, width, channels) that its network was made for."""
+    from recognition.checkpoint.run_files import read_json
+    from recognition.engines.model import find_model
+    from recognition.utils.run_paths import config_path
+    from symbols.ir.nodes import load_symbol
+
+    if text.endswith('.onnx'):
+        return _exported(text)
+    if text.endswith('.json'):
+        prefix, path = text.replace('-symbol.json', ''), Path(text)
+    else:
+        model = find_model(text)
+        model.check_files()
+        prefix, path = str(model.path), model.files[0]
+    symbol = load_symbol(path)
+    size = DEFAULT_SIZE
+    if config_path(prefix).is_file():
+        size = complete(read_json(config_path(prefix))).image_shape
+    return symbol, size
+
+
+def _exported(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
+    """Return the network that an ONNX file was exported from, by the config in its metadata."""
+    from recognition.export.onnx.metadata import read_metadata
+    from symbols import get_symbol
+
+    held = read_metadata(text)
+    if 'config' not in held:
+        raise CheckpointError(
+            f'{text} does not hold the config of its network, without which its graph in MXNet is unknown; '
+            'give the checkpoint, PREFIX,EPOCH'
+        )
+    if held.get('options', {}).get('fold'):
+        logger.warning('%s: its batch norms are folded; the network is shown as it was before', text)
+    height, width, channels = held['image_shape']
+    return get_symbol(complete(held['config'])), (height, width, channels)
 
 
 def _shape(text: str) -> Tuple[str, Shape]:
     name, _, sizes = text.rpartition('=')
-    try:
-        shape = tuple(int(size) for size in sizes.split(','))
-    except ValueError:
-        raise ConfigError(
-            f'--shape {text!r} is no shape; give whole numbers with commas, 1,3,112,112 say'
-        ) from None
-    check_shape(name or 'data', shape)
-    return name, shape
-
-
-def settings_from(args: argparse.Namespace) -> Dict[str, Any]:
-    """Return the settings on top of a preset, by key of the config; ConfigError for one that is none."""
-    texts = {key: getattr(args, option) for option, key in SHORT.items()}
-    for item in args.set:
-        key, equals, value = item.partition('=')
-        if not equals:
-            raise ConfigError(f'--set {item!r} needs the form KEY=VALUE, net_multiplier=0.5 say')
-        if key in PRESET_KEYS:
-            raise ConfigError(f'--set {item} would change nothing: the presets are not chosen by --set')
-        texts[key] = value
-    return {key: parse_value(key, value) for key, value in texts.items() if value is not None}
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes.split(',')):
+        raise ConfigError(f'--shape {text!r} must be whole numbers with commas, as 1,3,112,112')
+    return name, tuple(int(size) for size in sizes.split(','))

@@ -1,14 +1,13 @@
-"""The options of the tools that write a checkpoint's network in another form: which one, and what to compare on."""
+"""The options of commands that write a checkpoint's network in another form: which one, and what to compare on."""
 
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional
 
-from recognition.cli.config_options import parse_size
+from recognition.cli.parser import Parser
+from recognition.cli.standard_options import ImageShape, add_image_size, add_model, rgb_size
 from recognition.utils.run_paths import parse_checkpoint
-
-CHANNELS = 3
 
 
 class Source(NamedTuple):
@@ -16,32 +15,19 @@ class Source(NamedTuple):
 
     prefix: str
     epoch: int
-    image_shape: Tuple[int, int, int]
+    image_shape: ImageShape
     faces: Optional[str]
 
 
-def add_source_options(parser: argparse.ArgumentParser) -> None:
+def add_source_options(parser: Parser) -> None:
     """Add --model, --image-size and --faces, which `source_from` reads."""
-    add = parser.add_argument
-    add(
-        '--model',
-        required=True,
-        metavar='PREFIX,EPOCH',
-        help='checkpoint: PREFIX-symbol.json and the .params of that epoch',
-    )
-    add(
-        '--image-size',
-        default='112,112',
-        metavar='HEIGHT,WIDTH',
-        help='of the images in pixels (default: %(default)s)',
-    )
-    add(
+    add_model(parser)
+    add_image_size(parser, 'of the images in pixels (default: 112,112)', default=rgb_size('112,112'))
+    parser.add_argument(
         '--faces', metavar='FOLDER', help='photographs to compare on, beside random pixels (default: our own)'
     )
 
 
 def source_from(args: argparse.Namespace) -> Source:
     """Return what the options name; CheckpointError or ConfigError for words that name nothing."""
-    prefix, epoch = parse_checkpoint('--model', args.model)
-    height, width = parse_size('--image-size', args.image_size)
-    return Source(prefix, epoch, (height, width, CHANNELS), args.faces)
+    return Source(*parse_checkpoint('--model', args.model), args.image_size, args.faces)

@@ -1,7 +1,7 @@
-"""The programs of the command `facesymbols`."""
+"""The programs of the command `facesymbols`, one file each."""
 
 from __future__ import annotations
 
-from typing import List
+from recognition.commands.main import main
 
-__all__: List[str] = []
+__all__ = ['main']

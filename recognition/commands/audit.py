@@ -1,14 +1,14 @@
 """Print a network's parameters, multiply-accumulates, memory and shapes, layer by layer, by stage and in total.
 
-    python tools/audit_net.py d121                                        a table for the terminal
-    python tools/audit_net.py model-symbol.json --shape 1,3,112,112 --format html --output audit.html
-    python tools/audit_net.py r50 --explain                               why print_summary says something else
-    python tools/audit_net.py r50 --max-params 50M --max-flops 7G --max-memory 300MB
-    python tools/audit_net.py --diff r50 r50v1                            what two networks have different
-    python tools/audit_net.py --all                                       every preset with every head
+    facesymbols audit d121                                        a table for the terminal
+    facesymbols audit runs/r50/model,10 --format html -o audit.html
+    facesymbols audit r50 --explain                               why print_summary says something else
+    facesymbols audit r50 --max-params 50M --max-flops 7G --max-memory 300MB
+    facesymbols audit --diff r50 r50v1                            what two networks have different
+    facesymbols audit --all                                       every preset with every head
 
-A network is the name of a preset or a `prefix-symbol.json`. Beside the true numbers stands what `mx.viz.print_summary`
-says, and which layers explain the difference. A limit that is passed ends with status 1 and names the largest layers.
+Beside the true numbers stands what `mx.viz.print_summary` says, and which layers explain the difference. A limit that
+is exceeded ends with status 1 and names the largest layers.
 """
 
 from __future__ import annotations
@@ -16,105 +16,145 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import IO, Any, Dict, List, Mapping, Optional, Sequence
+from importlib.util import find_spec
+from typing import IO, TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
-from recognition.cli import run
 from config.errors import ConfigError
-from recognition.cli.network_options import add_network_arguments, network_from
-from recognition.reports.audit import audit_report, difference_report
-from recognition.reports.budget import over_budget, parse_amount
-from recognition.reports.network_table import network_table
-from recognition.reports.tables import FORMS, Report, as_dicts, write
+from recognition.cli.network_options import (
+    Request,
+    add_network_arguments,
+    names_in,
+    network_from,
+    request_from,
+    settings_from,
+)
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_output
+from recognition.utils.amounts import parse_amount
 from recognition.utils.files import write_whole
-from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer, audit
-from symbols.audit.memory import Memory, estimate_memory
-from symbols.audit.print_summary_check import SummaryCheck, check_summary
-from symbols.graph.subtotals import Subtotal, subtotals
+from recognition.utils.outputs import check_outputs
+from recognition.utils.packages import install_command
 
-JSON = 'json'
+if TYPE_CHECKING:
+    from recognition.reports.tables import Report
+    from symbols.audit import Audit, Layer, Memory, SummaryCheck
+    from symbols.graph import Subtotal
+
+logger = logging.getLogger(__name__)
+
+JSON, TERMINAL = 'json', 'terminal'
+FORMATS = (TERMINAL, 'markdown', 'csv', 'html')
 LIMITS = {'max_params': 'parameters', 'max_flops': 'flops', 'max_memory': 'memory_limit'}
 
 
-def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Audit what the command line names, write it, and return 1 where a limit is passed."""
-    args = _parser().parse_args(argv)
-    form = JSON if args.json else args.format
-    limits = {
-        limit: parse_amount(f'--{option.replace("_", "-")}', getattr(args, option))
-        for option, limit in LIMITS.items()
-        if getattr(args, option) is not None
-    }
-    if bool(args.network) + bool(args.diff) + args.all != 1:
-        raise ConfigError('name one network, or two with --diff, or give --all')
-    if limits and not args.network:
-        raise ConfigError('limits are for one network')
-    said: List[str] = []
-    text = io.StringIO()
-    out = text if args.output else sys.stdout
-    if args.network:
-        said = _one(args, form, limits, out)
-    elif args.diff:
-        one, other = args.diff
-        before, after = (audit(*network_from(_naming(args, name))) for name in args.diff)
-        _write(difference_report(one, other, before, after), form, out)
-    else:
-        _write(network_table(_sizes(args)), form, out)
-    if args.output:
-        write_whole(args.output, text.getvalue().encode('utf-8'))
-    for sentence in said:
-        print(f'over the limit: {sentence}', file=sys.stderr)
-    return 1 if said else None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='audit_net.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_network_arguments(parser, optional=True)
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('audit', __doc__)
+    add_network_arguments(parser)
     add = parser.add_argument
-    add('--format', choices=(*FORMS, JSON), default='terminal', help='default: %(default)s')
-    add('--json', action='store_true', help='the same as --format json')
-    add('--output', type=Path, metavar='FILE', help='write there in place of the screen')
-    add('--explain', action='store_true', help='tell of every layer why print_summary is off')
-    add('--max-params', metavar='N', help='limit on parameters, 8M say')
-    add('--max-flops', metavar='N', help='limit on multiply-accumulates, 1G say')
-    add('--max-memory', metavar='BYTES', help='limit on the memory of an inference, 200MB say')
+    add(
+        '--format',
+        choices=(*FORMATS, JSON),
+        help='default: terminal, or markdown where rich is not installed',
+    )
+    add('--json', action='store_const', const=JSON, dest='format', help='the same as --format json')
+    add_output(parser, 'FILE', 'file to write (default: the screen)', default=None)
+    add('--explain', action='store_true', help='say of every layer why print_summary is off')
+    add('--max-params', metavar='N', help='limit on parameters, as 8M')
+    add('--max-flops', metavar='N', help='limit on multiply-accumulates, as 1G')
+    add('--max-memory', metavar='BYTES', help='limit on the memory of an inference, as 200MB')
     add('--diff', nargs=2, metavar='NETWORK', help='compare two networks')
     add('--all', action='store_true', help='a table of all presets and heads')
     return parser
 
 
-def _one(args: argparse.Namespace, form: str, limits: Mapping[str, int], out: IO[str]) -> List[str]:
-    """Write the audit of one network, and return which limits it passes."""
-    symbol, shapes = network_from(args)
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Audit what the command line names, write it, and return 1 where a limit is exceeded."""
+    args = build_parser().parse_args(argv)
+    limits = {
+        limit: parse_amount(f'--{option.replace("_", "-")}', getattr(args, option))
+        for option, limit in LIMITS.items()
+        if getattr(args, option) is not None
+    }
+    request = request_from(args) if names_in(args) else None
+    compared = [request_from(args, text) for text in args.diff or ()]
+    if bool(request) + bool(compared) + args.all != 1:
+        raise ConfigError('name one network, or two with --diff, or give --all')
+    if limits and not request:
+        raise ConfigError('limits are for one network')
+    sizes = _sizes(args) if args.all else {}
+    if args.output:
+        check_outputs([args.output], overwrite=args.overwrite)
+    form = args.format or _default_format()
+    exceeded: List[str] = []
+    text = io.StringIO()
+    out = text if args.output else sys.stdout
+    if request:
+        exceeded = _one(request, args.explain, form, limits, out)
+    elif compared:
+        _compare(compared, form, out)
+    else:
+        from recognition.reports.network_table import network_table
+
+        _write(network_table(sizes), form, out)
+    if args.output:
+        write_whole(args.output, text.getvalue().encode('utf-8'))
+    for sentence in exceeded:
+        print(f'over the limit: {sentence}', file=sys.stderr)
+    return 1 if exceeded else None
+
+
+def _default_format() -> str:
+    if find_spec('rich'):
+        return TERMINAL
+    logger.warning('without the package rich the table is in Markdown: %s', install_command('audit'))
+    return 'markdown'
+
+
+def _compare(requests: Sequence[Request], form: str, out: IO[str]) -> None:
+    from recognition.reports.audit import difference_report
+    from symbols.audit import audit
+
+    one, other = requests
+    before, after = (audit(*network_from(request)) for request in (one, other))
+    _write(difference_report(one.text, other.text, before, after), form, out)
+
+
+def _one(request: Request, explain: bool, form: str, limits: Mapping[str, int], out: IO[str]) -> List[str]:
+    """Write the audit of one network, and return which limits it exceeds."""
+    from recognition.reports.audit import audit_report
+    from recognition.reports.budget import over_budget
+    from recognition.reports.tables import write
+    from symbols.audit import audit, check_summary, estimate_memory
+    from symbols.graph import subtotals
+
+    symbol, shapes = network_from(request)
     audited = audit(symbol, shapes)
     check = check_summary(symbol, shapes, audited)
     stages, memory = subtotals(symbol, shapes, audited), estimate_memory(symbol, shapes, audited)
     if form == JSON:
-        json.dump(_as_json(args.network, audited, check, stages, memory), out, indent=2)
+        json.dump(_as_json(request.text, audited, check, stages, memory), out, indent=2)
         out.write('\n')
     else:
-        write(audit_report(args.network, audited, check, stages, memory, explain=args.explain), form, out)
+        write(audit_report(request.text, audited, check, stages, memory, explain=explain), form, out)
     return over_budget(audited, memory, **limits)  # type: ignore[arg-type]
 
 
-def _naming(args: argparse.Namespace, network: str) -> argparse.Namespace:
-    return argparse.Namespace(**{**vars(args), 'network': network})
-
-
 def _sizes(args: argparse.Namespace) -> Dict[str, Any]:
-    if args.head or args.shape:
+    if args.head or args.shape or args.image_size or args.config:
         raise ConfigError(
-            '--all takes every head at the size of its preset; --head and --shape are for one network'
+            '--all takes every head at the size of its preset; --head, --shape, --image-size and --config are for '
+            'one network'
         )
-    given = {'net_act': args.activation, 'emb_size': args.emb_size and int(args.emb_size)}
-    return {key: value for key, value in given.items() if value is not None}
+    return settings_from(args)
 
 
 def _write(report: Report, form: str, out: IO[str]) -> None:
+    from recognition.reports.tables import as_dicts, write
+
     if form == JSON:
         json.dump({table.title: as_dicts(table) for table in report.tables}, out, indent=2)
         out.write('\n')
@@ -144,6 +184,8 @@ def _as_json(
 
 
 def _layer_json(layer: Layer, said: Optional[int]) -> Dict[str, Any]:
+    from symbols.audit import AUXILIARY, FIXED, TRAINABLE
+
     return {
         'name': layer.name,
         'operator': layer.operator,
@@ -156,7 +198,3 @@ def _layer_json(layer: Layer, said: Optional[int]) -> Dict[str, Any]:
         'parameters': [asdict(parameter) for parameter in layer.parameters],
         'shared': dict(layer.shared),
     }
-
-
-if __name__ == '__main__':
-    run(main)

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple, Optional, Sequence
 
-from recognition.cli import run
 from config.errors import ConfigError
-from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import Source, add_source_options, source_from
-
-EXAMPLE = 'example: python tools/export_onnx.py --model runs/r50/model,10 --output r50.onnx --normalise'
+from recognition.cli.standard_options import add_output
+from recognition.engines.model import Model
+from recognition.utils.outputs import check_outputs
 
 
 class Format(NamedTuple):
@@ -48,7 +48,7 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
     prefix, epoch, image_shape, faces = source
     check = export_ncnn(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
-    told = Path(args.output).with_suffix('')
+    told = args.output.with_suffix('')
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
 
@@ -64,34 +64,14 @@ FORMATS: Dict[str, Format] = {
 }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Export, check, print."""
-    args = build_parser().parse_args(argv)
-    source, output = source_from(args), Path(args.output)
-    form = FORMATS[args.format]
-    if output.suffix != form.suffix:
-        hints = {each.suffix: f'; --format {name} writes {each.suffix}' for name, each in FORMATS.items()}
-        hint = hints.get(output.suffix, f', as net{form.suffix} does')
-        raise ConfigError(f'--output {args.output!r} must end in {form.suffix}{hint}')
-
-    from recognition.utils.run_paths import params_path, symbol_path
-
-    read = [symbol_path(source.prefix), params_path(source.prefix, source.epoch)]
-    check_outputs(form.files(output), overwrite=args.overwrite, sources=read)
-    lines = form.write(source, args)
-    print(f'written     {output}, {output.stat().st_size:,} bytes')
-    print(*lines, sep='\n')
-    return None
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='export_onnx.py', description=__doc__, epilog=EXAMPLE)
+    parser = command_parser('export', __doc__, '--model runs/r50/model,10 -o r50.onnx --normalise')
     add = parser.add_argument
     add_source_options(parser)
-    add_output_options(parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn')
+    add_output(parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn')
     add('--format', choices=FORMATS, default='onnx', help='kind of file (default: %(default)s)')
-    add('--normalise', action='store_true', help='give the embeddings the length 1')
+    add('--normalise', '--normalize', action='store_true', help='give the embeddings the length 1')
     add(
         '--uint8-nhwc',
         action='store_true',
@@ -101,5 +81,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == '__main__':
-    run(main)
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Export, check, print."""
+    args = build_parser().parse_args(argv)
+    source, output = source_from(args), args.output
+    form = FORMATS[args.format]
+    if output.suffix != form.suffix:
+        hints = {each.suffix: f'; --format {name} writes {each.suffix}' for name, each in FORMATS.items()}
+        hint = hints.get(output.suffix, f', as net{form.suffix} does')
+        raise ConfigError(f'--output {str(output)!r} must end in {form.suffix}{hint}')
+
+    model = Model('checkpoint', Path(source.prefix), source.epoch)
+    model.check_files()
+    check_outputs(form.files(output), overwrite=args.overwrite, sources=model.files)
+    lines = form.write(source, args)
+    print(f'written     {output}, {output.stat().st_size:,} bytes')
+    print(*lines, sep='\n')
+    return None

@@ -1,4 +1,4 @@
-"""Make a checkpoint of a network here from weights of Keras, of InsightFace's arcface_torch or of InsightFace's MXNet.
+"""Import weights of Keras, of InsightFace's arcface_torch or of InsightFace's MXNet as a checkpoint of a network here.
 
 Every parameter must find its value, and every value its parameter; another --head than the weights have is drawn fresh,
 and the report says so. Nothing is written unless all is loaded that was asked for.
@@ -7,44 +7,31 @@ and the report says so. Nothing is written unless all is loaded that was asked f
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from recognition.cli import run
 from config import resolve
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES
-from recognition.checkpoint.matching import BODY, FITTING, WHOLE
-from recognition.checkpoint.network import Saved, load_embedding, save_network
 from recognition.cli.network_options import add_setting_arguments, settings_from
-from recognition.training.pretrained import check_layers, check_pair
-from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint, symbol_path
-from recognition.weights.conversion import (
-    as_option,
-    can_compare,
-    check_epoch,
-    check_vacant,
-    choose_part,
-    convert,
-    embedding_difference,
-    own_settings,
-    training_command,
-)
-from symbols import get_symbol
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_output
+from recognition.engines.model import Model
+from recognition.utils.outputs import check_outputs
+from recognition.utils.run_paths import check_prefix, parse_checkpoint
 
-EXAMPLE = (
-    'example: python tools/import_weights.py arcface_torch backbone.pth --network r50 --output models/r50'
-)
-HEAD_KEYS = (
-    'net_output',
-    'emb_size',
-    'num_classes',
-)  # settings that may ask for another head than the weights have
+if TYPE_CHECKING:
+    from recognition.checkpoint import Saved
+
+LAST_EPOCH = 999_999  # six digits in a checkpoint's name
+# Settings that may ask for another head than the weights have.
+HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
 RAW = 'pixels as they are, which means'
 INPUTS = {  # what keras.applications.<module>.preprocess_input makes of RGB images in 0..255
     'keras_densenet': f'{RAW} RGB / 255, less 0.485 0.456 0.406, divided by 0.229 0.224 0.225 (densenet)',
     'keras_resnet': f'{RAW} BGR less 103.939 116.779 123.68 (resnet50)',
-    'xception': f'{RAW} RGB / 127.5 - 1 (xception); imported with --set input_mean=127.5 '
-    f'--set input_scale={1 / 127.5!r} it takes RGB in 0..255',
+    'xception': f'{RAW} RGB / 127.5 - 1 (xception); imported with --config input_mean=127.5 '
+    f'--config input_scale={1 / 127.5!r} it takes RGB in 0..255',
 }
 
 
@@ -78,6 +65,9 @@ def _no_settings(preset: Any) -> Dict[str, Any]:
 
 
 def _insightface(file: str, cfg: Any, part: str) -> Source:
+    from recognition.checkpoint import load_embedding
+    from recognition.training.pretrained import check_pair
+
     prefix, epoch = parse_checkpoint('insightface', file)
     saved = load_embedding(prefix, epoch)
     check_pair(saved, prefix, epoch, cfg.image_shape, part)
@@ -102,16 +92,51 @@ FORMATS = {
 }
 
 
+def epoch(text: str) -> int:
+    """Parse the number of a checkpoint."""
+    if not text.isdecimal() or int(text) > LAST_EPOCH:
+        raise argparse.ArgumentTypeError(f'{text!r} must be from 0 to {LAST_EPOCH}')
+    return int(text)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    example = 'arcface_torch backbone.pth --network r50 -o models/r50'
+    parser = command_parser('import-weights', __doc__, example)
+    formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
+    for name, form in FORMATS.items():
+        one = formats.add_parser(name, help=form.help, description=form.help)
+        add = one.add_argument
+        add('file', metavar=form.metavar, help=form.help)
+        add('--network', required=True, help='preset that the weights are of: r50, keras_densenet121, ...')
+        add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
+        add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
+        add_setting_arguments(one)
+        add('--fresh-head', action='store_true', help='leave the head of the weights out and draw one fresh')
+        add('--partial', action='store_true', help='load whatever fits and draw the rest fresh')
+    return parser
+
+
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Read, check, save and tell what the network takes and how to train it on."""
-    args = _parser().parse_args(argv)
+    """Read, check, save and print what the network takes and how to train it on."""
+    args = build_parser().parse_args(argv)
     check_prefix(args.output)
-    check_epoch(args.epoch)
-    if not args.overwrite:
-        check_vacant(args.output, args.epoch)
-    form = FORMATS[args.format]
-    given = settings_from(args)
-    cfg, *others = _candidates(args.network, {**form.settings(resolve(args.network)), **given})
+    settings = settings_from(args)
+    resolve(args.network, **settings)
+    written = Model('checkpoint', Path(args.output), args.epoch)
+    check_outputs(written.files, overwrite=args.overwrite, option='--output or --epoch')
+    _import(args, FORMATS[args.format], settings, written)
+    return None
+
+
+def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], written: Model) -> None:
+    from recognition.checkpoint import save_network
+    from recognition.checkpoint.matching import BODY, FITTING, WHOLE
+    from recognition.training.pretrained import check_layers
+    from recognition.weights.conversion import can_compare, choose_part, convert, embedding_difference
+    from symbols import get_symbol
+
+    cfg, *others = _candidates(args.network, {**form.settings(resolve(args.network)), **settings})
     part = BODY if args.fresh_head else FITTING if args.partial else WHOLE
     source = _read(form, args.file, cfg, others, part)
     if part == WHOLE:
@@ -124,19 +149,22 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if source.saved and can_compare(source.saved, converted):
         apart = embedding_difference(source.saved, converted, cfg.image_shape)
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
-    print(converted.report)
+    _print_report(source, converted.report, apart)
+    _print_use(args, cfg, written)
+
+
+def _print_report(source: Source, report: Any, apart: Optional[float]) -> None:
+    print(report)
     for name, value in source.saved.classifier.items() if source.saved else ():
         print(
             f'left out  {name} {tuple(value.shape)}: the classifier over identities; fine-tuning can take it'
         )
-    if converted.report.missing or converted.report.misshaped:
+    if report.missing or report.misshaped:
         print('what is missing or misshaped was drawn fresh, and needs training before use')
     if apart is not None:
         print(
             f'embedding the embeddings of the file and of this network are {apart:.1g} of the largest value apart'
         )
-    _print_use(args, cfg)
-    return None
 
 
 def _candidates(network: str, settings: Dict[str, Any]) -> List[Any]:
@@ -165,41 +193,20 @@ def _read(form: Format, file: str, cfg: Any, others: Sequence[Any], part: str) -
     return form.read(file, others[-1], part)
 
 
-def _print_use(args: argparse.Namespace, cfg: Any) -> None:
+def _print_use(args: argparse.Namespace, cfg: Any, written: Model) -> None:
     """Print which files there are now, what the network takes, and how it is trained on."""
-    print(f'written   {symbol_path(args.output)}, {params_path(args.output, args.epoch)}')
+    from recognition.weights.conversion import as_option, own_settings, training_command
+
+    print('written  ', ', '.join(map(str, written.files)))
     raw = cfg.input_mean == 0 and cfg.input_scale == 1
     settings = own_settings(cfg, args.network)
     if settings:
-        print('settings ', ' '.join(f'--set {key}={as_option(value)}' for key, value in settings.items()))
+        print('settings ', ' '.join(f'--config {key}={as_option(value)}' for key, value in settings.items()))
     if raw:
         print('input    ', INPUTS.get(FAMILY_NAMES[cfg.net_name], f'{RAW} no normalisation'))
         print(
-            'train     not as it is: recognition.train feeds RGB in 0..255, which is not what this network takes'
+            'train     not as it is: `facesymbols train` feeds RGB in 0..255, which is not what this network takes'
         )
     else:
         print(f'input     RGB in 0..255; (x - {cfg.input_mean:g}) * {cfg.input_scale!r} is inside')
         print('train    ', training_command(cfg, args.network, args.output, args.epoch))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='import_weights.py', description=(__doc__ or '').partition('\n')[0], epilog=EXAMPLE
-    )
-    formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
-    for name, form in FORMATS.items():
-        one = formats.add_parser(name, help=form.help, description=form.help, allow_abbrev=False)
-        add = one.add_argument
-        add('file', metavar=form.metavar, help=form.help)
-        add('--network', required=True, help='preset that the weights are of: r50, keras_densenet121, ...')
-        add('--output', required=True, metavar='PREFIX', help='of the checkpoint to write')
-        add('--epoch', type=int, default=0, help='number of the checkpoint (default: 0)')
-        add_setting_arguments(one)
-        add('--fresh-head', action='store_true', help='leave the head of the weights out and draw one fresh')
-        add('--partial', action='store_true', help='load whatever fits and draw the rest fresh')
-        add('--overwrite', action='store_true', help='replace files of that name')
-    return parser
-
-
-if __name__ == '__main__':
-    run(main)

@@ -1,20 +1,19 @@
-"""Run a training on several processes or machines: starts MXNet's scheduler, servers and workers, and watches them.
+"""Run a training in several processes or on several machines: start MXNet's scheduler, servers and workers.
 
-python tools/launch.py -n 2 -s 1 -- python -m recognition.train --network r50 ...
+    facesymbols launch -n 2 -s 1 -- facesymbols train --network r50 ...
 
 When one of them dies the whole job ends within seconds, with the last lines of that one's log and status 1.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shlex
 import tempfile
 from pathlib import Path
 from typing import Optional, Sequence
 
-from recognition.cli import run
+from recognition.cli.parser import Parser, command_parser
 from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
 from recognition.distributed.launcher import Job
 from recognition.utils.processes import INTERRUPTED, stop_requests
@@ -24,7 +23,7 @@ logger = logging.getLogger('launch')
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Start the job and wait for its end; 130 when Ctrl-C or SIGTERM ended it."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     hosts = read_hosts(Path(args.hosts)) if args.hosts else []
     logs = Path(args.logs) if args.logs else Path(tempfile.mkdtemp(prefix='launch-'))
@@ -53,13 +52,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     return INTERRUPTED if stop else None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='launch.py',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('launch', __doc__)
     add = parser.add_argument
     add('-n', '--workers', type=int, required=True, help='processes that train')
     add('-s', '--servers', type=int, default=1, help='processes that add up gradients (default: 1)')
@@ -73,7 +68,3 @@ def _parser() -> argparse.ArgumentParser:
     add('--ssh', default=shlex.join(Plan.ssh), help='starts a command on a host (default: %(default)s)')
     add('command', nargs='*', help='of a worker, behind --')
     return parser
-
-
-if __name__ == '__main__':
-    run(main)

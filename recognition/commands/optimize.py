@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from pathlib import Path
 from typing import Optional, Sequence
 
-from recognition.cli import run
 from config.errors import ConfigError
-from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import add_source_options, source_from
+from recognition.cli.standard_options import add_output
+from recognition.engines.model import Model
+from recognition.utils.outputs import check_outputs
+from recognition.utils.run_paths import check_prefix
 
-EXAMPLE = 'example: python tools/optimize_net.py --model runs/r50/model,10 --output runs/r50/fast'
 NO_PREFIX = re.compile(r'(.+)(,\d+|-\d{4,}\.params|-symbol\.json)')  # what else names a checkpoint
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='optimize_net.py', description=__doc__, epilog=EXAMPLE)
+    parser = command_parser('optimize', __doc__, '--model runs/r50/model,10 -o runs/r50/fast')
     add_source_options(parser)
-    add_output_options(parser, 'PREFIX', 'of the checkpoint to write, of the same epoch')
+    add_output(parser, 'PREFIX', 'of the checkpoint to write, of the same epoch', kind=str)
     parser.add_argument(
         '--portable',
         action='store_true',
@@ -35,17 +37,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     named = NO_PREFIX.fullmatch(args.output)
     if named:
         raise ConfigError(
-            f'--output {args.output} is no PREFIX, which is {named.group(1)}; the epoch stays {source.epoch}'
+            f'--output {args.output} is not a PREFIX, which is {named.group(1)}; the epoch stays {source.epoch}'
         )
-
-    from recognition.export.optimized_export import export_optimized
-    from recognition.utils.run_paths import check_prefix, params_path, symbol_path
-
     check_prefix(args.output)
-    read, written = (
-        [symbol_path(prefix), params_path(prefix, source.epoch)] for prefix in (source.prefix, args.output)
-    )
-    check_outputs(written, overwrite=args.overwrite, sources=read)
+    read, written = (Model('checkpoint', Path(each), source.epoch) for each in (source.prefix, args.output))
+    read.check_files()
+    check_outputs(written.files, overwrite=args.overwrite, sources=read.files)
+
+    from recognition.export import export_optimized
+
     done = export_optimized(
         source.prefix,
         source.epoch,
@@ -54,11 +54,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         image_shape=source.image_shape,
         faces=source.faces,
     )
-    print('written    ', ', '.join(map(str, written)))
+    print('written    ', ', '.join(map(str, written.files)))
     print(f'operators   {done.after:,}, where there were {done.before:,}')
     print(*done.check.lines(), sep='\n')
     return None
-
-
-if __name__ == '__main__':
-    run(main)

@@ -1,8 +1,8 @@
-"""Pack aligned face images into a training set (train.rec, train.idx, property) or a verification set (.bin).
+"""Pack aligned face images into a training set (train.rec, train.idx, property) or a pair set (.bin).
 
-python tools/make_rec.py faces -o data/mine              faces/NAME/*.jpg, one folder for each person
-python tools/make_rec.py faces.lst -o data/mine          lines `aligned<TAB>path<TAB>label`, as InsightFace's
-python tools/make_rec.py --pairs pairs.txt -o mine.bin   lines `first second 0|1`
+    facesymbols pack faces -o data/mine              faces/NAME/*.jpg, one folder for each person
+    facesymbols pack faces.lst -o data/mine          lines `aligned<TAB>path<TAB>label`, as InsightFace's
+    facesymbols pack --pairs pairs.txt -o mine.bin   lines `first second 0|1`
 
 Paths in a list are relative to the list's folder.
 """
@@ -12,19 +12,22 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.cli import run
-from config.errors import DataError, MissingExtra
+from config.errors import ConfigError, DataError
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_image_size, add_output, rgb_size
 from recognition.data.image_sources import SUFFIXES
 from recognition.data.images import JPEG, decode_image, encode_image, load_cv2
 from recognition.data.writer import SET_FILES, write_pairs, write_records
+from recognition.utils.outputs import check_outputs
+from recognition.utils.progress_bar import progress_bar
 
 KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes
 LEAST_PEOPLE = 2  # with one identity there is nothing to learn
-log = logging.getLogger('make_rec')
+log = logging.getLogger('pack')
 
 
 class Person(NamedTuple):
@@ -179,21 +182,21 @@ def samples(people: Iterable[Person], packer: Packer, faults: Faults) -> Iterato
 
 def make_training_set(args: argparse.Namespace) -> None:
     """Write train.rec, train.idx and property for the people of `args.source`."""
-    refuse_to_replace([args.output / name for name in SET_FILES], args.force)
+    check_outputs([args.output / name for name in SET_FILES], overwrite=args.overwrite)
     people = listed_people(args.source) if args.source.suffix == '.lst' else folder_people(args.source)
-    packer = Packer(args.size, args.quality)
-    faces = samples(progress(people, 'people'), packer, Faults(args.skip_bad))
-    count = write_records(args.output, faces, None, args.size)
+    packer = Packer(args.image_size[:2], args.quality)
+    faces = samples(progress_bar(people, unit='people'), packer, Faults(args.skip_bad))
+    count = write_records(args.output, faces, None, args.image_size)
     log.info(f'{args.output}: {count} images{packer.report()}')
 
 
 def make_verification_set(args: argparse.Namespace) -> None:
     """Write a .bin of the pairs in `args.pairs`."""
-    refuse_to_replace([args.output], args.force)
-    packer, faults = Packer(args.size, args.quality), Faults(args.skip_bad)
+    check_outputs([args.output], overwrite=args.overwrite)
+    packer, faults = Packer(args.image_size[:2], args.quality), Faults(args.skip_bad)
     pairs = listed_pairs(args.pairs)
     encoded: Dict[Path, bytes] = {}
-    for path in progress(dict.fromkeys(path for pair in pairs for path in pair[:2]), 'images'):
+    for path in progress_bar(dict.fromkeys(path for pair in pairs for path in pair[:2]), unit='images'):
         try:
             encoded[path] = packer.pack(path)
         except DataError as error:
@@ -207,32 +210,6 @@ def make_verification_set(args: argparse.Namespace) -> None:
     log.info(f'{args.output}: {count} pairs of {len(encoded)} images{packer.report()}')
 
 
-def refuse_to_replace(paths: Iterable[Path], force: bool) -> None:
-    """Raise DataError for a file that is there already, unless forced."""
-    for path in paths:
-        if path.exists() and not force:
-            raise DataError(
-                f'{path} is there already; choose another --output, or give --force to replace it'
-            )
-
-
-def progress(items: Iterable[Any], unit: str) -> Iterable[Any]:
-    """Return the items behind a progress bar."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise MissingExtra("the progress bar needs tqdm: pip install 'facesymbols[train]'") from None
-    return tqdm(items, unit=f' {unit}')
-
-
-def image_size(text: str) -> Tuple[int, int]:
-    """Parse H,W in pixels."""
-    sides = text.split(',')
-    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f'{text!r} is no height,width in pixels, as in 112,112')
-    return int(sides[0]), int(sides[1])
-
-
 def quality(text: str) -> int:
     """Parse a JPEG quality."""
     if not text.isdecimal() or not 1 <= int(text) <= 100:
@@ -240,39 +217,30 @@ def quality(text: str) -> int:
     return int(text)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's options."""
-    options = argparse.ArgumentParser(
-        prog='make_rec.py',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = options.add_argument
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('pack', __doc__)
+    add = parser.add_argument
     add('source', nargs='?', type=Path, help='a folder with one folder of images per person, or a .lst file')
     add('--pairs', type=Path, metavar='FILE', help='pack the pairs in FILE, one `first second 0|1` a line')
+    add_output(parser, 'PATH', 'the folder of the training set, or the .bin of the pairs')
+    add_image_size(parser, 'in pixels (default: 112,112)', default=rgb_size('112,112'))
+    parser.rename('--size', '--image-size')
     add(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        help='the folder of the training set, or the .bin of the pairs',
+        '--quality',
+        type=quality,
+        default=95,
+        metavar='1..100',
+        help='of images encoded again (default: %(default)s)',
     )
-    add('--size', type=image_size, default=(112, 112), metavar='H,W', help='pixels (default 112,112)')
-    add('--quality', type=quality, default=95, metavar='1..100', help='of images encoded again (default 95)')
     add('--skip-bad', action='store_true', help='leave out unreadable images and people without images')
-    add('--force', action='store_true', help='replace a set that is there')
-    return options
+    return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Write the set that the command line asks for; on a fault write nothing."""
-    options = parser()
-    args = options.parse_args(argv)
+    args = build_parser().parse_args(argv)
     if (args.source is None) == (args.pairs is None):
-        options.error('give either a source of people or --pairs FILE')
+        raise ConfigError('give either a source of people or --pairs FILE')
     logging.basicConfig(format='%(message)s', level=logging.INFO)
     (make_training_set if args.pairs is None else make_verification_set)(args)
-
-
-if __name__ == '__main__':
-    run(main)

@@ -1,9 +1,7 @@
 """Draw a network at three levels: stages, units or operators.
 
-The argument is the name of a network preset or a `prefix-symbol.json` of any MXNet network. The output's
-suffix says how the picture is written: .svg, .png, .pdf, .dot, or .html for a page whose stages open and close.
-SVG, PNG and PDF need a layout engine; without one the DOT file is written in their place, a sentence says how to get
-an engine, and the exit status is 0.
+The suffix of the output says how the picture is written: .svg, .png, .pdf, .dot, or .html for a page whose stages open
+and close. SVG, PNG and PDF need a layout engine; without one the DOT file is written in their place.
 """
 
 from __future__ import annotations
@@ -12,16 +10,18 @@ import argparse
 import sys
 import webbrowser
 from pathlib import Path
-from typing import Collection, Optional, Sequence
+from typing import TYPE_CHECKING, Collection, Optional, Sequence
 
-from recognition.cli import run
-from recognition.cli.network_options import add_network_arguments, network_from
-from recognition.drawing.render import FORMATS, HOW_TO_GET_AN_ENGINE, check_suffix, find_boxes, write_picture
-from recognition.drawing.web_page import write_page
-from symbols.graph.builder import LEVELS, NESTED, build_graph, check_level
-from symbols.graph.model import Graph
+from recognition.cli.network_options import Request, add_network_arguments, network_from, request_from
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_output
+from recognition.utils.outputs import check_outputs, check_suffix
 
-PAGE = 'html'
+if TYPE_CHECKING:
+    from symbols.graph import Graph
+
+LEVELS = ('stages', 'units', 'operators')
+PICTURES, PAGE, DOT = ('svg', 'png', 'pdf', 'dot'), 'html', '.dot'
 OPEN = {
     'stages': 0,
     'units': 2,
@@ -29,60 +29,32 @@ OPEN = {
 }  # how many frames deep a page is open at each level
 
 
-def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Draw the network of the command line, and print which file holds the picture."""
-    args = _parser().parse_args(argv)
-    name = Path(args.network).name.replace('-symbol.json', '')
-    output = Path(args.output or f'{name}.svg')
-    title = name if args.title is None else args.title
-    wanted = check_suffix(output, (*FORMATS, PAGE))
-    written = (_page if wanted == PAGE else _picture)(args, output, title)
-    if written.suffix.lower() != f'.{wanted}':
-        reason = f'no layout engine was found, so there is no {output}'
-        print(f'{reason}: {HOW_TO_GET_AN_ENGINE}; a page (.html) needs none', file=sys.stderr)
-    print(written)
-    if args.view and not webbrowser.open(written.resolve().as_uri()):
-        print(f'no program was found that shows {written}', file=sys.stderr)
-    return None
+def depth(text: str) -> int:
+    """Parse a depth of nesting."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} must be 0 or more; 0 draws the stages alone')
+    return int(text)
 
 
-def _page(args: argparse.Namespace, output: Path, title: str) -> Path:
-    symbol, shapes = network_from(args)
-    level = args.level or 'stages'
-    check_level(level, args.depth)
-    graph = build_graph(symbol, shapes, NESTED, fold=not args.no_fold)
-    _marked(graph, args.highlight)
-    depth = OPEN[level] if args.depth is None else args.depth
-    return write_page(graph, output, title, depth=depth, search=args.highlight or '')
-
-
-def _picture(args: argparse.Namespace, output: Path, title: str) -> Path:
-    symbol, shapes = network_from(args)
-    graph = build_graph(symbol, shapes, args.level or 'units', fold=not args.no_fold, depth=args.depth)
-    return write_picture(graph, output, title, _marked(graph, args.highlight))
-
-
-def _marked(graph: Graph, pattern: Optional[str]) -> Collection[str]:
-    return () if pattern is None else find_boxes(graph, pattern)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='plot_net.py', description=(__doc__ or '').partition('\n')[0])
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('plot', __doc__, 'r50 -o r50.html')
     add_network_arguments(parser)
     add = parser.add_argument
-    add(
-        '-o',
-        '--output',
-        help='picture to write: .svg, .png, .pdf, .dot or .html (default: <network>.svg, here)',
+    add_output(
+        parser,
+        'FILE',
+        'picture to write: .svg, .png, .pdf, .dot or .html (default: NETWORK.svg)',
+        default=None,
     )
     add(
         '--level',
-        help=f'how much is shown: {", ".join(LEVELS)}; in a page, how much is open at first '
-        '(default: units; in a page stages)',
+        choices=LEVELS,
+        help='how much is shown; in a page, how much is open at first (default: units; in a page stages)',
     )
     add(
         '--depth',
-        type=int,
+        type=depth,
         metavar='N',
         help='open frames N deep, and draw what is nested deeper as one box: 0 leaves the stages, 1 makes each '
         'residual unit or dense layer one box (default: as deep as the level says)',
@@ -94,5 +66,48 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == '__main__':
-    run(main)
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    """Draw the network of the command line, and print which file holds the picture."""
+    args = build_parser().parse_args(argv)
+    request = request_from(args)
+    output: Path = args.output or Path(f'{request.title}.svg')
+    title = request.title if args.title is None else args.title
+    wanted = check_suffix(output, (*PICTURES, PAGE))
+    check_outputs([output], overwrite=args.overwrite)
+    written = (_page if wanted == PAGE else _picture)(args, request, output, title)
+    print(written)
+    if args.view and not webbrowser.open(written.resolve().as_uri()):
+        print(f'no program was found that shows {written}', file=sys.stderr)
+    return None
+
+
+def _page(args: argparse.Namespace, request: Request, output: Path, title: str) -> Path:
+    from recognition.drawing import write_page
+    from symbols.graph import NESTED, build_graph
+
+    graph = build_graph(*network_from(request), NESTED, fold=not args.no_fold)
+    _marked(graph, args.highlight)
+    opened = OPEN[args.level or 'stages'] if args.depth is None else args.depth
+    return write_page(graph, output, title, depth=opened, search=args.highlight or '')
+
+
+def _picture(args: argparse.Namespace, request: Request, output: Path, title: str) -> Path:
+    from recognition.drawing.render import HOW_TO_GET_AN_ENGINE, find_engine, write_picture
+    from symbols.graph import build_graph
+
+    if find_engine() is None and output.suffix.lower() != DOT:
+        print(
+            f'no layout engine was found, so there is no {output}: {HOW_TO_GET_AN_ENGINE}; a page (.html) needs none',
+            file=sys.stderr,
+        )
+        check_outputs([output.with_suffix(DOT)], overwrite=args.overwrite)
+    graph = build_graph(
+        *network_from(request), args.level or 'units', fold=not args.no_fold, depth=args.depth
+    )
+    return write_picture(graph, output, title, _marked(graph, args.highlight))
+
+
+def _marked(graph: Graph, pattern: Optional[str]) -> Collection[str]:
+    from recognition.drawing.render import find_boxes
+
+    return () if pattern is None else find_boxes(graph, pattern)

@@ -1,42 +1,36 @@
-"""Make an ONNX file of INT8 from one of float32, and tell what that costs on pairs of faces."""
+"""Write an ONNX network of float32 in INT8, and print what that costs on pairs of faces."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence
 
-from recognition.cli import run
-from config.errors import ConfigError
-from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_model, add_output, positive
+from recognition.utils.outputs import check_outputs
+from recognition.verification import load_bin
 
 if TYPE_CHECKING:
     from recognition.quantize import Outcome
 
-EXAMPLE = (
-    'example: python tools/quantize_onnx.py --model r50.onnx --faces faces --set lfw.bin --output int8.onnx'
-)
+EXAMPLE = '--model r50.onnx --faces faces --pairs lfw.bin -o int8.onnx'
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='quantize_onnx.py', description=__doc__, epilog=EXAMPLE)
+    parser = command_parser('quantize', __doc__, EXAMPLE)
     add = parser.add_argument
-    add(
-        '--model',
-        required=True,
-        metavar='NET.onnx',
-        help='as tools/export_onnx.py wrote it, best with --fold',
-    )
-    add_output_options(parser, 'FILE', 'file to write')
+    add_model(parser, 'as `facesymbols export` wrote it, best with --fold', 'NET.onnx')
+    add_output(parser, 'FILE', 'file to write')
     add(
         '--faces',
         required=True,
         metavar='FOLDER',
-        help='images, or a data set with train.rec, to choose the scales by; none of them people of --set',
+        help='images, or a data set with train.rec, to choose the scales by; none of them people of --pairs',
     )
-    add('--count', type=int, default=256, help='faces to take of these, evenly (default: %(default)s)')
-    add('--set', required=True, metavar='PAIRS.bin', help='verification set to compare both networks on')
+    add('--count', type=positive, default=256, help='faces to take of these, evenly (default: %(default)s)')
+    add('--pairs', required=True, metavar='FILE.bin', help='pair set to compare both networks on')
+    parser.rename('--set', '--pairs')
     add(
         '--most-lost',
         type=float,
@@ -50,21 +44,19 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Quantize, compare, print."""
     args = build_parser().parse_args(argv)
-    output = Path(args.output)
-    if args.count < 1:
-        raise ConfigError(f'--count {args.count} must be at least 1')
-    check_outputs([output], overwrite=args.overwrite, sources=[args.model])
-    from recognition.export.onnx.metadata import read_metadata
+    check_outputs([args.output], overwrite=args.overwrite, sources=[args.model])
+
+    from recognition.export import read_metadata
     from recognition.quantize import quantize, read_faces
-    from recognition.verification.lfw import load_bin
 
     height, width, _ = read_metadata(args.model)['image_shape']
     faces = read_faces(args.faces, (height, width), args.count)
-    images, issame = load_bin(args.set, (height, width), resize=True)
+    images, issame = load_bin(args.pairs, (height, width), resize=True)
     outcome = quantize(
-        args.model, output, faces, images.transpose(0, 2, 3, 1), issame, most_lost=args.most_lost
+        args.model, args.output, faces, images.transpose(0, 2, 3, 1), issame, most_lost=args.most_lost
     )
-    print(f'written    {output}, {output.stat().st_size:,} bytes of {Path(args.model).stat().st_size:,}')
+    written, read = args.output.stat().st_size, Path(args.model).stat().st_size
+    print(f'written    {args.output}, {written:,} bytes of {read:,}')
     print_outcome(outcome)
     return None
 
@@ -80,7 +72,3 @@ def print_outcome(outcome: Outcome) -> None:
         f'distance   {outcome.distance:.2g} in cosine at most between their embeddings; calibrated on '
         f'{outcome.calibrated_on} faces'
     )
-
-
-if __name__ == '__main__':
-    run(main)

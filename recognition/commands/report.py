@@ -1,28 +1,31 @@
-"""Write the report of a training run, RUN-report.html, from the files that it left; also of one that was killed.
-
-python tools/report.py runs/r50/model
-"""
+"""Write the report of a training run, RUN-report.html, from the files that it left; also of one that was killed."""
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 from typing import Optional, Sequence
 
-from recognition.cli import run
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_output
+from recognition.utils.outputs import check_outputs
+from recognition.utils.run_paths import check_prefix, report_path
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('report', __doc__, 'runs/r50/model')
+    parser.add_argument('run', metavar='RUN', help='prefix of the checkpoints, as `--prefix` of the training')
+    add_output(parser, 'FILE.html', 'file to write (default: RUN-report.html)', default=None)
+    return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Write the report and say where."""
-    parser = argparse.ArgumentParser(
-        prog='report.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('run', metavar='RUN', help='prefix of the checkpoints, as `--prefix` of the training')
-    args = parser.parse_args(argv)
+    """Write the report and print where."""
+    args = build_parser().parse_args(argv)
+    check_prefix(args.run)
+    output: Path = args.output or report_path(args.run)
+    check_outputs([output], overwrite=args.overwrite)
 
     from recognition.training.report import write_run_report
 
-    print(write_run_report(args.run))
-
-
-if __name__ == '__main__':
-    run(main)
+    print(write_run_report(args.run, output))

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Optional, Sequence
 
-from recognition.cli import run
+import numpy as np
+
 from recognition.cli.embed_options import add_embed_options, load_embedder
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_json
+from recognition.data.image_sources import find_files
+from recognition.embedding.gallery import Gallery, check_top
 
-EXAMPLE = 'example: python tools/search_gallery.py who.jpg --gallery photos.npz --model runs/demo/model,30'
 
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog='search_gallery.py', description=__doc__, epilog=EXAMPLE, allow_abbrev=False
-    )
+    parser = command_parser('search', __doc__, 'who.jpg --gallery photos.npz --model runs/demo/model,30')
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='a face to look for, or a folder of them')
-    parser.add_argument('--gallery', required=True, metavar='FILE', help='what tools/embed.py saved')
+    parser.add_argument('--gallery', required=True, metavar='FILE', help='what `facesymbols embed` saved')
     add_embed_options(parser, mirror=False)  # that is the gallery's
     parser.add_argument('--top', type=int, default=5, help='neighbours to show (default: %(default)s)')
-    parser.add_argument('--json', action='store_true', help='print a JSON object for each image')
+    add_json(parser, 'print a JSON object for each image')
     return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Embed the images, search, print."""
     args = build_parser().parse_args(argv)
-
-    import numpy as np
-
-    from recognition.data.image_sources import find_files
-    from recognition.embedding.gallery import Gallery, check_top
 
     check_top(args.top)
     files = find_files(args.images)
@@ -49,7 +44,3 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         for place, each in enumerate(nearest, 1):
             print(f'{place:4}  cosine {each.cosine:7.4f}  {each.name}')
     return 0
-
-
-if __name__ == '__main__':
-    run(main)

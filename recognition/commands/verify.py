@@ -1,89 +1,74 @@
-"""Verify checkpoints on pairs of faces: accuracy over ten folds, TAR at FAR and, on request, ROC curves."""
+"""Verify networks on pairs of faces: accuracy over ten folds, TAR at FAR and, on request, ROC curves."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
-from recognition.cli import run
-from recognition.cli.config_options import parse_size
-from recognition.utils.run_paths import parse_checkpoint
-
-if TYPE_CHECKING:
-    from recognition.verification.lfw import Verification
-
-EXAMPLE = (
-    'example: python tools/verify.py --model runs/demo/model,30 --set datasets/orl/orl.bin --roc roc.png'
-)
+from recognition.cli.embed_options import MODELS
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_image_size, add_json, add_model, add_overwrite, positive
+from recognition.cli.verify_options import add_verify_options, open_network
+from recognition.engines.model import find_model
+from recognition.utils.outputs import check_outputs
+from recognition.verification import Verification, load_bin, verify
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='verify.py', description=__doc__, epilog=EXAMPLE)
+    parser = command_parser(
+        'verify', __doc__, '--model runs/demo/model,30 --pairs faces/lfw.bin --roc roc.png'
+    )
     add = parser.add_argument
-    add(
-        '--model',
-        required=True,
-        action='append',
-        metavar='PREFIX,EPOCH',
-        help='checkpoint: PREFIX-symbol.json and the .params of that epoch; may be repeated',
+    add_model(parser, f'{MODELS}; may be repeated', 'MODEL', action='append')
+    add('--pairs', required=True, action='append', metavar='FILE.bin', help='pair set; may be repeated')
+    parser.rename('--set', '--pairs')
+    add_image_size(
+        parser, 'resize every image to this, in pixels (default: all must be as large as the first)'
     )
     add(
-        '--set', required=True, action='append', metavar='PAIRS.bin', help='verification set; may be repeated'
+        '--folds',
+        type=positive,
+        default=10,
+        metavar='N',
+        help='of the cross-validation (default: %(default)s)',
     )
-    add(
-        '--image-size',
-        metavar='HEIGHT,WIDTH',
-        help='resize every image to this, in pixels (default: all must be as large as the first)',
-    )
-    add('--folds', type=int, default=10, help='folds of the cross-validation (default: 10)')
-    add('--batch-size', type=int, default=64, help='images at a time (default: 64)')
-    add('--gpus', default='', metavar='ID', help='number of the GPU to use (default: the CPU)')
-    add(
-        '--flip',
-        default='sum',
-        help='what becomes of the embedding of the mirror image: sum, concat, none (default: sum)',
-    )
+    add_verify_options(parser)
     add('--roc', metavar='FILE.png', help='draw the ROC curves to this file')
-    add(
-        '--json',
-        action='store_true',
-        help='print a JSON object for each model and set in place of the tables',
-    )
+    add_overwrite(parser)
+    add_json(parser, 'print a JSON object for each network and pair set in place of the tables')
     return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    """Verify each model on each set, print, draw."""
+    """Verify each network on each pair set, print, draw."""
     args = build_parser().parse_args(argv)
-    models = [parse_checkpoint('--model', model) for model in args.model]
-    size = None if args.image_size is None else parse_size('--image-size', args.image_size)
-
-    from recognition.checkpoint.network import load_network
-    from recognition.reports.plots import check_picture_path, roc_picture
-    from recognition.verification.lfw import check_flip, embed, load_bin, verify
-    from symbols.context import select_context
-
-    check_flip(args.flip)
+    models = [find_model(text) for text in args.model]
+    for model in models:
+        model.check_files()
     if args.roc:
+        from recognition.reports.plots import check_picture_path
+
         check_picture_path(args.roc)
-    ctx = select_context(args.gpus)[0]
+        check_outputs([args.roc], overwrite=args.overwrite, option='--roc')
     curves = {}
-    for pairs in args.set:
-        images, issame = load_bin(pairs, size, resize=size is not None)
-        for model, (prefix, epoch) in zip(args.model, models):
-            net = load_network(prefix, epoch, ctx, image_shape=(*images.shape[2:], 3))
-            embeddings = embed(net, images, ctx, args.batch_size, flip=args.flip)
+    for pairs in args.pairs:
+        images, issame = load_bin(pairs, args.image_size, resize=args.image_size is not None)
+        for text, model in zip(args.model, models):
+            with ExitStack() as stack:
+                embeddings = open_network(model, args, images.shape[2:], stack)(images)
             verification = verify(embeddings, issame, args.folds)
             if args.json:
-                print(json.dumps({**verification.as_dict(), 'model': model, 'set': pairs}))
+                print(json.dumps({**verification.as_dict(), 'model': text, 'set': pairs}))
             else:
-                print_table(pairs if len(models) == 1 else f'{pairs}, {model}', verification)
-            parts = [Path(pairs).stem, *([model] if len(models) > 1 else [])]
+                print_table(pairs if len(models) == 1 else f'{pairs}, {text}', verification)
+            parts = [Path(pairs).stem, *([text] if len(models) > 1 else [])]
             curves[' '.join(parts)] = verification
     if args.roc:
+        from recognition.reports import roc_picture
+
         roc_picture(args.roc, curves)
         if not args.json:
             print(f'ROC curve in {args.roc}')
@@ -106,7 +91,3 @@ def print_table(title: str, verification: Verification) -> None:
 
 def _interval(ends: Tuple[float, float]) -> str:
     return f', 95 % interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f} %'
-
-
-if __name__ == '__main__':
-    run(main)

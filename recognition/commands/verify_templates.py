@@ -1,6 +1,4 @@
-"""Judge a checkpoint on templates, several images of a person, as NIST's IJB sets have them: pairs (1:1), search (1:N).
-
-python tools/verify_templates.py --model models/r100,0 --images faces --media face_tid_mid.txt --pairs pair_label.txt
+"""Verify and identify by templates, several images of a person, as NIST's IJB sets have them: 1:1 and 1:N.
 
 The images are aligned faces. Lists are InsightFace's: lines `image template medium`, and `template template 0|1` of
 pairs; --gallery and --probes have lines `template person`.
@@ -8,18 +6,21 @@ pairs; --gallery and --probes have lines `template person`.
 
 from __future__ import annotations
 
-import argparse
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from recognition.cli import run
 from config.errors import ConfigError, DataError
-from recognition.cli.config_options import parse_size
+from recognition.cli.embed_options import MODELS
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_image_size, add_json, add_model, rgb_size
+from recognition.cli.verify_options import Embed, add_verify_options, open_network
 from recognition.data.images import decode_image, load_cv2
-from recognition.utils.run_paths import parse_checkpoint
+from recognition.engines.model import find_model
+from recognition.utils.progress_bar import progress_bar
 from recognition.verification.templates import (
     Identification,
     TemplateVerification,
@@ -33,32 +34,40 @@ from recognition.verification.templates import (
 )
 
 AT_ONCE = 2048  # images in memory
+EXAMPLE = '--model models/r100,0 --images faces --media face_tid_mid.txt --pairs pair_label.txt'
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('verify-templates', __doc__, EXAMPLE)
+    add = parser.add_argument
+    add_model(parser, MODELS, 'MODEL')
+    add('--images', required=True, metavar='FOLDER', help='of the images that --media names')
+    add('--media', required=True, metavar='FILE', help='lines: image template medium')
+    add('--pairs', metavar='FILE', help='lines: template template 0|1')
+    add('--gallery', metavar='FILE', help='lines: template person, each person once')
+    add('--probes', metavar='FILE', help='lines: template person, of people in the gallery and of others')
+    add_image_size(parser, 'in pixels (default: 112,112)', default=rgb_size('112,112'))
+    add('--resize', action='store_true', help='resize images of another size')
+    add_verify_options(parser)
+    add_json(parser, 'print one JSON object')
+    return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Embed the images, make the templates, judge and print."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     if not args.pairs and not (args.gallery and args.probes):
         raise ConfigError('nothing to judge by: give --pairs, or --gallery and --probes')
-    prefix, epoch = parse_checkpoint('--model', args.model)
-    size = parse_size('--image-size', args.image_size)
+    model, size = find_model(args.model), args.image_size[:2]
+    model.check_files()
     names, templates, media = read_media(args.media)
     pairs = read_template_pairs(args.pairs) if args.pairs else None
     searched = [read_template_people(path) for path in (args.gallery, args.probes) if path]
-
-    from recognition.checkpoint.network import load_network
-    from recognition.verification.lfw import check_flip, embed
-    from symbols.context import select_context
-
-    check_flip(args.flip)
-    ctx = select_context(args.gpus)[0]
-    net = load_network(prefix, epoch, ctx, image_shape=(*size, 3))
     files = [Path(args.images) / name for name in names]
-
-    def embedded(images: np.ndarray) -> np.ndarray:
-        return embed(net, images, ctx, args.batch_size, flip=args.flip)
-
-    known, rows = template_embeddings(_embed_files(files, size, args.resize, embedded), templates, media)
+    with ExitStack() as stack:
+        rows = _embed_files(files, size, args.resize, open_network(model, args, size, stack))
+    known, rows = template_embeddings(rows, templates, media)
     found: Dict[str, Any] = {'images': len(files), 'templates': len(known)}
     if pairs:
         found['verification'] = verify_templates(known, rows, *pairs)
@@ -71,16 +80,14 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     return None
 
 
-def _embed_files(
-    files: List[Path], size: Tuple[int, int], resize: bool, embedded: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
+def _embed_files(files: List[Path], size: Tuple[int, int], resize: bool, embed: Embed) -> np.ndarray:
     """Return the embeddings of image files, which need not all be in memory."""
-    from tqdm import tqdm
-
     parts = []
-    for start in tqdm(range(0, len(files), AT_ONCE), unit_scale=AT_ONCE, unit='image', disable=None):
-        images = [_read(file, size, resize) for file in files[start : start + AT_ONCE]]
-        parts.append(embedded(np.stack(images).transpose(0, 3, 1, 2)))
+    with progress_bar(total=len(files), unit='images') as bar:
+        for start in range(0, len(files), AT_ONCE):
+            images = [_read(file, size, resize) for file in files[start : start + AT_ONCE]]
+            parts.append(embed(np.stack(images).transpose(0, 3, 1, 2)))
+            bar.update(len(images))
     return np.concatenate(parts)
 
 
@@ -124,30 +131,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (TemplateVerification, Identification)):
         return {key: _plain(each) for key, each in vars(value).items() if not isinstance(each, np.ndarray)}
     return {f'{key:g}': each for key, each in value.items()} if isinstance(value, dict) else value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='verify_templates.py',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add('--model', required=True, metavar='PREFIX,EPOCH', help='the checkpoint')
-    add('--images', required=True, metavar='FOLDER', help='of the images that --media names')
-    add('--media', required=True, metavar='FILE', help='lines: image template medium')
-    add('--pairs', metavar='FILE', help='lines: template template 0|1')
-    add('--gallery', metavar='FILE', help='lines: template person, each person once')
-    add('--probes', metavar='FILE', help='lines: template person, of people in the gallery and of others')
-    add('--image-size', default='112,112', metavar='HEIGHT,WIDTH', help='in pixels (default: %(default)s)')
-    add('--resize', action='store_true', help='resize images of another size')
-    add('--flip', default='sum', help='as in tools/verify.py (default: %(default)s)')
-    add('--batch-size', type=int, default=64, help='images at a time (default: %(default)s)')
-    add('--gpus', default='', metavar='ID', help='number of the GPU to use (default: the CPU)')
-    add('--json', action='store_true', help='print one JSON object')
-    return parser
-
-
-if __name__ == '__main__':
-    run(main)

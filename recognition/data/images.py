@@ -7,7 +7,8 @@ from typing import Optional
 
 import numpy as np
 
-from config.errors import DataError, MissingExtra
+from config.errors import DataError
+from recognition.utils.packages import require
 
 PNG, JPEG = '.png', '.jpg'
 JPEG_BEGIN, JPEG_END = b'\xff\xd8', b'\xff\xd9'
@@ -15,11 +16,7 @@ JPEG_BEGIN, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 
 def load_cv2() -> ModuleType:
     """Return the cv2 module; MissingExtra says how to install it."""
-    try:
-        import cv2
-    except ImportError:
-        raise MissingExtra("decoding images needs OpenCV: pip install 'facesymbols[train]'") from None
-    return cv2
+    return require('cv2', 'images', 'decoding images')
 
 
 def decode_image(encoded: bytes, where: str) -> np.ndarray:

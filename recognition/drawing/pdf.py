@@ -13,7 +13,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from config.errors import MissingExtra
+from recognition.utils.packages import require
 
 LARGEST = 14400  # points: Acrobat shows no larger page, so a larger picture is scaled down to it
 LAST_FONT = 'HeiseiKakuGo-W5'  # Chinese, Japanese, Cyrillic, Greek; readers bring their own in its place
@@ -26,15 +26,12 @@ Item = Mapping[str, Any]
 
 def paint(laid_out: bytes, title: str = '') -> bytes:
     """Return the PDF of a picture in Graphviz's JSON; MissingExtra without reportlab."""
-    try:
-        from reportlab.pdfgen.canvas import Canvas
-    except ImportError:
-        raise MissingExtra("a PDF needs reportlab: pip install 'facesymbols[plot]'") from None
+    pdfgen = require('reportlab.pdfgen.canvas', 'plot', 'a PDF')
     graph = json.loads(laid_out)
     left, bottom, right, top = extent(graph)
     scale = min(1.0, LARGEST / max(right - left, top - bottom))
     content = io.BytesIO()
-    canvas = Canvas(content, pagesize=(scale * (right - left), scale * (top - bottom)), invariant=1)
+    canvas = pdfgen.Canvas(content, pagesize=(scale * (right - left), scale * (top - bottom)), invariant=1)
     canvas.setTitle(title)
     canvas.scale(scale, scale)
     canvas.translate(-left, -bottom)

@@ -20,13 +20,15 @@ from recognition.drawing.dot import dot_text
 from recognition.drawing.labels import printable
 from recognition.drawing.pdf import paint
 from recognition.utils.files import write_whole
+from recognition.utils.outputs import check_suffix
+from recognition.utils.packages import install_command
 from symbols.graph.model import Graph
 
 logger = logging.getLogger(__name__)
 
 FORMATS = ('svg', 'png', 'pdf', 'dot')
 ENGINES = ('dot', 'graphviz-pure')
-HOW_TO_GET_AN_ENGINE = "pip install 'facesymbols[plot]' brings one, as does the system package graphviz"
+HOW_TO_GET_AN_ENGINE = f'{install_command("plot")} brings one, as does the system package graphviz'
 OPTIONS: Mapping[str, Sequence[str]] = {'png': ('-Gdpi=96',)}  # text is as large as on a screen at 100 %
 
 
@@ -40,7 +42,7 @@ def write_picture(
     fails, MissingExtra for a PDF without reportlab.
     """
     target = Path(path)
-    suffix = check_suffix(target)
+    suffix = check_suffix(target, FORMATS)
     text = dot_text(graph, title, marked)
     engine = None if suffix == 'dot' else find_engine()
     if engine is None:
@@ -49,15 +51,6 @@ def write_picture(
     else:
         content = render(text, engine, suffix, title)
     return write_whole(target, content)
-
-
-def check_suffix(path: Union[str, os.PathLike[str]], formats: Sequence[str] = FORMATS) -> str:
-    """Return a picture's format, its suffix without the dot; raises ConfigError for an unknown one."""
-    suffix = Path(path).suffix.lower().lstrip('.')
-    if suffix not in formats:
-        known = ', '.join(f'.{name}' for name in formats)
-        raise ConfigError(f'{path}: the suffix says how the picture is written, and must be one of {known}')
-    return suffix
 
 
 def find_boxes(graph: Graph, pattern: str) -> FrozenSet[str]:

@@ -14,6 +14,7 @@ from recognition.engines.base import Engine, Shape, checked_embed
 from recognition.engines.model import KINDS, Model
 from recognition.engines.mxnet_engine import Reference
 from recognition.engines.mxnet_threads import settle_threads
+from recognition.utils.packages import install_command
 
 AUTO = 'auto'
 
@@ -52,8 +53,8 @@ def open_engine(
     }
     present = {each: engine for each, engine in able.items() if engine.present()}
     if not present:
-        extras = ' or '.join(f"'facesymbols[{engine.extra}]'" for engine in able.values())
-        raise ConfigError(f'no engine for {KINDS[model.kind]} is installed: pip install {extras}')
+        commands = ' or '.join(install_command(engine.extra or '') for engine in able.values())
+        raise ConfigError(f'no engine for {KINDS[model.kind]} is installed: {commands}')
     packages = [*PACKAGES, *(engine.package for engine in present.values())]
     key = choice_key(model.content_key(), packages, image_shape, batch_size, threads)
     return choose({each: partial(opener, each) for each in present}, key, batch_size)

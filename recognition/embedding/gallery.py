@@ -6,9 +6,10 @@ from typing import List, NamedTuple
 
 import numpy as np
 
-from config.errors import ConfigError, DataError, MissingExtra
+from config.errors import ConfigError, DataError
 from recognition.embedding.storage import load_embeddings
 from recognition.utils.files import PathLike
+from recognition.utils.packages import require
 from recognition.verification.lfw import normalise
 
 NETWORK, MIRROR = 'network', 'mirror'  # what a gallery says of how it was made
@@ -33,10 +34,7 @@ class Gallery:
 
         Raises DataError where it is damaged, empty, or does not say which network made it; MissingExtra without faiss.
         """
-        try:
-            import faiss
-        except ImportError as error:
-            raise MissingExtra("a search needs faiss: pip install 'facesymbols[search]'") from error
+        faiss = require('faiss', 'search', 'a search')
         held = load_embeddings(path)
         if not len(held.rows):
             raise DataError(f'{path} holds no embeddings to search')

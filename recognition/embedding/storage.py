@@ -8,15 +8,15 @@ is what the metadata say.
 from __future__ import annotations
 
 import json
-import os
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from config.errors import ConfigError, DataError, MissingExtra
+from config.errors import ConfigError, DataError
 from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk
+from recognition.utils.outputs import check_outputs
+from recognition.utils.packages import require
 
 __all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']
 
@@ -34,14 +34,7 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ConfigError(f'{path} does not end in {", ".join(FORMATS)}')
-    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-        raise ConfigError(f'{path} cannot be written: {above} is no folder that may be written to')
-    for file in (path, *_beside(path)):
-        if file.is_dir():
-            raise ConfigError(f'{file} is a folder, where a file is to be written')
-        if file.exists() and not overwrite:
-            raise ConfigError(f'{file} is there already; --overwrite replaces it')
+    check_outputs([path, *_beside(path)], overwrite=overwrite)
     for package in FORMATS[path.suffix].packages:
         _load(package, path.suffix)
 
@@ -101,12 +94,7 @@ def _check(path: Path, embedded: Embedded) -> None:
 
 
 def _load(package: str, suffix: str) -> Any:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise MissingExtra(
-            f"embeddings in {suffix} need {package.split('.')[0]}: pip install 'facesymbols[embed]'"
-        ) from error
+    return require(package, 'embed', f'the format {suffix}')
 
 
 def _write_npz(path: Path, embedded: Embedded) -> None:

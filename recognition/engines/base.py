@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import ClassVar, Dict, Optional, Tuple
 
 import numpy as np
 
-from config.errors import CheckpointError, FaceSymbolsError, MissingExtra
+from config.errors import CheckpointError, FaceSymbolsError
 from recognition.engines.model import Model
+from recognition.utils.packages import install_command, require
 
 Shape = Tuple[int, int, int]  # height, width, 3
 DEFAULT_SHAPE: Shape = (112, 112, 3)
@@ -64,11 +64,8 @@ class Engine:
     @classmethod
     def load_package(cls) -> ModuleType:
         """Import the engine's package; MissingExtra says how to install it."""
-        try:
-            return import_module(cls.package)
-        except ImportError as error:
-            wanted = f"'facesymbols[{cls.extra}]'" if cls.extra else 'facesymbols'
-            raise MissingExtra(f'the engine {cls.name} needs {cls.package}: pip install {wanted}') from error
+        command = None if cls.extra else install_command()
+        return require(cls.package, cls.extra or '', f'the engine {cls.name}', command=command)
 
 
 def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import List, NamedTuple, Tuple
 from config.errors import CheckpointError
 from recognition.utils.checksums import sum_of
 from recognition.utils.files import PathLike, readable
-from recognition.utils.run_paths import parse_checkpoint
+from recognition.utils.run_paths import epochs_of, params_path, parse_checkpoint, symbol_path
 
 KINDS = {
     'checkpoint': 'a checkpoint PREFIX,EPOCH',
@@ -36,12 +36,17 @@ class Model(NamedTuple):
     def files(self) -> List[Path]:
         """Return the files that hold it; the values, by which networks are told apart, are in the last one."""
         if self.kind == 'checkpoint':
-            from recognition.utils.run_paths import params_path, symbol_path  # they import mxnet
-
             return [symbol_path(self.path), params_path(self.path, self.epoch)]
         if self.kind == 'ncnn':
             return [Path(f'{self.path}.param'), Path(f'{self.path}.bin')]
         return [self.path]
+
+    def check_files(self) -> None:
+        """Raise CheckpointError where a file is missing; that of a checkpoint names the epochs that exist."""
+        for file in self.files:
+            if not file.is_file():
+                hint = self._epochs() if self.kind == 'checkpoint' else ''
+                raise CheckpointError(f'{file} does not exist{hint}')
 
     def fingerprint(self) -> str:
         """Return the SHA-256 sum, in hexadecimal, of the file that holds the values; CheckpointError without it."""
@@ -59,8 +64,6 @@ class Model(NamedTuple):
             raise CheckpointError(f'{file} cannot be read: {error.strerror}{hint}') from error
 
     def _epochs(self) -> str:
-        from recognition.utils.run_paths import epochs_of
-
         there = epochs_of(self.path)
         return f'; the epochs there are {", ".join(map(str, there[-NAMED:]))}' if there else ''
 

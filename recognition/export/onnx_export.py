@@ -16,7 +16,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 import numpy as np
 
 from config.compat import physical_cores
-from config.errors import CheckpointError, MissingExtra
+from config.errors import CheckpointError
 from recognition.checkpoint.matching import as_numpy, check_finite
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
 from recognition.data.images import channels_first
@@ -26,6 +26,7 @@ from recognition.export.onnx.converter import OPSET, to_onnx
 from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
 from recognition.export.parity import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.utils.files import PathLike, remove_leftovers, replacing
+from recognition.utils.packages import require
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize
 
@@ -107,11 +108,7 @@ def prepare(
 def load_onnxruntime() -> ModuleType:
     """Return the onnxruntime module; MissingExtra says how to install it."""
     os.environ.setdefault(QUIET, '1')
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtra("running ONNX files needs onnxruntime: pip install 'facesymbols[onnx]'") from None
-    return onnxruntime
+    return require('onnxruntime', 'onnx', 'running an ONNX file')
 
 
 def run_onnx(content: bytes, options: Options) -> Run:

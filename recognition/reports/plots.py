@@ -8,8 +8,9 @@ from typing import Any, Dict, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import ConfigError, DataError, MissingExtra
+from config.errors import ConfigError, DataError
 from recognition.utils.files import PathLike, write_whole
+from recognition.utils.packages import require
 from recognition.verification.lfw import Verification
 
 # Okabe and Ito's colours, told apart by the colour-blind; the line styles help in grey print
@@ -164,13 +165,12 @@ def _look(number: int) -> Dict[str, Any]:
 
 def _figure(width: float, height: float) -> Any:
     """Return a matplotlib figure (inches) that needs no screen and touches no global state."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("drawing curves needs matplotlib: pip install 'facesymbols[train]'") from None
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout='constrained')
-    FigureCanvasAgg(figure)
+    agg, figures = (
+        require(f'matplotlib.{part}', 'train', 'drawing curves')
+        for part in ('backends.backend_agg', 'figure')
+    )
+    figure = figures.Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout='constrained')
+    agg.FigureCanvasAgg(figure)
     return figure
 
 

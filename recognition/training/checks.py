@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from config import complete
 from config.errors import ConfigError
-from config.keys import HEAD_NAMES
-from recognition.classifier.partial_fc import check_partial
+from config.training import check_training
 from recognition.data.dataset import TrainingFaces
 from recognition.optim.lr_schedule import check_schedule
 from symbols.ir.shapes import infer_shapes
 
 import mxnet as mx
 
-COLOURS = 3
-
 
 def check_settings(cfg: Any) -> None:
     """Raise ConfigError for settings that build a network, and with which none can be trained."""
-    channels = cfg.image_shape[2]
-    if channels != COLOURS:
-        raise ConfigError(
-            f'image_shape={tuple(cfg.image_shape)} has {channels} channels, and faces are RGB images, which have '
-            f'{COLOURS}; grey ones are read as RGB, too'
-        )
-    check_head(cfg.net_output)
+    check_training(cfg)
     check_schedule(cfg)
-    check_partial(cfg)
-
-
-def check_head(name: Optional[str]) -> None:
-    """Raise ConfigError for the head that gives class scores; of a name that is none the config tells."""
-    if HEAD_NAMES.get(name or '') == 'classifier':
-        raise ConfigError(
-            f'net_output={name!r} gives a score for each class, and training needs a head that gives an embedding, '
-            'bn_dropout_fc_bn say; the loss brings the classes'
-        )
 
 
 def settle_classes(cfg: Any, dataset: TrainingFaces) -> Any:

@@ -41,16 +41,8 @@ from mxnet import gluon
 logger = logging.getLogger(__name__)
 
 TARGET = 'the network of this run'
-AUTO = 'auto'
 
 Rows = Optional[Dict[str, Any]]  # values of a classifier; None: it stays as it was drawn
-
-
-def check_pretrained(cfg: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a setting says what to take from a checkpoint and none is named."""
-    for key, default in (('pretrained_part', WHOLE), ('pretrained_fc7', AUTO)):
-        if cfg[key] != default and not cfg['pretrained']:
-            raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')
 
 
 def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, Any]) -> Report:
@@ -70,7 +62,7 @@ def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, 
     rows = CLASSIFIERS[cfg['pretrained_fc7']](classifier.values(), held, source)
     _check_not_body(saved.values, cfg, source)
     report = load_part(net, saved.values, cfg, part, source=source, target=TARGET)
-    if cfg['pretrained_fc7'] == AUTO and (report.missing or report.misshaped):
+    if cfg['pretrained_fc7'] == 'auto' and (report.missing or report.misshaped):
         rows = None  # it was trained on other embeddings
     if rows:
         classifier.load(rows)
@@ -154,7 +146,7 @@ def _resize(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: ob
 
 
 CLASSIFIERS: Dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], object], Rows]] = {
-    AUTO: _auto,
+    'auto': _auto,
     'keep': _keep,
     'drop': _drop,
     'resize': _resize,

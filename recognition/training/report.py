@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from config import resolve
 from config.errors import CheckpointError, FaceSymbolsError
@@ -12,7 +12,7 @@ from recognition.reports.html import Block, Section, paragraph, picture, setting
 from recognition.reports.plots import training_picture
 from recognition.training.progress import Record, read_history
 from recognition.utils.files import PathLike
-from recognition.utils.run_paths import config_path, environment_path, history_path
+from recognition.utils.run_paths import config_path, environment_path, history_path, report_path
 
 SHOWN = 20  # steps that were left out
 PRESETS = ('network', 'dataset', 'loss')
@@ -23,8 +23,8 @@ def curves_path(prefix: PathLike) -> Path:
     return Path(f'{prefix}-curves.png')
 
 
-def write_run_report(prefix: PathLike) -> Path:
-    """Write `prefix-report.html` and `prefix-curves.png` and return the former, also of a run that was killed.
+def write_run_report(prefix: PathLike, output: Optional[PathLike] = None) -> Path:
+    """Write `prefix-report.html`, or `output`, and `prefix-curves.png`; return the former, also of a killed run.
 
     Raises CheckpointError where there is no run at the prefix or its files are damaged, MissingExtra without
     matplotlib.
@@ -49,9 +49,8 @@ def write_run_report(prefix: PathLike) -> Path:
         Section('Environment', [settings(_flat(starts[-1]), 'of the last start')]),
     ]
     title = f'{cfg.get("network") or cfg.get("net_name")} with {cfg.get("loss") or cfg.get("loss_name")}'
-    return write_report(
-        prefix.parent, title, sections, _summary(steps, starts), name=f'{prefix.name}-report.html'
-    )
+    path = report_path(prefix) if output is None else Path(output)
+    return write_report(path.parent, title, sections, _summary(steps, starts), name=path.name)
 
 
 def _summary(steps: Sequence[Record], starts: Sequence[Start]) -> str:

@@ -7,9 +7,9 @@ from typing import Mapping
 
 import numpy as np
 
-from config.errors import MissingExtra
 from recognition.training.progress import Record
 from recognition.utils.files import PathLike
+from recognition.utils.packages import require
 from recognition.verification.lfw import Verification
 
 SCALARS = ('loss', 'accuracy', 'lr', 'norm', 'images_per_second')  # of a step's record
@@ -24,13 +24,8 @@ class Board:
     """
 
     def __init__(self, folder: PathLike, steps: int = 0) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise MissingExtra(
-                "tensorboard=True needs tensorboardX: pip install 'facesymbols[train]'"
-            ) from None
-        self._writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+        package = require('tensorboardX', 'train', 'tensorboard=True')
+        self._writer = package.SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
         self._skipped = 0
         self._faces_shown = False
 

@@ -65,6 +65,11 @@ def environment_path(prefix: PathLike) -> Path:
     return Path(f'{prefix}-environment.json')
 
 
+def report_path(prefix: PathLike) -> Path:
+    """Return `prefix-report.html`."""
+    return Path(f'{prefix}-report.html')
+
+
 def history_path(prefix: PathLike) -> Path:
     """Return `prefix-history.jsonl`."""
     return Path(f'{prefix}-history.jsonl')

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping
 import numpy as np
 
 from config import resolve
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError
 from config.keys import HEAD_NAMES, KEYS
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import (
@@ -26,7 +26,6 @@ from recognition.checkpoint.matching import (
 )
 from recognition.checkpoint.network import Arrays, Saved, arrays_of, wrap_symbol
 from recognition.utils.files import PathLike
-from recognition.utils.run_paths import params_path, symbol_path
 from recognition.weights.suggest import hint
 from symbols import get_symbol
 from symbols.context import computes_in_half
@@ -37,7 +36,6 @@ TOLERANCE = (
     1e-3  # of the largest value; other constants or strides move an embedding by more, rounding by less
 )
 CLASSIFIER_HEAD = 'classifier'
-LAST_EPOCH = 999_999
 
 
 @dataclass(frozen=True)
@@ -124,20 +122,6 @@ def can_compare(saved: Saved, converted: Converted) -> bool:
     return converted.report.ok and wanted <= set(saved.values) and not halves
 
 
-def check_vacant(prefix: PathLike, epoch: int) -> None:
-    """Raise CheckpointError where a file of the checkpoint `prefix,epoch` is there already."""
-    ways = {symbol_path(prefix): '--output', params_path(prefix, epoch): '--output or --epoch'}
-    for path, way in ways.items():
-        if path.exists():
-            raise CheckpointError(f'{path} is there already; choose another {way}, or --overwrite it')
-
-
-def check_epoch(epoch: int) -> None:
-    """Raise ConfigError for a number that no checkpoint's name has."""
-    if not 0 <= epoch <= LAST_EPOCH:
-        raise ConfigError(f'--epoch {epoch} must be from 0 to {LAST_EPOCH}')
-
-
 def own_settings(cfg: Mapping[str, Any], network: str) -> Dict[str, Any]:
     """Return what a config sets otherwise than its network preset."""
     preset = resolve(network)
@@ -158,4 +142,4 @@ def training_command(cfg: Mapping[str, Any], network: str, prefix: PathLike, epo
         settings['net_output'] = 'E'
     words = [f'--{key.replace("_", "-")} {as_option(value)}' for key, value in settings.items()]
     words += [f'--pretrained {Path(prefix)},{epoch}', *(['--pretrained-part body'] if classifier else [])]
-    return ' '.join(['python -m recognition.train --network', network, *words])
+    return ' '.join(['facesymbols train --network', network, *words])

@@ -11,6 +11,7 @@ import pytest
 import tools.bench.data
 import tools.bench.train
 from recognition.cli import run
+from recognition.utils.packages import install_command
 from tools.bench import contenders
 from tools.bench.rounds import interleaved
 
@@ -82,7 +83,7 @@ def test_what_is_named_and_not_installed_is_told_with_the_line_that_installs_it(
     monkeypatch.setattr(contenders, 'find_spec', lambda name: None)
     status, _, err = ended(capsys, 'train', '--against', 'torch')
     assert (status, err.count('\n')) == (1, 1)
-    assert "torch needs torch, which is not installed: pip install 'facesymbols[torch]'" in err
+    assert f'torch needs torch, which is not installed: {install_command("torch")}' in err
 
 
 def test_options_reach_the_suite(capsys, monkeypatch, tmp_path):

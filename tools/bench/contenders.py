@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import ConfigError, nearest
+from recognition.utils.packages import install_command
 
 PLAIN = 'plain'
 AS_IT_COMES = 'plain, own threads'  # as many as MXNet takes by itself (config.compat)
@@ -20,12 +21,12 @@ class Needs(NamedTuple):
 
 NEEDS: Mapping[str, Needs] = {
     PLAIN: Needs((), ''),
-    'onnxruntime': Needs(('onnx', 'onnxruntime'), "pip install 'facesymbols[onnx]'"),
-    'openvino': Needs(('onnx', 'openvino'), "pip install 'facesymbols[onnx,openvino]'"),
+    'onnxruntime': Needs(('onnx', 'onnxruntime'), install_command('onnx')),
+    'openvino': Needs(('onnx', 'openvino'), install_command('onnx', 'openvino')),
     'ncnn': Needs(
-        ('onnx', 'ncnn', 'pnnx'), "pip install 'facesymbols[onnx,ncnn]' and pip install --no-deps pnnx"
+        ('onnx', 'ncnn', 'pnnx'), f'{install_command("onnx", "ncnn")} && pip install --no-deps pnnx'
     ),
-    'torch': Needs(('torch',), "pip install 'facesymbols[torch]'"),
+    'torch': Needs(('torch',), install_command('torch')),
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from config.errors import ConfigError, MissingExtra
+from config.errors import ConfigError
+from recognition.utils.packages import require
 from symbols.ir.nodes import Node, flag, read_attribute
 
 OPSET = 17  # of the default domain; onnxruntime reads it from 1.12 on
@@ -23,13 +24,9 @@ Dims = Tuple[Optional[int], ...]  # None: an axis that grows with the batch
 
 def load_onnx() -> ModuleType:
     """Return the onnx module; MissingExtra says how to install it."""
-    try:
-        import onnx
-        import onnx.checker
-        import onnx.numpy_helper
-    except ImportError:
-        raise MissingExtra("ONNX files need onnx: pip install 'facesymbols[onnx]'") from None
-    return onnx
+    for part in ('onnx.checker', 'onnx.numpy_helper'):
+        require(part, 'onnx', 'an ONNX file')
+    return require('onnx', 'onnx', 'an ONNX file')
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 
 import numpy as np
 
-from config.errors import CheckpointError, MissingExtra
+from config.errors import CheckpointError
 from recognition.utils.files import PathLike
+from recognition.utils.packages import require
 from recognition.weights.keras.hdf5_probe import check_hdf5
 from recognition.weights.keras.model_config import Configured, plain, read_config
 
@@ -114,11 +115,7 @@ def open_keras(path: PathLike) -> Iterator[KerasFile]:
 
 
 def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise MissingExtra("reading Keras's files needs h5py: pip install 'facesymbols[keras]'") from None
-    return h5py
+    return require('h5py', 'keras', "reading Keras's files")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ WITHOUT_NORM = """
     import numpy as np
     from config import resolve
     from recognition.data import FaceDataset, FaceLoader
-    from recognition.classifier.partial_fc import is_partial
+    from config.training import is_partial
     from recognition.training.trainer import Trainer
     from recognition.distributed.kvstore import Workers
     import mxnet as mx

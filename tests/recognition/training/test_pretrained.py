@@ -9,13 +9,14 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
+from config.training import check_training
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import save_network, wrap_symbol
 from recognition.checkpoint.training_state import TrainingState, save_state
 from recognition.classifier.base import WholeClassifier
 from recognition.losses.factory import build_loss
-from recognition.training.pretrained import check_pretrained, load_pretrained, resize_classifier
+from recognition.training.pretrained import load_pretrained, resize_classifier
 from symbols import get_block, get_symbol
 
 import mxnet as mx
@@ -242,8 +243,8 @@ def test_the_head_may_compute_something_else_where_it_is_left_out(saved, start):
 @pytest.mark.parametrize(('key', 'value'), [('pretrained_fc7', 'resize'), ('pretrained_part', 'body')])
 def test_without_a_checkpoint_there_is_nothing_to_take(key, value):
     with pytest.raises(ConfigError, match=f"^{key}='{value}' needs pretrained"):
-        check_pretrained(config(**{key: value}))
-    check_pretrained(config(**{key: value}, pretrained='old'))
+        check_training(config(**{key: value}))
+    check_training(config(**{key: value}, pretrained='old'))
 
 
 def test_identities_may_change_their_labels():

@@ -6,9 +6,9 @@ import argparse
 import os
 
 import pytest
+from recognition.cli.output_options import add_output_options, check_outputs
 
 from config.errors import CheckpointError
-from recognition.cli.output_options import add_output_options, check_outputs
 
 
 def refused(file, words, **settings):

@@ -1,0 +1,52 @@
+"""Settings that build a network, and with which none can be trained."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from config.errors import ConfigError
+from config.keys import HEAD_NAMES, KEYS
+
+COLOURS = 3
+WHOLE_ONLY = {  # losses that cannot be computed in parts, and why
+    'curricularface': 'compares every identity with the own one of a sample',
+    'triplet': 'has no classifier',
+    'atriplet': 'has no classifier',
+}
+
+
+def check_training(cfg: Mapping[str, Any]) -> None:
+    """Raise ConfigError for settings that contradict each other in training."""
+    channels = cfg['image_shape'][2]
+    if channels != COLOURS:
+        raise ConfigError(
+            f'image_shape={tuple(cfg["image_shape"])} has {channels} channels, and faces are RGB images, which have '
+            f'{COLOURS}; grey ones are read as RGB, too'
+        )
+    check_head(cfg['net_output'])
+    check_partial(cfg)
+    for key in ('pretrained_part', 'pretrained_fc7'):
+        if cfg[key] != KEYS[key].default and not cfg['pretrained']:
+            raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')
+
+
+def check_head(name: Optional[str]) -> None:
+    """Raise ConfigError for the head that gives class scores; of a name that is none the config tells."""
+    if HEAD_NAMES.get(name or '') == 'classifier':
+        raise ConfigError(
+            f'net_output={name!r} gives a score for each class, and training needs a head that gives an embedding, '
+            'bn_dropout_fc_bn say; the loss brings the classes'
+        )
+
+
+def is_partial(cfg: Mapping[str, Any]) -> bool:
+    """Return whether the classifier is computed in parts."""
+    return bool(cfg['sample_rate'] < 1.0 or cfg['fc7_sharded'])
+
+
+def check_partial(cfg: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a loss that cannot be computed in parts where the config wants it so."""
+    why = WHOLE_ONLY.get(cfg['loss_name'])
+    if why and is_partial(cfg):
+        setting = f'sample_rate={cfg["sample_rate"]:g}' if cfg['sample_rate'] < 1.0 else 'fc7_sharded=True'
+        raise ConfigError(f'{setting} does not go with loss_name={cfg["loss_name"]!r}, which {why}')

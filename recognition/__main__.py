@@ -1,0 +1,5 @@
+"""`python -m recognition` is the command `facesymbols`."""
+
+from recognition.commands.main import main
+
+main()

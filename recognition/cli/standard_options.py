@@ -1,0 +1,133 @@
+"""Options that several commands share: each has one name, one form and one meaning."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Callable, Dict, Sequence, Tuple
+
+from config.errors import ConfigError
+from config.schema import parse_value
+from recognition.cli.parser import Parser
+
+CHANNELS = 3
+MIRRORS = ('sum', 'concat', 'none')
+PRESET_KEYS = ('network', 'dataset', 'loss')  # names of presets, which set nothing by themselves
+ImageShape = Tuple[int, int, int]
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
+    return int(text)
+
+
+def image_size(text: str) -> ImageShape:
+    """Parse H,W or H,W,C in pixels as (height, width, channels)."""
+    sides = [side.strip() for side in text.split(',')]
+    if len(sides) not in (2, 3) or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is not H,W or H,W,C in pixels, such as 112,112')
+    height, width, channels = (*map(int, sides), CHANNELS)[:3]
+    return height, width, channels
+
+
+def rgb_size(text: str) -> ImageShape:
+    """Parse as `image_size` does, for commands that read photographs."""
+    size = image_size(text)
+    if size[2] != CHANNELS:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} has {size[2]} channels; photographs are read as RGB, 3 channels'
+        )
+    return size
+
+
+def add_output(
+    parser: Parser, metavar: str, help_text: str, *, kind: Callable[[str], Any] = Path, **settings: Any
+) -> None:
+    """Add -o/--output and --overwrite; `recognition.utils.outputs.check_outputs` is for them.
+
+    The output is required unless `settings` give a `default`.
+    """
+    settings.setdefault('required', 'default' not in settings)
+    parser.add_argument('-o', '--output', metavar=metavar, help=help_text, type=kind, **settings)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: Parser) -> None:
+    """Add --overwrite, and --force as its old name."""
+    parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
+    parser.rename('--force', '--overwrite')
+
+
+def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH', **settings: Any) -> None:
+    """Add --model, required unless `settings` say otherwise."""
+    settings.setdefault('required', True)
+    words = help_text or 'checkpoint: PREFIX-symbol.json and the .params file of that epoch'
+    parser.add_argument('--model', metavar=metavar, help=words, **settings)
+
+
+def add_image_size(parser: Parser, help_text: str, **settings: Any) -> None:
+    """Add --image-size, which is (height, width, 3) once it is parsed."""
+    settings.setdefault('type', rgb_size)
+    parser.add_argument('--image-size', metavar='H,W[,C]', help=help_text, **settings)
+
+
+def add_mirror(parser: Parser) -> None:
+    """Add --mirror, and --flip as its old name."""
+    parser.add_argument(
+        '--mirror',
+        choices=MIRRORS,
+        default='sum',
+        help="the mirror image's embedding is added (sum), appended (concat) or left out (none) "
+        '(default: %(default)s)',
+    )
+    parser.rename('--flip', '--mirror')
+
+
+def add_batch_size(parser: Parser, default: int = 64) -> None:
+    """Add --batch-size."""
+    parser.add_argument(
+        '--batch-size',
+        type=positive,
+        default=default,
+        metavar='N',
+        help='images at a time (default: %(default)s)',
+    )
+
+
+def add_gpus(parser: Parser) -> None:
+    """Add --gpus."""
+    parser.add_argument(
+        '--gpus', default='', metavar='LIST', help='numbers of the GPUs, as 0,1 (default: the CPU)'
+    )
+
+
+def add_json(parser: Parser, help_text: str) -> None:
+    """Add --json."""
+    parser.add_argument('--json', action='store_true', help=help_text)
+
+
+def add_config(parser: Parser, example: str) -> None:
+    """Add --config KEY=VALUE, which `config_settings` reads, and --set as its old name."""
+    parser.add_argument(
+        '--config',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help=f'a key of the config, as {example}; may be repeated',
+    )
+    parser.rename('--set', '--config')
+
+
+def config_settings(items: Sequence[str], *, kept: Sequence[str] = PRESET_KEYS) -> Dict[str, Any]:
+    """Return what --config sets, by key; ConfigError for a bad one and for keys in `kept`, which others choose."""
+    settings = {}
+    for item in items:
+        key, equals, value = item.partition('=')
+        if not equals:
+            raise ConfigError(f'--config {item!r} must have the form KEY=VALUE, as net_multiplier=0.5')
+        if key in kept:
+            raise ConfigError(f'--config {item}: {key} is not set by --config here; --help lists the options')
+        settings[key] = parse_value(key, value)
+    return settings

@@ -1,0 +1,63 @@
+"""The options of `train`: those that matter in its help, and every key of the config besides."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Sequence
+
+from config import default
+from recognition.cli.config_options import add_config_options
+from recognition.cli.parser import COMMAND, Parser
+from recognition.cli.standard_options import add_gpus, add_image_size, add_overwrite, positive, rgb_size
+
+ALL = '--help-all'
+SHOWN = (
+    'dataset_path',
+    'val_targets',
+    'emb_size',
+    'per_batch_size',
+    'lr',
+    'end_epoch',
+    'pretrained',
+    'recompute',
+)
+ALIASES = {
+    'net_output': '--head',
+    'net_act': '--activation',
+    'per_batch_size': '--batch-size',
+    'verbose': '--verify-every',
+}
+DESCRIPTION = f"""Train a face-embedding network on a folder of faces: train.rec, train.idx, property.
+
+    {COMMAND} train --network r50 --dataset-path faces --loss arcface --prefix runs/r50/model
+    {COMMAND} train --network r50 --dataset-path faces --loss arcface --prefix runs/r50/model --resume
+
+Every key of the config is an option, too; {ALL} lists them. An option takes precedence over the presets.
+"""
+
+
+def build_parser(argv: Sequence[str] = ()) -> Parser:
+    """Return the parser; where `argv` asks for it, one whose help lists every option."""
+    everything = ALL in argv
+    parser = Parser(prog=f'{COMMAND} train', description=DESCRIPTION)
+    add = parser.add_argument
+    add('--network', metavar='NAME', default=default.network, help='network preset (default: %(default)s)')
+    add('--dataset', metavar='NAME', default='folder', help='data set preset (default: %(default)s)')
+    add('--loss', metavar='NAME', default='arcface', help='loss preset (default: %(default)s)')
+    add('--prefix', help='of the checkpoints (default: MODELS_ROOT/network-loss-dataset/model)')
+    add('--resume', action='store_true', help='resume from the newest training state of the prefix')
+    add_overwrite(parser)
+    add_gpus(parser)
+    further = dict.fromkeys(('ckpt_every', 'no_verify', 'image_size'), argparse.SUPPRESS)
+    if everything:
+        further = {
+            'ckpt_every': 'epochs between checkpoints (default: 1)',
+            'no_verify': 'do not verify on val_targets',
+            'image_size': 'the short form of --image-shape',
+        }
+    add('--ckpt-every', type=positive, default=1, metavar='N', help=further['ckpt_every'])
+    add('--no-verify', action='store_true', help=further['no_verify'])
+    add_image_size(parser, further['image_size'], type=rgb_size)
+    add_config_options(parser, aliases=ALIASES, shown=None if everything else SHOWN)
+    add(ALL, action='help', help='list every option')
+    return parser
