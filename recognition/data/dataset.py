@@ -13,10 +13,9 @@ from recognition.data.images import decode_image
 from recognition.data.loader import FaceLoader
 from recognition.data.record_layout import read_layout
 from recognition.data.records import Records
+from recognition.utils.files import PathLike
 
 __all__ = ['FaceDataset', 'FaceLoader', 'JoinedDataset', 'open_faces', 'split_path']
-
-PathLike = Union[str, 'os.PathLike[str]']
 
 FILES = {
     'property': 'one line num_classes,height,width',

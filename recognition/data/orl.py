@@ -12,16 +12,16 @@ channels.
 from __future__ import annotations
 
 import importlib.util
-import os
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Dict, Sequence, Tuple, Union
+from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.data.images import PNG, encode_image, load_cv2
 from recognition.data.writer import write_pairs, write_records
+from recognition.utils.files import PathLike
 from recognition.utils.packages import install_command
 
 PEOPLE = range(1, 41)  # s1..s40
@@ -59,7 +59,7 @@ SETTINGS: Dict[str, Any] = {
 
 
 def prepare_orl(
-    folder: Union[str, os.PathLike[str]],
+    folder: PathLike,
     *,
     train_people: Sequence[int] = TRAIN_PEOPLE,
     verify_people: Sequence[int] = VERIFY_PEOPLE,

@@ -8,17 +8,14 @@ other name is refused.
 from __future__ import annotations
 
 import io
-import os
-import pickle
-import struct
-from typing import Any, ClassVar, Dict, List, NoReturn, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from config.errors import DataError
 from recognition.data.images import decode_image, load_cv2
-
-PathLike = Union[str, 'os.PathLike[str]']
+from recognition.utils.files import PathLike
+from recognition.utils.restricted_pickle import RestrictedUnpickler, reason, shown
 
 UINT8, BOOL = 'u1', 'b1'  # numpy's codes; the only element types in a verification set
 
@@ -117,50 +114,11 @@ def _unpickle(path: PathLike) -> Any:
     except _RefusedError as error:
         raise DataError(f'{path}: refused: {error}') from error
     except Exception as error:  # a damaged stream can end in any exception that its opcodes can provoke
-        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        raise DataError(f'{path}: damaged or not a pickle ({reason})') from error
+        raise DataError(f'{path}: damaged or not a pickle ({reason(error)})') from error
 
 
 class _RefusedError(Exception):
     """The pickle asks for what no verification set needs."""
-
-
-# the unpickler in C lets a file of ten bytes claim gigabytes, by the number it gives to a remembered object
-_UnpicklerInPython: Any = pickle._Unpickler
-
-
-class _PairsUnpickler(_UnpicklerInPython):
-    dispatch: ClassVar[Dict[int, Any]] = dict(_UnpicklerInPython.dispatch)
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ADMITTED:
-            return _ADMITTED[module, name]
-        raise _RefusedError(
-            f'the pickle asks for {module}.{name}; a verification set holds byte strings, lists, booleans '
-            'and uint8 arrays, and nothing else is loaded'
-        )
-
-    def load_bytearray8(self) -> None:
-        """Read a writable buffer as bytes; the original allocates whatever length the file states."""
-        (length,) = struct.unpack('<Q', self.read(8))
-        self.append(self.read(length))
-
-    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
-
-
-class _StandIn:
-    """A name that a pickle may call; it has no attributes, so that no pickle can change it."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise _RefusedError('the pickle sets the state of a function')
-
-
-class _NdarrayType(_StandIn):
-    """Stands for `numpy.ndarray`, which pickles only pass on to `_reconstruct`."""
-
-    __slots__ = ()
 
 
 class _Dtype:
@@ -200,82 +158,67 @@ class _Array:
         # one long side at most ((n,), (n, 1)): the order of the elements is then no question
         if not all(type(side) is int for side in sides) or sum(side != 1 for side in sides) > 1:
             raise _RefusedError(
-                f'the pickle holds an array of shape {shape!r}; an encoded image is a row of bytes'
+                f'the pickle holds an array of shape {shown(shape)}; an encoded image is a row of bytes'
             )
         if not sides or max(sides) != len(raw) or min(sides) < 0:
-            raise _RefusedError(f'the pickle holds an array of shape {shape!r} with {len(raw)} bytes')
+            raise _RefusedError(f'the pickle holds an array of shape {shown(shape)} with {len(raw)} bytes')
         self.code, self.raw = dtype.code, raw
 
 
-class _MakeDtype(_StandIn):
-    """Stands for `numpy.dtype(code, align, copy)`."""
-
-    __slots__ = ()
-
-    def __call__(self, code: Any, *_flags: Any) -> _Dtype:
-        text = code.decode('latin1') if isinstance(code, bytes) else code
-        if text not in (UINT8, BOOL):
-            raise _RefusedError(f'the pickle holds an array of type {text!r}; only uint8 and bool are loaded')
-        return _Dtype(text)
-
-
-class _Reconstruct(_StandIn):
-    """Stands for `numpy.core.multiarray._reconstruct(ndarray, (0,), b'b')`: an array that is filled later."""
-
-    __slots__ = ()
-
-    def __call__(self, cls: Any, *_shape_and_code: Any) -> _Array:
-        if not isinstance(cls, _NdarrayType):
-            raise _RefusedError('the pickle reconstructs something that is not an array')
-        return _Array()
-
-
-class _FromBuffer(_StandIn):
-    """Stands for `numpy.core.numeric._frombuffer(buffer, dtype, shape, order)`, which protocol 5 uses."""
-
-    __slots__ = ()
-
-    def __call__(self, raw: Any, dtype: Any, shape: Any, _order: Any) -> _Array:
-        array = _Array()
-        array.fill(shape, dtype, raw)
-        return array
-
-
-class _Scalar(_StandIn):
-    """Stands for `numpy.core.multiarray.scalar(dtype, bytes)`: one boolean."""
-
-    __slots__ = ()
-
-    def __call__(self, dtype: Any, raw: Any) -> bool:
-        if not (
-            isinstance(dtype, _Dtype) and dtype.code == BOOL and isinstance(raw, bytes) and len(raw) == 1
-        ):
-            raise _RefusedError('the pickle holds a number where only booleans are expected')
-        return raw != b'\0'
-
-
-class _Encode(_StandIn):
-    """Stands for `_codecs.encode(text, 'latin1')`: how Python 3 writes bytes for Python 2."""
-
-    __slots__ = ()
-
-    def __call__(self, text: Any, codec: Any = None) -> bytes:
-        if not isinstance(text, str) or codec != 'latin1':
-            raise _RefusedError('the pickle encodes text; only bytes written as latin1 are loaded')
-        return text.encode('latin1')
-
-
-_ADMITTED = {
-    ('_codecs', 'encode'): _Encode(),
-    ('numpy', 'ndarray'): _NdarrayType(),
-    ('numpy', 'dtype'): _MakeDtype(),
-    **{
-        (f'numpy.{core}.{module}', name): stand_in
-        for core in ('core', '_core')  # numpy 2 renamed it
-        for module, name, stand_in in (
-            ('multiarray', '_reconstruct', _Reconstruct()),
-            ('multiarray', 'scalar', _Scalar()),
-            ('numeric', '_frombuffer', _FromBuffer()),
+def _make_dtype(code: Any, *_flags: Any) -> _Dtype:
+    """Stand for `numpy.dtype(code, align, copy)`."""
+    text = code.decode('latin1') if isinstance(code, bytes) else code
+    if text not in (UINT8, BOOL):
+        raise _RefusedError(
+            f'the pickle holds an array of type {shown(text)}; only uint8 and bool are loaded'
         )
-    },
-}
+    return _Dtype(text)
+
+
+def _reconstruct(cls: Any, *_shape_and_code: Any) -> _Array:
+    """Stand for `numpy.core.multiarray._reconstruct(ndarray, (0,), b'b')`: an array that is filled later."""
+    if cls is not _Array:
+        raise _RefusedError('the pickle reconstructs something that is not an array')
+    return _Array()
+
+
+def _from_buffer(raw: Any, dtype: Any, shape: Any, _order: Any) -> _Array:
+    """Stand for `numpy.core.numeric._frombuffer(buffer, dtype, shape, order)`, which protocol 5 uses."""
+    array = _Array()
+    array.fill(shape, dtype, raw)
+    return array
+
+
+def _scalar(dtype: Any, raw: Any) -> bool:
+    """Stand for `numpy.core.multiarray.scalar(dtype, bytes)`: one boolean."""
+    is_bool = isinstance(dtype, _Dtype) and dtype.code == BOOL
+    if not (is_bool and isinstance(raw, bytes) and len(raw) == 1):
+        raise _RefusedError('the pickle holds a number where only booleans are expected')
+    return raw != b'\0'
+
+
+def _encode(text: Any, codec: Any = None) -> bytes:
+    """Stand for `_codecs.encode(text, 'latin1')`: how Python 3 writes bytes for Python 2."""
+    if not isinstance(text, str) or codec != 'latin1':
+        raise _RefusedError('the pickle encodes text; only bytes written as latin1 are loaded')
+    return text.encode('latin1')
+
+
+class _PairsUnpickler(RestrictedUnpickler):
+    admitted: ClassVar[Dict[Tuple[str, str], Any]] = {
+        ('_codecs', 'encode'): _encode,
+        ('numpy', 'ndarray'): _Array,
+        ('numpy', 'dtype'): _make_dtype,
+        ('numpy.core.multiarray', '_reconstruct'): _reconstruct,
+        ('numpy.core.multiarray', 'scalar'): _scalar,
+        ('numpy.core.numeric', '_frombuffer'): _from_buffer,
+    }
+    # of the protocols 0 and 1, of images beyond 4 GB, and of writable ones
+    more_opcodes = 'INT LONG FLOAT STRING UNICODE LIST GET PUT BINBYTES8 BYTEARRAY8'
+    error = _RefusedError
+    wrong_name = (
+        'the pickle asks for {}; a verification set holds byte strings, lists, booleans and uint8 arrays, '
+        'and nothing else is loaded'
+    )
+    wrong_state = 'the pickle sets the state of a {}'
+    wrong_item = 'the pickle fills something that is not a dict of named values'

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import NamedTuple, NoReturn, Optional, Tuple
 
 import numpy as np
 
@@ -27,11 +27,10 @@ from recognition.data.record_scan import (
     WHOLE,
     record_offsets,
 )
+from recognition.utils.files import PathLike
 
 _IR = struct.Struct('<IfQQ')  # flag, label, id, id2
 _PEEK = 64  # bytes that hold a part's head, an image header and a few labels
-
-PathLike = Union[str, 'os.PathLike[str]']
 
 
 class Header(NamedTuple):

@@ -6,11 +6,11 @@ import os
 import pickle
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from config.errors import DataError
+from recognition.utils.files import PathLike
 
-PathLike = Union[str, 'os.PathLike[str]']
 LARGEST_KEY = 1 << 24  # labels are float32, which counts no further
 SET_FILES = ('train.rec', 'train.idx', 'property')  # in the order in which they are put in place
 

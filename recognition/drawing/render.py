@@ -13,13 +13,13 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Collection, FrozenSet, Mapping, Optional, Sequence, Union
+from typing import Collection, FrozenSet, Mapping, Optional, Sequence
 
 from config.errors import ConfigError, DataError
 from recognition.drawing.dot import dot_text
 from recognition.drawing.labels import printable
 from recognition.drawing.pdf import paint
-from recognition.utils.files import write_whole
+from recognition.utils.files import PathLike, write_whole
 from recognition.utils.outputs import check_suffix
 from recognition.utils.packages import install_command
 from symbols.graph.model import Graph
@@ -32,9 +32,7 @@ HOW_TO_GET_AN_ENGINE = f'{install_command("plot")} brings one, as does the syste
 OPTIONS: Mapping[str, Sequence[str]] = {'png': ('-Gdpi=96',)}  # text is as large as on a screen at 100 %
 
 
-def write_picture(
-    graph: Graph, path: Union[str, os.PathLike[str]], title: str = '', marked: Collection[str] = ()
-) -> Path:
+def write_picture(graph: Graph, path: PathLike, title: str = '', marked: Collection[str] = ()) -> Path:
     """Draw a graph into `path`, whose suffix (.svg, .png, .pdf, .dot) says how, and return the file it wrote.
 
     The boxes whose ids are in `marked` stand out. Where no layout engine is installed, the file is the DOT text

@@ -6,24 +6,21 @@ The page holds the nested graph as JSON, and lays out and draws it by itself (th
 from __future__ import annotations
 
 import json
-import os
 import re
 from html import escape
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from recognition.drawing.dot import FILL, shade
 from recognition.drawing.labels import cost, inputs, printable, shared_note, size, totals
-from recognition.utils.files import write_whole
+from recognition.utils.files import PathLike, write_whole
 from symbols.graph.model import Box, Graph, Group
 from symbols.graph.nesting import Frame, frames, sums
 
 FOLDER = Path(__file__).resolve().parent / 'page'
 
 
-def write_page(
-    graph: Graph, path: Union[str, os.PathLike[str]], title: str = '', *, depth: int = 0, search: str = ''
-) -> Path:
+def write_page(graph: Graph, path: PathLike, title: str = '', *, depth: int = 0, search: str = '') -> Path:
     """Write the page of a nested graph (`build_graph` with the level 'nested'), and return the file.
 
     Frames nested less than `depth` deep stand open at first; `search` is a regular expression that is looked for at

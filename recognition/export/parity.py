@@ -13,12 +13,13 @@ from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.data.image_sources import image_files, read_image
 from recognition.data.images import load_cv2
 from recognition.data.orl import load_photographs
+from recognition.utils.files import PathLike
 
 TOLERANCE = 1e-4  # of the largest value
 BATCHES = (1, 4)  # images at a time
 TINY = np.finfo(np.float32).tiny
 
-Faces = Union[str, 'os.PathLike[str]', np.ndarray]
+Faces = Union[PathLike, np.ndarray]
 Run = Callable[[np.ndarray], np.ndarray]  # uint8 (N, H, W, C) -> embeddings (N, ...)
 
 

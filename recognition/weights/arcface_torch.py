@@ -17,8 +17,8 @@ from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import NETWORKS, RESNET_UNITS
 from recognition.checkpoint.matching import BODY, FITTING, WHOLE, check_fit
 from recognition.utils.files import PathLike
+from recognition.utils.restricted_pickle import shown
 from recognition.weights.torch.state_dict import read_state_dict
-from recognition.weights.torch.unpickler import shown
 from symbols import get_symbol
 
 logger = logging.getLogger(__name__)

@@ -15,13 +15,14 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 import numpy as np
 
 from config.errors import DataError
-from recognition.data.dataset import PathLike, index_of, read_property, record_files, size_text
+from recognition.data.dataset import index_of, read_property, record_files, size_text
 from recognition.data.images import decode_image, load_cv2
 from recognition.data.pair_sets import read_pairs
 from recognition.data.records import Records
 from recognition.data.validation.faults import Faults
 from recognition.data.validation.identities import check_identities, image_keys, listed
 from recognition.data.validation.index import open_whole
+from recognition.utils.files import PathLike
 
 CHUNK = 64  # images that a process looks at before it reports
 Show = Callable[[Iterable['Seen'], int], Iterable['Seen']]

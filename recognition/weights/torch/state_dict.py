@@ -15,14 +15,13 @@ import numpy as np
 
 from config.errors import CheckpointError
 from recognition.utils.files import PathLike
+from recognition.utils.restricted_pickle import reason, shown
 from recognition.weights.torch.unpickler import (
     LARGEST,
     DamagedError,
     Element,
     Storage,
     Tensor,
-    reason,
-    shown,
     unpickle,
 )
 

@@ -8,6 +8,7 @@ import resource
 import pytest
 
 from tests.helpers import torch_writer
+from tests.helpers.nested_pickles import nested
 from tests.helpers.state_dicts import FLOATS, message
 
 CALLS = {
@@ -19,6 +20,8 @@ CALLS = {
     'backbones.iresnet.IResNet': ('backbones.iresnet', 'IResNet', ()),
     'torch._utils._rebuild_tensor_v2.__globals__': ('torch._utils', '_rebuild_tensor_v2.__globals__', ()),
     'collections.OrderedDict.__init__': ('collections', 'OrderedDict.__init__', ()),
+    'numpy.core.multiarray.scalar': ('numpy.core.multiarray', 'scalar', ()),
+    'numpy._core.multiarray.scalar': ('numpy._core.multiarray', 'scalar', ()),
     'torch.FloatStorage.from_file': ('torch', 'FloatStorage.from_file', ()),
 }
 
@@ -80,11 +83,6 @@ def test_no_object_is_given_a_state(tmp_path, target):
     state = torch_writer.encode((None, {'__code__': 1, '__call__': 2}))
     content = pickle.PROTO + b'\2' + torch_writer.encode(value) + state + pickle.BUILD + pickle.STOP
     assert 'sets the state' in message(torch_writer.write_zip(tmp_path / 'b.pt', content, {'0': bytes(4)}))
-
-
-def nested(depth: int) -> bytes:
-    """Return the opcodes of a tuple that holds itself twice, `depth` times over: its hash takes 2 ** depth steps."""
-    return pickle.EMPTY_TUPLE + (pickle.BINPUT + b'\1' + pickle.BINGET + b'\1' + pickle.TUPLE2) * depth
 
 
 HOSTILE = {
