@@ -9,6 +9,7 @@ import numpy as np
 from recognition.engines.base import BFLOAT16_LIMIT, LIMIT, Engine, Shape, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import input_of, precision_of
+from recognition.utils.processes import kept_signal_stack
 
 METADATA = 'framework'  # where it keeps what an ONNX file says of itself
 
@@ -27,8 +28,9 @@ class OpenVINOEngine(Engine):
             settings['INFERENCE_NUM_THREADS'] = threads
         core = openvino.Core()
         try:
-            read = core.read_model(str(model.path))
-            self._compiled: Any = core.compile_model(read, 'CPU', settings)
+            with kept_signal_stack():
+                read = core.read_model(str(model.path))
+                self._compiled: Any = core.compile_model(read, 'CPU', settings)
         except Exception as error:  # a RuntimeError, mostly
             raise damaged(model, error) from error
         port = read.inputs[0]
@@ -41,7 +43,8 @@ class OpenVINOEngine(Engine):
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
-        return self._input.run(images, lambda data: np.array(self._compiled([data])[0]))
+        with kept_signal_stack():
+            return self._input.run(images, lambda data: np.array(self._compiled([data])[0]))
 
     @property
     def metadata(self) -> Dict[str, str]:

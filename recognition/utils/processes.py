@@ -46,6 +46,27 @@ def stop_requests() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
+class _SignalStack(ctypes.Structure):
+    """Linux's stack_t: where a thread's signal handlers run."""
+
+    _fields_ = (('pointer', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t))
+
+
+@contextmanager
+def kept_signal_stack() -> Iterator[None]:
+    """Give this thread its own alternate signal stack back after the block.
+
+    OpenVINO 2026.4 leaves one behind that is no longer valid once a model is compiled. Python's handlers run on the
+    alternate stack, so the next Ctrl-C would end the process with a segmentation fault.
+    """
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
+
+
 def die_with_parent() -> None:
     """Have the system kill this process when its parent is killed; a word would not do, for it may be waiting.
 

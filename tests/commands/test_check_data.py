@@ -60,7 +60,10 @@ def test_a_lost_index_is_made_anew(folder, capsys):
 
 @pytest.mark.parametrize(
     ('argv', 'sentence'),
-    [(('nowhere',), 'there is no folder nowhere'), (('.', '--limit', '0'), '--limit 0 must be at least 1')],
+    [
+        (('nowhere',), 'there is no folder nowhere'),
+        (('.', '--limit', '0'), "--limit: '0' is not a whole number of at least 1"),
+    ],
 )
 def test_a_mistake_is_one_sentence(capsys, argv, sentence):
     status, _, err = ended(capsys, *argv)

@@ -29,10 +29,10 @@ def test_histogram():
     [
         (['--model', 'none,1', '--data', 'nowhere', '--output', 'out'], 'there is no folder nowhere'),
         (['--model', 'none', '--data', 'nowhere', '--output', 'out'], '--model'),
-        (['--model', 'none,1', '--data', 'nowhere', '--output', '.'], '. is there already'),
+        (['--model', 'none,1', '--data', 'nowhere', '--output', '.'], '. already exists'),
         (
             ['--model', 'none,1', '--data', '.', '--output', 'out', '--batch-size', '0'],
-            '--batch-size 0 must be',
+            "--batch-size: '0' is not a whole number",
         ),
     ],
 )

@@ -17,7 +17,7 @@ FILES = ('audit.txt', 'network.svg', 'training.png', 'roc.png', 'report.html', '
 
 
 def demo(folder, *argv):
-    settings = [word for setting in SMALL for word in ('--set', setting)]
+    settings = [word for setting in SMALL for word in ('--config', setting)]
     return subprocess.run(
         [sys.executable, '-m', 'tools.demo', '--output', str(folder), *settings, *argv],
         cwd=ROOT,
@@ -62,9 +62,9 @@ def test_the_demo_leaves_everything_it_promises_and_can_be_repeated(tmp_path):
     ('argv', 'sentence'),
     [
         (('--network', 'r19'), "did you mean 'r18'?"),
-        (('--set', 'val_targets='), 'the demo sets val_targets itself'),
-        (('--set', 'end_epoch'), 'needs the form KEY=VALUE'),
-        (('--set', 'end_epochs=3'), "did you mean 'end_epoch'?"),
+        (('--config', 'val_targets='), 'the demo sets val_targets itself'),
+        (('--config', 'end_epoch'), 'needs the form KEY=VALUE'),
+        (('--config', 'end_epochs=3'), "did you mean 'end_epoch'?"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(tmp_path, capsys, argv, sentence):

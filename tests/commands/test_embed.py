@@ -35,7 +35,7 @@ def photos(tmp_path):
 
 
 def arguments(photos, out, model, *more):
-    return [str(photos), '--model', str(model), '--out', str(out), *more]
+    return [str(photos), '--model', str(model), '--output', str(out), *more]
 
 
 @pytest.mark.parametrize('suffix', FORMATS)

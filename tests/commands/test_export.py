@@ -78,7 +78,8 @@ def test_a_file_is_replaced_only_where_that_is_asked_for(prefix, tmp_path, capsy
     output = tmp_path / 'net.onnx'
     output.write_bytes(b'mine')
     with pytest.raises(
-        CheckpointError, match=r'net\.onnx is there already; choose another --output, or --overwrite it'
+        ConfigError,
+        match=r'net\.onnx already exists; choose another --output, or replace it with --overwrite',
     ):
         main(arguments(prefix, output))
     assert output.read_bytes() == b'mine'
@@ -110,7 +111,7 @@ def test_the_checkpoint_is_not_replaced(prefix, tmp_path):
     """The third of ncnn's files would have the name of the symbol."""
     before = symbol_path(prefix).read_bytes()
     output = prefix.with_name(f'{prefix.name}-symbol.param')
-    with pytest.raises(CheckpointError, match=r'model-symbol\.json is a file of the network that is read'):
+    with pytest.raises(ConfigError, match=r'model-symbol\.json is read as an input'):
         main(arguments(prefix, output, '--format', 'ncnn', '--overwrite'))
     assert symbol_path(prefix).read_bytes() == before
 
@@ -129,9 +130,9 @@ def test_a_network_in_float16_is_told_its_way(tmp_path):
     settings = [
         '--network',
         'r18',
-        '--set',
+        '--config',
         'image_shape=32,32,3',
-        '--set',
+        '--config',
         'net_multiplier=0.125',
         '--emb-size',
         '24',
@@ -151,4 +152,7 @@ def test_as_a_program(prefix, tmp_path):
     assert read_metadata(output)['embedding_shape'] == [24]
     again = subprocess.run([*words, *arguments(prefix, output)], cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 1
-    assert again.stderr == f'error: {output} is there already; choose another --output, or --overwrite it\n'
+    assert (
+        again.stderr
+        == f'error: {output} already exists; choose another --output, or replace it with --overwrite\n'
+    )

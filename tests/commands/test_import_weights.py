@@ -20,7 +20,7 @@ from tests.helpers.importing import ROOT, images, written
 import mxnet as mx
 
 SMALL = {'net_multiplier': 0.0625, 'emb_size': 16, 'image_shape': (32, 32, 3)}
-WORDS = ['--set', 'net_multiplier=0.0625', '--set', 'emb_size=16', '--set', 'image_shape=32,32,3']
+WORDS = ['--config', 'net_multiplier=0.0625', '--config', 'emb_size=16', '--config', 'image_shape=32,32,3']
 
 
 def save_as_insightface(prefix, cfg, *, symbol=None, without=(), **more):
@@ -76,7 +76,7 @@ def test_a_checkpoint_of_insightface_becomes_one_here(tmp_path, capsys):
     )
     assert 'input     RGB in 0..255; (x - 127.5) * 0.0078125 is inside' in shown
     assert f'written   {tmp_path / "new"}-symbol.json, {tmp_path / "new"}-0002.params' in shown
-    assert '--set net_multiplier=0.0625' in shown
+    assert '--config net_multiplier=0.0625' in shown
     assert (
         f'--net-multiplier 0.0625 --emb-size 16 --image-shape 32,32,3 --pretrained {tmp_path / "new"},2'
         in shown
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_insightface_becomes_one_here(tmp_path, capsys):
 
 def test_another_head_that_is_asked_for_is_drawn_fresh_and_said_so(tmp_path, capsys):
     values = save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
-    import_insightface(tmp_path, '--head', 'GAP', '--set', 'emb_size=8')
+    import_insightface(tmp_path, '--head', 'GAP', '--config', 'emb_size=8')
     saved = load_embedding(tmp_path / 'new', 0)
     own = parts_of(resolve('r18', **{**SMALL, 'net_output': 'GAP', 'emb_size': 8}))
     assert all(np.array_equal(saved.values[name].asnumpy(), values[name]) for name in own.backbone)
@@ -114,12 +114,12 @@ def test_a_head_that_does_not_fit_is_refused_where_no_other_was_asked_for(tmp_pa
 def test_a_file_is_not_replaced_unless_it_is_asked_for(tmp_path):
     save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
     (tmp_path / 'new-0000.params').write_text('mine')
-    with pytest.raises(CheckpointError, match=r'new-0000\.params is there already'):
+    with pytest.raises(ConfigError, match=r'new-0000\.params already exists'):
         import_insightface(tmp_path)
     assert (tmp_path / 'new-0000.params').read_text() == 'mine'
     import_insightface(tmp_path, '--overwrite')
     assert load_network(tmp_path / 'new', 0, image_shape=(32, 32, 3))
-    with pytest.raises(CheckpointError, match=r'new-symbol\.json is there already'):
+    with pytest.raises(ConfigError, match=r'new-symbol\.json already exists'):
         import_insightface(tmp_path, '--epoch', '4')
 
 
@@ -137,8 +137,8 @@ def test_what_does_not_fit_is_refused_and_nothing_written(tmp_path):
 
 def test_layers_that_compute_something_else_are_refused(tmp_path):
     save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
-    refused(tmp_path, 'bn0 has eps 2e-05 instead of 0.001', '--set', 'bn_eps=0.001')
-    refused(tmp_path, 'with input_scale=0.0078125 it is built so', '--set', 'input_scale=0.5')
+    refused(tmp_path, 'bn0 has eps 2e-05 instead of 0.001', '--config', 'bn_eps=0.001')
+    refused(tmp_path, 'with input_scale=0.0078125 it is built so', '--config', 'input_scale=0.5')
 
 
 def test_layers_that_are_connected_otherwise_are_refused(tmp_path):
@@ -152,9 +152,9 @@ def test_layers_that_are_connected_otherwise_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--set', 'net_akt=relu'], "'net_akt' is not a key of the config"),
+        (['--config', 'net_akt=relu'], "'net_akt' is not a key of the config"),
         (['--head', 'GAPP'], "did you mean 'GAP'"),
-        (['--set', 'r18'], 'needs the form KEY=VALUE'),
+        (['--config', 'r18'], 'needs the form KEY=VALUE'),
     ],
 )
 def test_mistakes_of_the_command_line_are_one_sentence(tmp_path, words, message):
@@ -190,7 +190,7 @@ def test_the_symbol_of_one_network_with_the_parameters_of_another_is_refused(tmp
 def test_the_weights_own_head_is_not_another_one(tmp_path):
     row = {**SMALL, 'net_output': 'GDC', 'net_multiplier': 0.25, 'emb_size': 256}
     save_as_insightface(tmp_path / 'old', resolve('m1', **row, head_channels=64))
-    words = ['--set', 'net_multiplier=0.25', '--set', 'image_shape=32,32,3']
+    words = ['--config', 'net_multiplier=0.25', '--config', 'image_shape=32,32,3']
     command = [
         'insightface',
         f'{tmp_path / "old"},0',
@@ -203,7 +203,7 @@ def test_the_weights_own_head_is_not_another_one(tmp_path):
     for head in ([], ['--head', 'GDC'], ['--head', 'gdc_fc_bn'], ['--emb-size', '256']):
         with pytest.raises(CheckpointError, match='--fresh-head leaves its head out'):
             main([*command, *head])
-    assert main([*command, '--set', 'head_channels=64']) is None
+    assert main([*command, '--config', 'head_channels=64']) is None
 
 
 def test_what_is_left_out_is_told(tmp_path, capsys):
@@ -243,7 +243,7 @@ def test_the_settings_that_are_printed_are_taken(tmp_path, capsys):
     save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
     import_insightface(tmp_path)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('settings'))
-    assert '--set image_shape=32,32,3' in line
+    assert '--config image_shape=32,32,3' in line
     import_insightface(tmp_path, '--overwrite', settings=line.split()[1:])
 
 

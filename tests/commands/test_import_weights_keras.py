@@ -14,7 +14,7 @@ from recognition.commands.import_weights import main
 from tests.helpers.importing import written
 
 KERAS = {'net_multiplier': 0.25, 'num_classes': 10, 'image_shape': (64, 64, 3)}
-KERAS_WORDS = ['--set', 'net_multiplier=0.25', '--set', 'image_shape=64,64,3']
+KERAS_WORDS = ['--config', 'net_multiplier=0.25', '--config', 'image_shape=64,64,3']
 ROLES = {'weight': 'kernel', 'moving_var': 'moving_variance'}  # others have the same name there
 
 
@@ -54,7 +54,7 @@ def import_keras(folder, *words):
 
 def test_weights_of_keras_are_imported_with_their_classifier(tmp_path, capsys):
     values = write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS))
-    import_keras(tmp_path, '--set', 'num_classes=10')
+    import_keras(tmp_path, '--config', 'num_classes=10')
     shown = capsys.readouterr().out
     assert 'missing' not in shown
     assert 'input     pixels as they are, which means BGR less 103.939 116.779 123.68' in shown
@@ -64,7 +64,7 @@ def test_weights_of_keras_are_imported_with_their_classifier(tmp_path, capsys):
     assert [name for name in values if not np.array_equal(saved[name].asnumpy(), values[name])] == []
 
 
-@pytest.mark.parametrize('words', [['--head', 'E'], ['--fresh-head'], ['--set', 'num_classes=7']])
+@pytest.mark.parametrize('words', [['--head', 'E'], ['--fresh-head'], ['--config', 'num_classes=7']])
 def test_the_classifier_of_keras_is_left_out_on_request(tmp_path, capsys, words):
     cfg = resolve('keras_resnet50', **KERAS)
     values = write_keras(tmp_path / 'weights.h5', cfg, classifier=words[0] == '--head')
@@ -90,5 +90,5 @@ def test_settings_that_would_falsify_weights_of_keras_are_refused(tmp_path, sett
     with pytest.raises(
         CheckpointError, match=f'{setting.partition("=")[0]}=.* its weights were trained with'
     ):
-        import_keras(tmp_path, '--set', 'num_classes=10', '--set', setting)
+        import_keras(tmp_path, '--config', 'num_classes=10', '--config', setting)
     assert written(tmp_path) == []

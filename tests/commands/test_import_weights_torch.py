@@ -31,7 +31,7 @@ def test_weights_of_arcface_torch_come_with_their_settings(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'missing' not in shown
     assert f'input     RGB in 0..255; (x - 127.5) * {1 / 127.5!r} is inside' in shown
-    assert f'--set bn_eps=1e-05 --set input_scale={1 / 127.5!r}' in shown
+    assert f'--config bn_eps=1e-05 --config input_scale={1 / 127.5!r}' in shown
     assert f'--bn-eps 1e-05 --input-scale {1 / 127.5!r} --pretrained {tmp_path / "new"},0' in shown
     saved = load_embedding(tmp_path / 'new', 0)
     own = get_symbol(resolve('r18', emb_size=8, **SETTINGS))
@@ -56,4 +56,4 @@ def test_what_of_arcface_torch_is_taken_with_another_head_or_activation(tmp_path
     with pytest.raises(CheckpointError, match="net_act='relu' does not go with weights of arcface_torch"):
         main([*command, str(tmp_path / 'c'), '--fresh-head', '--activation', 'relu'])
     with pytest.raises(CheckpointError, match='bn_eps=2e-05 does not go with weights of arcface_torch'):
-        main([*command, str(tmp_path / 'c'), '--emb-size', '8', '--set', 'bn_eps=2e-5'])
+        main([*command, str(tmp_path / 'c'), '--emb-size', '8', '--config', 'bn_eps=2e-5'])

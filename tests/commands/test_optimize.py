@@ -62,7 +62,7 @@ def test_files_that_are_there_stay_unless_overwrite_is_said(saved, tmp_path):
     words = ['--model', f'{saved},1', '--output', str(tmp_path / 'fast'), *SIZE]
     for path in (symbol_path(tmp_path / 'fast'), params_path(tmp_path / 'fast', 1)):
         path.write_text('mine')
-        with pytest.raises(CheckpointError, match=rf'{path.name} is there already; .*--overwrite it'):
+        with pytest.raises(ConfigError, match=rf'{path.name} already exists; .*--overwrite'):
             main(words)
         assert path.read_text() == 'mine'
         path.unlink()
@@ -78,12 +78,12 @@ def test_files_that_are_there_stay_unless_overwrite_is_said(saved, tmp_path):
             'model',
             ['--overwrite'],
             CheckpointError,
-            r'model-symbol\.json is a file of the network that is read',
+            r'model-symbol\.json is read as an input',
         ),
-        ('model', [], CheckpointError, r'model-symbol\.json is a file of the network that is read'),
-        ('fast,1', [], ConfigError, 'fast,1 is no PREFIX, which is fast; the epoch stays 1'),
-        ('fast-0001.params', [], ConfigError, 'is no PREFIX, which is fast; '),
-        ('fast-symbol.json', [], ConfigError, 'is no PREFIX, which is fast; '),
+        ('model', [], ConfigError, r'model-symbol\.json is read as an input'),
+        ('fast,1', [], ConfigError, 'fast,1 is not a PREFIX, which is fast; the epoch stays 1'),
+        ('fast-0001.params', [], ConfigError, 'is not a PREFIX, which is fast; '),
+        ('fast-symbol.json', [], ConfigError, 'is not a PREFIX, which is fast; '),
         ('fast/', [], ConfigError, 'must end with what the names of the checkpoints begin with'),
         ('fast', ['--image-size', '112,112'], CheckpointError, 'takes no images of 112x112x3'),
         ('fast', ['--image-size', '32'], ConfigError, '--image-size'),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from config.errors import DataError
+from config.errors import ConfigError, DataError
 from recognition.commands.pack import main
 from recognition.data.dataset import FaceDataset
 
@@ -53,11 +53,11 @@ def test_images_of_another_size_are_cropped_to_its_proportions_and_scaled(tmp_pa
     (tmp_path / 'faces' / 'ann').mkdir(parents=True)
     cv2.imwrite(str(tmp_path / 'faces' / 'ann' / '1.png'), wide)
     for size in ((48, 48), (200, 200)):
-        make(tmp_path / 'faces', '-o', tmp_path / 'set', '--size', '{},{}'.format(*size), '--force')
+        make(tmp_path / 'faces', '-o', tmp_path / 'set', '--image-size', '{},{}'.format(*size), '--overwrite')
         picture = FaceDataset(tmp_path / 'set').read(0)[0]
         assert picture.shape == (*size, 3)
         assert picture.min() > 240
-    make(tmp_path / 'faces', '-o', tmp_path / 'set', '--size', '10,90', '--force')
+    make(tmp_path / 'faces', '-o', tmp_path / 'set', '--image-size', '10,90', '--overwrite')
     assert FaceDataset(tmp_path / 'set').image_shape == (10, 90, 3)
 
 
@@ -91,10 +91,10 @@ def test_a_set_is_replaced_by_force_only(faces, tmp_path):
     before = {path.name: path.read_bytes() for path in (tmp_path / 'set').iterdir()}
     (faces / 'bob' / '1.PNG').unlink()
     image(faces / 'bob' / '9.png', 9)
-    with pytest.raises(DataError, match=r'train\.rec is there already; .*--force'):
+    with pytest.raises(ConfigError, match=r'train\.rec already exists; .*--force'):
         make(faces, '-o', tmp_path / 'set')
     assert {path.name: path.read_bytes() for path in (tmp_path / 'set').iterdir()} == before
-    make(faces, '-o', tmp_path / 'set', '--force')
+    make(faces, '-o', tmp_path / 'set', '--overwrite')
     assert (tmp_path / 'set' / 'train.rec').read_bytes() != before['train.rec']
 
 
@@ -163,7 +163,7 @@ def test_pairs(faces, tmp_path):
     names = ['ann/1.jpg', 'ann/2.jpg', 'ann/1.jpg', 'bob/1.PNG']
     assert images == [(faces / name).read_bytes() for name in names]
     assert issame == [True, False]
-    with pytest.raises(DataError, match=r'mine\.bin is there already'):
+    with pytest.raises(ConfigError, match=r'mine\.bin already exists'):
         make('--pairs', tmp_path / 'pairs.txt', '-o', tmp_path / 'mine.bin')
 
 
@@ -196,7 +196,7 @@ def test_pairs_of_bad_images_may_be_left_out(faces, tmp_path):
     [
         (['-o', 'set'], 'give either a source of people or --pairs'),
         (['faces', '--pairs', 'p.txt', '-o', 'set'], 'give either'),
-        (['faces', '-o', 'set', '--size', '112'], 'no height,width in pixels'),
+        (['faces', '-o', 'set', '--image-size', '112'], 'no height,width in pixels'),
         (['faces', '-o', 'set', '--quality', '0'], 'no JPEG quality'),
     ],
 )

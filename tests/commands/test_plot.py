@@ -80,7 +80,7 @@ def test_a_symbol_of_an_old_mxnet_is_drawn_as_one_of_today(tmp_path, key, versio
 
 
 def test_config_keys_can_be_set(tmp_path, capsys):
-    main(['r18', '-o', 'a.dot', '--set', 'net_multiplier=0.25', '--set', 'net_output=GAP'])
+    main(['r18', '-o', 'a.dot', '--config', 'net_multiplier=0.25', '--config', 'net_output=GAP'])
     assert capsys.readouterr() == ('a.dot\n', '')
     assert 'global average pool' in (tmp_path / 'a.dot').read_text(encoding='utf-8')
 
@@ -186,11 +186,11 @@ def test_a_mistake_has_status_1_and_no_traceback(tmp_path):
         (['r18', '--depth', '-2'], ['depth=-2']),
         (['r18', '--level', 'layers'], ['layers', 'operators']),
         (['r18', '--shape', 'big'], ['--shape', 'big']),
-        (['r18', '--set', 'net_output'], ['KEY=VALUE']),
+        (['r18', '--config', 'net_output'], ['KEY=VALUE']),
         (['missing-symbol.json'], ['missing-symbol.json']),
         (['damaged-symbol.json'], ['damaged-symbol.json']),
         (['mine-symbol.json', '--shape', 'dat=1,3,10,10'], ["'dat'"]),
-        (['mine-symbol.json', '--set', 'net_act=relu'], ['net_act']),
+        (['mine-symbol.json', '--config', 'net_act=relu'], ['net_act']),
         (['mine-symbol.json', '-o', 'mine-symbol.json/a.dot'], ['cannot be written']),
     ],
 )

@@ -41,7 +41,7 @@ def files(make_network, tmp_path_factory):
 
 
 def words(files, output, *more, model='net.onnx', pairs=PAIRS_NAME):
-    given = ['--model', files / model, '--faces', files, '--set', files / pairs, '--output', output, *more]
+    given = ['--model', files / model, '--faces', files, '--pairs', files / pairs, '--output', output, *more]
     return list(map(str, given))
 
 
@@ -73,7 +73,8 @@ def test_a_file_that_is_there_is_replaced_where_that_is_asked_for(files, tmp_pat
     output = tmp_path / 'int8.onnx'
     output.write_bytes(b'mine')
     with pytest.raises(
-        CheckpointError, match=r'int8\.onnx is there already; choose another --output, or --overwrite it'
+        ConfigError,
+        match=r'int8\.onnx already exists; choose another --output, or replace it with --overwrite',
     ):
         main(words(files, output))
     assert output.read_bytes() == b'mine'
@@ -121,7 +122,7 @@ def test_a_loss_is_told_by_the_process_in_one_sentence(files, tmp_path):
     images, _ = photograph_pairs(range(31, 33), SMALL_SHAPE[:2])
     judged = tmp_path / 'judged.bin'
     write_pairs(judged, (encode_image(image, PNG) for image in images), judged_by(files / 'net.onnx', images))
-    given = words(files, tmp_path / 'int8.onnx', '--faces', tmp_path / 'grey', '--set', judged)
+    given = words(files, tmp_path / 'int8.onnx', '--faces', tmp_path / 'grey', '--pairs', judged)
     done = subprocess.run([sys.executable, str(TOOL), *given], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (1, '')
     assert done.stderr.startswith('error: INT8 takes the accuracy from 0.9')

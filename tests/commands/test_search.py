@@ -34,7 +34,7 @@ def photos(tmp_path):
 @pytest.fixture(params=['sum', 'concat'])
 def gallery(small, photos, tmp_path, request):
     path = str(tmp_path / 'gallery.npz')
-    assert not embed([str(photos), '--model', small.onnx, '--out', path, '--mirror', request.param])
+    assert not embed([str(photos), '--model', small.onnx, '--output', path, '--mirror', request.param])
     return path
 
 

@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def arguments(folder, *more: str, pairs='pairs.bin') -> list:
-    return ['--model', f'{folder / "model"},7', '--set', str(folder / pairs), *more]
+    return ['--model', f'{folder / "model"},7', '--pairs', str(folder / pairs), *more]
 
 
 def expected(folder, flip: str = 'sum', folds: int = 10):
@@ -70,7 +70,7 @@ def expected(folder, flip: str = 'sum', folds: int = 10):
 
 @pytest.mark.parametrize(
     ('options', 'settings'),
-    [([], {}), (['--flip', 'none', '--folds', '4', '--batch-size', '7'], {'flip': 'none', 'folds': 4})],
+    [([], {}), (['--mirror', 'none', '--folds', '4', '--batch-size', '7'], {'flip': 'none', 'folds': 4})],
 )
 def test_json_holds_the_figures_of_the_fc1_embedding(folder, capsys, options, settings):
     assert not main(arguments(folder, '--json', *options))
@@ -103,7 +103,7 @@ def test_images_are_resized_where_it_is_asked_for(folder, capsys, tmp_path):
         for e in encoded
     ]
     (tmp_path / 'pairs.bin').write_bytes(pickle.dumps((larger, issame)))
-    command = ['--model', f'{folder / "model"},7', '--set', str(tmp_path / 'pairs.bin'), '--json']
+    command = ['--model', f'{folder / "model"},7', '--pairs', str(tmp_path / 'pairs.bin'), '--json']
     with pytest.raises(CheckpointError, match='pre_fc1_weight'):
         main(command)
     assert not main([*command, '--image-size', '12,12'])
@@ -111,7 +111,7 @@ def test_images_are_resized_where_it_is_asked_for(folder, capsys, tmp_path):
 
 
 def test_mistakes_of_the_command_line_are_one_sentence(folder, tmp_path):
-    pairs = ['--set', str(folder / 'pairs.bin')]
+    pairs = ['--pairs', str(folder / 'pairs.bin')]
     for model in ('model', 'model,', ',7', 'model,x', 'model,-1'):
         with pytest.raises(CheckpointError, match='PREFIX,EPOCH'):
             main(['--model', model, *pairs])
@@ -184,7 +184,7 @@ def test_a_roc_that_cannot_be_written_does_not_lose_the_figures(folder, tmp_path
 def test_several_models_and_sets_on_one_line(folder, tmp_path, capsys):
     other = tmp_path / 'other.bin'
     other.write_bytes((folder / 'pairs.bin').read_bytes())
-    words = arguments(folder, '--set', str(other), '--model', f'{folder / "model"},7', '--json')
+    words = arguments(folder, '--pairs', str(other), '--model', f'{folder / "model"},7', '--json')
     assert not main([*words, '--roc', str(tmp_path / 'roc.png')])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [Path(row['set']).name for row in rows] == ['pairs.bin'] * 2 + ['other.bin'] * 2
@@ -194,4 +194,4 @@ def test_several_models_and_sets_on_one_line(folder, tmp_path, capsys):
 
 def test_another_flip_is_named_before_any_work(folder):
     with pytest.raises(ConfigError, match="flip='x' is not one of sum, concat, none"):
-        main(arguments(folder, '--flip', 'x', pairs='missing.bin'))
+        main(arguments(folder, '--mirror', 'x', pairs='missing.bin'))

@@ -148,7 +148,7 @@ def test_an_identity_without_images_goes_and_labels_close_up_in_order():
 def test_a_folder_that_is_there_stays_and_a_fault_leaves_none(folder, trained, tmp_path, monkeypatch):
     dataset, net, centres, saved = opened(folder, trained)
     cleaning = clean(dataset, net, centres)
-    with pytest.raises(DataError, match='is there already'):
+    with pytest.raises(ConfigError, match='already exists'):
         write_cleaned(tmp_path, dataset, cleaning, centres, saved)
 
     def full(*args):

@@ -35,7 +35,12 @@ def python(*words, path=(), **options):
 
 @pytest.fixture
 def interrupting(tmp_path):
-    """A folder with an mxnet that is interrupted while it is imported, as the real one is by an early Ctrl-C."""
+    """A folder with an mxnet that is interrupted while it is imported, as the real one is by an early Ctrl-C.
+
+    Empty files pass for a data set and a checkpoint, which are looked at before mxnet is imported, not read.
+    """
+    for name in ('train.rec', 'property', 'model-symbol.json', 'model-0001.params'):
+        (tmp_path / name).touch()
     (tmp_path / 'mxnet').mkdir()
     (tmp_path / 'mxnet' / '__init__.py').write_text(CTRL_C)
     return tmp_path
@@ -44,23 +49,25 @@ def interrupting(tmp_path):
 @pytest.mark.parametrize(
     'words',
     [
-        ['-m', 'recognition.train'],
+        ['-m', 'recognition.train', '--dataset-path', 'FOLDER'],
+        ['-m', 'recognition', 'audit', 'r18'],
         ['-m', 'tools.audit_net', 'r18'],
         [str(ROOT / 'tools' / 'audit_net.py'), 'r18'],
         [str(ROOT / 'tools' / 'plot_net.py'), 'r18'],
-        [str(ROOT / 'tools' / 'demo.py')],
+        [str(ROOT / 'tools' / 'demo.py'), '-o', 'demo'],
         [str(ROOT / 'tools' / 'write_tables.py')],
-        [str(ROOT / 'tools' / 'verify.py'), '--model', 'model,1', '--set', 'pairs.bin'],
+        [str(ROOT / 'tools' / 'export_onnx.py'), '--model', 'model,1', '-o', 'net.onnx'],
     ],
 )
 def test_ctrl_c_while_mxnet_is_imported_is_one_word(words, interrupting):
     folder = ROOT if words[0] == '-m' else interrupting
+    words = [str(interrupting) if word == 'FOLDER' else word for word in words]
     done = python(*words, path=[interrupting], cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (130, '', 'interrupted\n')
 
 
 def test_a_script_that_uses_the_library_keeps_its_traceback(interrupting):
-    done = python('-c', 'import recognition.train', path=[interrupting])
+    done = python('-c', 'import recognition.training', path=[interrupting])
     assert done.returncode != 130
     assert done.stderr.startswith('Traceback')
     assert 'KeyboardInterrupt' in done.stderr

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pytest
 
 from config.errors import CheckpointError, ConfigError
+from recognition.cli.parser import Parser
 from recognition.cli.source_options import Source, add_source_options, source_from
 
 
 def read(*words):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     add_source_options(parser)
     return source_from(parser.parse_args(list(words)))
 
@@ -25,5 +24,7 @@ def test_what_they_name():
 def test_words_that_name_nothing():
     with pytest.raises(CheckpointError, match=r"--model 'm' is not PREFIX,EPOCH"):
         read('--model', 'm')
-    with pytest.raises(ConfigError, match=r"--image-size '0,1' is not HEIGHT,WIDTH"):
+    with pytest.raises(ConfigError, match=r"--image-size: '0,1' is not H,W or H,W,C"):
         read('--model', 'm,1', '--image-size', '0,1')
+    with pytest.raises(ConfigError, match=r"'8,8,1' has 1 channels; photographs are read as RGB"):
+        read('--model', 'm,1', '--image-size', '8,8,1')

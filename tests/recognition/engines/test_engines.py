@@ -205,6 +205,7 @@ def test_threads_come_too_late_for_an_mxnet_that_is_imported(small, monkeypatch,
 
 SETTLED = """
 import os, sys
+from recognition.data.images import PNG, encode_image
 from recognition.embed import Embedder
 engine, threads = sys.argv[2], int(sys.argv[3])
 embedder = Embedder.load(sys.argv[1], engine, threads=threads, image_shape=(14, 12, 3))
@@ -226,3 +227,32 @@ def test_threads_hold_for_mxnet_where_it_is_not_imported_yet(small, cache, engin
     )
     assert done.stdout.split() == ['3', str(before)], done.stderr
     assert 'no effect' not in done.stderr
+
+
+CTRL_C = """
+import signal, sys
+from recognition.cli import run
+from recognition.data.images import PNG, encode_image
+from recognition.embed import Embedder
+def main():
+    embedder = Embedder.load(sys.argv[1], sys.argv[2], image_shape=(14, 12, 3))
+    print(embedder(sys.argv[3]).shape, flush=True)
+    signal.raise_signal(signal.SIGINT)
+run(main)
+"""
+
+
+@pytest.mark.parametrize('engine', sorted(ENGINES))
+def test_ctrl_c_ends_a_program_in_order_whichever_engine_is_loaded(small, cache, tmp_path, engine):
+    """What OpenVINO leaves behind as the stack of signal handlers ended the process with a segmentation fault."""
+    network = {'checkpoint': small.checkpoint, 'ncnn': small.ncnn}.get(ENGINES[engine].reads, small.onnx)
+    image = tmp_path / 'face.png'
+    image.write_bytes(encode_image(np.zeros((14, 12, 3), np.uint8), PNG))
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', CTRL_C, network, engine, str(image)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.count('(1, ')) == (130, 1), done.stderr
+    assert done.stderr.endswith('interrupted\n')

@@ -265,7 +265,7 @@ def test_the_tool_replaces_no_file_unasked(prefix, tmp_path, there):
     (tmp_path / there).write_text('mine')
     words = ['--model', f'{prefix},7', '--output', str(tmp_path / 'net.param'), '--format', 'ncnn']
     with pytest.raises(
-        CheckpointError, match=rf'{there} is there already; choose another --output, or --overwrite it'
+        ConfigError, match=rf'{there} already exists; choose another --output, or replace it with --overwrite'
     ):
         main(words)
     assert (tmp_path / there).read_text() == 'mine'

@@ -23,7 +23,7 @@ import mxnet as mx
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / 'tests' / 'golden'
-SMALL = ['r18', '--set', 'net_multiplier=0.25', '--emb-size', '64', '--head', 'GAP']
+SMALL = ['r18', '--config', 'net_multiplier=0.25', '--emb-size', '64', '--head', 'GAP']
 ENDINGS = {'terminal': 'txt', 'markdown': 'md', 'csv': 'csv', 'html': 'html', 'json': 'json'}
 CASES = {
     **{f'audit.{ending}': [*SMALL, '--format', form] for form, ending in ENDINGS.items()},

@@ -136,7 +136,7 @@ def test_a_killed_run_ends_as_the_one_that_was_not(folder, tmp_path, unbroken, n
     words = [*command(folder, prefix, max_steps=STEPS, end_epoch=9, **SETTINGS[name]), '--no-verify']
 
     def go_on():
-        return [*words, '--resume' if list(tmp_path.glob('*.state')) else '--force']
+        return [*words, '--resume' if list(tmp_path.glob('*.state')) else '--overwrite']
 
     killed = 0
     for _ in range(3):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 import pytest
-from recognition.cli.output_options import add_output_options, check_outputs
+from recognition.cli.output_options import check_outputs
 
-from config.errors import CheckpointError
+from config.errors import ConfigError
 
 
 def refused(file, words, **settings):
-    with pytest.raises(CheckpointError, match=words) as caught:
+    with pytest.raises(ConfigError, match=words) as caught:
         check_outputs([file], **{'overwrite': False, **settings})
     assert str(file) in str(caught.value)
     assert '\n' not in str(caught.value)
@@ -29,7 +28,7 @@ def test_a_file_is_replaced_where_that_is_said(tmp_path):
     (tmp_path / 'net.onnx').write_bytes(b'mine')
     (tmp_path / 'link.onnx').symlink_to('nowhere')
     for name in ('net.onnx', 'link.onnx'):
-        refused(tmp_path / name, 'is there already; choose another --output, or --overwrite it')
+        refused(tmp_path / name, 'already exists; choose another --output, or replace it with --overwrite')
         check_outputs([tmp_path / name], overwrite=True)
 
 
@@ -45,25 +44,40 @@ def test_what_is_read_is_not_replaced_by_whichever_name(tmp_path, overwrite):
     (tmp_path / 'link').symlink_to(tmp_path)
     for file in (tmp_path / 'model-symbol.json', tmp_path / 'link' / 'model-symbol.json'):
         source = [tmp_path / 'model-symbol.json']
-        refused(file, 'is a file of the network that is read', overwrite=overwrite, sources=source)
+        refused(file, 'is read as an input', overwrite=overwrite, sources=source)
 
 
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / 'file').write_bytes(b'')
     for file in (tmp_path / 'file' / 'net.onnx', tmp_path / 'file' / 'deeper' / 'net.onnx'):
-        refused(file, f'cannot be written: {tmp_path / "file"} is no folder')
+        refused(file, f'cannot be written: {tmp_path / "file"} is not a folder')
 
 
 def test_a_folder_that_takes_no_files(tmp_path, monkeypatch):
     """The administrator, as whom tests may run, may write anywhere, so the answer of the system stands in."""
     monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path)
     for file in (tmp_path / 'net.onnx', tmp_path / 'new' / 'net.onnx'):
-        refused(file, f'cannot be written: nothing may be written into {tmp_path}')
+        refused(file, f'cannot be written: the folder {tmp_path} is not writable')
 
 
-def test_the_options():
-    parser = argparse.ArgumentParser()
-    add_output_options(parser, 'FILE', 'file to write')
-    assert vars(parser.parse_args(['--output', 'a'])) == {'output': 'a', 'overwrite': False}
-    assert parser.parse_args(['--output', 'a', '--overwrite']).overwrite
-    assert '--output FILE' in parser.format_help()
+def test_a_folder_is_replaced_only_where_it_is_of_its_kind(tmp_path):
+    folder = tmp_path / 'clean'
+    check_output_folder(folder, overwrite=False, mark='dropped.csv')
+    folder.mkdir()
+    for overwrite, words in (
+        (False, 'already exists'),
+        (True, 'is not replaced, because it holds no dropped.csv'),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            check_output_folder(folder, overwrite=overwrite, mark='dropped.csv')
+    (folder / 'dropped.csv').touch()
+    check_output_folder(folder, overwrite=True, mark='dropped.csv')
+    with pytest.raises(ConfigError, match='is read as an input'):
+        check_output_folder(folder, overwrite=True, mark='dropped.csv', sources=[tmp_path / '.' / 'clean'])
+
+
+def test_a_suffix_names_the_format():
+    assert check_suffix('a/b.SVG', ('svg', 'png')) == 'svg'
+    for path in ('a.jpg', 'a'):
+        with pytest.raises(ConfigError, match=rf'^{path}: the suffix .* must be one of \.svg, \.png$'):
+            check_suffix(path, ('svg', 'png'))
