@@ -16,19 +16,7 @@ from config.compat import prepare_mxnet
 prepare_mxnet()
 
 import config as _config  # noqa: E402
-from symbols import (  # noqa: E402, F401  (each registers its backbone)
-    densenet,
-    keras_densenet,
-    keras_resnet,
-    mnasnet,
-    mobilefacenet,
-    mobilenet,
-    network,
-    plain_densenet,
-    resnet,
-    vargfacenet,
-    xception,
-)
+from symbols import network  # noqa: E402
 from symbols.activations import ACTIVATIONS  # noqa: E402
 from symbols.backbones import BACKBONES  # noqa: E402
 from symbols.heads import HEADS  # noqa: E402
