@@ -11,7 +11,11 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from config.compat import prepare_mxnet
+from symbols.own_config import check_config
+
+check_config()
+
+from config.compat import prepare_mxnet  # noqa: E402
 
 prepare_mxnet()
 
