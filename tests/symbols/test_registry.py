@@ -76,10 +76,10 @@ WRITE = "@BACKBONES.register('{}') above the class or function that builds it"
 
 
 def test_a_row_whose_file_is_missing_says_what_to_write():
-    registry = Registry('net_name', {'tinynet': ('ftinynet',)}, name='BACKBONES', table='FAMILIES')
+    registry = Registry('net_name', {'absent': ('fabsent',)}, name='BACKBONES', table='FAMILIES')
     with pytest.raises(ConfigError) as caught:
-        registry.get('ftinynet')
-    words = ROW.format('tinynet', 'tinynet') + 'is missing: write it, with ' + WRITE.format('tinynet')
+        registry.get('fabsent')
+    words = ROW.format('absent', 'absent') + 'is missing: write it, with ' + WRITE.format('absent')
     assert str(caught.value) == words
 
 
