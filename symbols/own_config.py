@@ -22,16 +22,16 @@ def check_config() -> None:
         return  # the import that follows says so
     if os.path.realpath(found) != os.path.realpath(OURS):
         raise ImportError(
-            f"{found} hides facesymbols' own package config, which has the names and keys of InsightFace's config.py: "
-            'remove the one that hides it (uninstall it, if pip installed it), or rename it, to my_config say, '
-            'and pass its object: get_symbol(my_config.config)',
+            f"{found} hides the package config of facesymbols, which has the same names and keys as InsightFace's "
+            f'config.py: remove that {os.path.basename(found)} (uninstall it if pip installed it), or rename it to '
+            'my_config, for example, and pass its object: get_symbol(my_config.config)',
             name='config',
             path=found,
         )
     if not hasattr(import_module('config'), 'generate_config'):
         raise ImportError(
-            f"{found} was facesymbols' own package config, and another package of that name is installed over it: "
-            'uninstall that one, and install facesymbols again',
+            f'{found} was the package config of facesymbols, and another package of that name was installed over it: '
+            'uninstall that package, then install facesymbols again',
             name='config',
             path=found,
         )

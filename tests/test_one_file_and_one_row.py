@@ -117,7 +117,7 @@ get_block(resolve('tinynet'))
         ('"""Nothing is registered here."""\n', 'does not register it: put'),
     ],
 )
-def test_a_row_without_its_file_is_told_in_one_sentence(fresh, text, end):
+def test_a_row_without_its_file_is_reported_in_one_sentence(fresh, text, end):
     add_row(fresh, 'FAMILIES', ROWS['FAMILIES'])
     if text:
         add_file(fresh, 'symbols/tinynet.py', text)
@@ -129,7 +129,7 @@ def test_a_row_without_its_file_is_told_in_one_sentence(fresh, text, end):
     assert last_line(fresh, '-c', BUILD) == f'config.errors.ConfigError: {sentence}'
 
 
-def test_a_name_of_the_head_in_the_backbone_is_told_in_one_sentence_by_training_too(fresh):
+def test_a_name_of_the_head_in_the_backbone_is_reported_in_one_sentence_by_training_too(fresh):
     add_row(fresh, 'FAMILIES', ROWS['FAMILIES'])
     text = FILES['symbols/tinynet.py'].replace("f'stage{stage}_bn'", "f'bn{stage}'")
     add_file(fresh, 'symbols/tinynet.py', text)

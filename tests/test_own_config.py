@@ -1,4 +1,4 @@
-"""A module named `config` that is not ours: `symbols` and `recognition` say which it is, and what helps."""
+"""Where another module is named `config`, `symbols` and `recognition` say which file it is and what to do."""
 
 from __future__ import annotations
 
@@ -41,35 +41,35 @@ def python(*argv, path=(ROOT,), cwd=None):
 def hidden(found):
     """Return the last line of a program that finds another `config`."""
     return (
-        f"ImportError: {found} hides facesymbols' own package config, which has the names and keys of InsightFace's "
-        'config.py: remove the one that hides it (uninstall it, if pip installed it), or rename it, to my_config say, '
-        'and pass its object: get_symbol(my_config.config)'
+        f'ImportError: {found} hides the package config of facesymbols, which has the same names and keys as '
+        f"InsightFace's config.py: remove that {found.name} (uninstall it if pip installed it), or rename it to "
+        'my_config, for example, and pass its object: get_symbol(my_config.config)'
     )
 
 
 @pytest.mark.parametrize('line', IMPORTS)
-def test_a_config_beside_the_script_is_told_and_not_run(tmp_path, line):
+def test_a_config_beside_the_script_is_reported_and_not_run(tmp_path, line):
     (tmp_path / 'config.py').write_text(INSIGHTFACE)
     script = tmp_path / 'train.py'
     script.write_text(line)
     assert python(script) == (1, hidden(tmp_path / 'config.py'), '')
 
 
-def test_a_config_that_the_script_has_imported_itself_is_told(tmp_path):
+def test_a_config_that_the_script_has_imported_itself_is_reported(tmp_path):
     (tmp_path / 'config.py').write_text(INSIGHTFACE)
     script = tmp_path / 'train.py'
     script.write_text('from config import config, default\nfrom symbols import get_symbol')
     assert python(script) == (1, hidden(tmp_path / 'config.py'), 'their config runs\n')
 
 
-def test_a_config_in_the_folder_where_training_is_started_is_told(tmp_path):
+def test_a_config_in_the_folder_where_training_is_started_is_reported(tmp_path):
     (tmp_path / 'config.py').write_text(INSIGHTFACE)
     words = hidden(tmp_path / 'config.py')
     assert python('-m', 'recognition.train', '--help', cwd=tmp_path) == (1, words, '')
 
 
 @pytest.mark.parametrize('line', IMPORTS[:3])
-def test_another_package_named_config_is_told(tmp_path, line):
+def test_another_package_named_config_is_reported(tmp_path, line):
     package = tmp_path / 'site-packages' / 'config'
     package.mkdir(parents=True)
     (package / '__init__.py').write_text(INSIGHTFACE)
@@ -79,24 +79,24 @@ def test_another_package_named_config_is_told(tmp_path, line):
 
 @pytest.mark.parametrize('init', [INSIGHTFACE, None], ids=['replaced', 'removed'])
 @pytest.mark.parametrize('line', IMPORTS[:2])
-def test_a_package_installed_over_ours_is_told(tmp_path, line, init):
+def test_a_package_installed_over_ours_is_reported(tmp_path, line, init):
     for name in ('config', 'symbols', 'recognition'):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
     path = tmp_path / 'config' / '__init__.py'
     path.unlink() if init is None else path.write_text(init)
     status, last, _ = python('-c', line, path=[tmp_path], cwd=tmp_path)
     assert (status, last.partition(':')[0]) == (1, 'ImportError')
-    assert f"{path.parent} was facesymbols' own package config" in last
+    assert f'{path.parent} was the package config of facesymbols' in last
 
 
-def test_a_folder_named_config_that_is_no_package_hides_nothing(tmp_path):
+def test_a_folder_named_config_without_an_init_file_hides_nothing(tmp_path):
     (tmp_path / 'config').mkdir()
     script = tmp_path / 'train.py'
     script.write_text('import recognition, config\nprint(config.__file__)')
     assert python(script) == (0, '', f'{ROOT / "config" / "__init__.py"}\n')
 
 
-def test_what_stands_elsewhere_by_a_link_is_ours(tmp_path):
+def test_ours_may_be_reached_by_a_link(tmp_path):
     for name in ('config', 'symbols', 'recognition'):
         (tmp_path / name).symlink_to(ROOT / name)
     assert python('-c', 'import recognition', path=[tmp_path], cwd=tmp_path) == (0, '', '')

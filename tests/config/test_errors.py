@@ -32,5 +32,5 @@ def test_the_nearest_name_is_suggested_where_one_is_near(name, hint):
 
 
 @pytest.mark.parametrize('name', ['tinynet', 'tinynets', '1', 1])
-def test_a_name_is_never_suggested_to_who_gave_it(name):
+def test_a_name_that_was_given_is_never_suggested(name):
     assert nearest(name, ['tinynet', 'tinynets', 'TinyNet', 1]) == ''

@@ -90,7 +90,7 @@ def test_two_layers_with_one_name_are_refused_with_their_owners(build, builder, 
     assert str(caught.value) == sentence
 
 
-def test_a_layer_that_is_used_twice_is_named_too(build):
+def test_a_layer_that_is_used_twice_is_refused(build):
     layer = Conv('again', WIDTH, WIDTH, 1)
     with pytest.raises(ConfigError, match="has two layers named 'again'"):
         build(get_symbol, layer, layer)
@@ -126,7 +126,7 @@ def test_layers_that_do_not_fit_each_other_are_not_taken_for_a_small_image(build
         (Operator('halves', 'SliceChannel', num_outputs=2), r'\(1, 2, 2, 3\), \(1, 2, 2, 3\)'),
     ],
 )
-def test_what_is_no_feature_map_is_refused(build, last, shapes):
+def test_a_backbone_must_end_in_one_feature_map(build, last, shapes):
     words = f"^net_name='fmobilenet' must end in one feature map \\(N, C, H, W\\), and gives {shapes}$"
     with pytest.raises(ConfigError, match=words):
         build(get_symbol, last, image_shape=(4, 6, 3))
