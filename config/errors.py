@@ -31,8 +31,13 @@ class MissingExtra(FaceSymbolsError, ImportError):
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name closest to `name`, or '' when none is close."""
+    """Return "; did you mean 'x'?" for the known name closest to `name`, or '' when none is close.
+
+    Never for `name` itself: where it is known, its spelling is not what is wrong.
+    """
     names = [str(k) for k in known]
+    if str(name) in names:
+        return ''
     close = [k for k in names if k.lower() == str(name).lower()]
     close = close or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f'; did you mean {close[0]!r}?' if close else ''

@@ -1,6 +1,7 @@
 """The tables that `generate_config` and `resolve` pick from: backbone families with their presets, data sets, losses.
 
-A new backbone is one file in `symbols/` and one row of FAMILIES here.
+A new backbone is one file, `symbols/<name>.py`, and one row of FAMILIES here; so is a head, with a row of HEADS, and an
+activation, with a row of ACTIVATIONS.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ SYNONYMS = {
     'mobilefacenet': 'y1',
 }
 
-# Long name -> InsightFace's letters. The heads themselves stand in symbols/heads.py.
+# Long name -> InsightFace's letters. The heads themselves stand in symbols/heads.py, or each in symbols/<name>.py.
 HEADS = {
     'bn_dropout_fc_bn': ('E',),
     'bn_fc_bn': ('FC', 'I'),
@@ -195,7 +196,7 @@ HEADS = {
     'classifier': (),
 }
 
-# The activations themselves stand in symbols/activations.py.
+# The activations themselves stand in symbols/activations.py, or each in symbols/<name>.py.
 ACTIVATIONS = (
     *('relu', 'prelu', 'prelu_channel', 'elu', 'leaky', 'selu', 'gelu', 'swish'),
     *('sigmoid', 'tanh', 'softrelu', 'softsign'),  # mxnet's, which InsightFace passes on to it

@@ -4,6 +4,12 @@ Importing the package prepares numpy and the environment for mxnet and nothing e
 decodes images need not load mxnet.
 """
 
-from config.compat import prepare_mxnet
+from pathlib import Path
+from runpy import run_path
+
+# By its path, since importing `symbols` loads mxnet.
+run_path(str(Path(__file__).parents[1] / 'symbols' / 'own_config.py'))['check_config']()
+
+from config.compat import prepare_mxnet  # noqa: E402
 
 prepare_mxnet()

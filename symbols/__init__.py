@@ -11,24 +11,16 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from config.compat import prepare_mxnet
+from symbols.own_config import check_config
+
+check_config()
+
+from config.compat import prepare_mxnet  # noqa: E402
 
 prepare_mxnet()
 
 import config as _config  # noqa: E402
-from symbols import (  # noqa: E402, F401  (each registers its backbone)
-    densenet,
-    keras_densenet,
-    keras_resnet,
-    mnasnet,
-    mobilefacenet,
-    mobilenet,
-    network,
-    plain_densenet,
-    resnet,
-    vargfacenet,
-    xception,
-)
+from symbols import network  # noqa: E402
 from symbols.activations import ACTIVATIONS  # noqa: E402
 from symbols.backbones import BACKBONES  # noqa: E402
 from symbols.heads import HEADS  # noqa: E402

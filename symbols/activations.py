@@ -87,7 +87,7 @@ class Act:
         return ACTIVATIONS.get(self.kind)(name, channels, self)
 
 
-ACTIVATIONS = Registry('net_act', dict.fromkeys(ACTIVATION_NAMES, ()))
+ACTIVATIONS = Registry('net_act', dict.fromkeys(ACTIVATION_NAMES, ()), name='ACTIVATIONS')
 
 
 def _operator(kind: str, name: str, channels: int, act: Act) -> HybridBlock:

@@ -4,5 +4,8 @@ from config.presets import FAMILIES
 from symbols.registry import Registry
 
 BACKBONES = Registry(
-    'net_name', {name: (family.alias,) if family.alias else () for name, family in FAMILIES.items()}
+    'net_name',
+    {name: (family.alias,) if family.alias else () for name, family in FAMILIES.items()},
+    name='BACKBONES',
+    table='FAMILIES',
 )

@@ -20,7 +20,7 @@ from mxnet.gluon import HybridBlock, nn
 DROPOUT = 0.4
 GDC_EPS = 1e-3
 GNAP_WIDTH = 512
-HEADS = Registry('net_output', HEAD_NAMES)
+HEADS = Registry('net_output', HEAD_NAMES, name='HEADS')
 
 
 class FeatureMap(NamedTuple):

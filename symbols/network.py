@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
-from config.errors import ConfigError
+from config.errors import ConfigError, first_few
+from config.keys import FAMILY_NAMES, HEAD_NAMES
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
@@ -15,6 +16,9 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 INPUT = 'data'
+RESERVED = {INPUT: 'of the input', 'fc7': "of training's classifier"}
+LARGE = 1024  # height and width that every backbone takes
+MAP_AXES = 4  # (N, C, H, W)
 
 
 class Network(HybridBlock):
@@ -30,37 +34,96 @@ class Network(HybridBlock):
         return self.head(self.backbone(x))
 
 
-def feature_map(backbone: HybridBlock, cfg: Mapping[str, Any]) -> FeatureMap:
-    """Return the shape of the backbone's last feature map for the config's image_shape.
+def feature_map(symbol: mx.sym.Symbol, cfg: Mapping[str, Any]) -> FeatureMap:
+    """Return the shape of a backbone's last feature map for the config's image_shape.
 
-    Raises ConfigError when the image is too small for the backbone.
+    Raises ConfigError when the image is too small for the backbone, or the backbone gives something else for any image.
     """
-    height, width, channels = cfg['image_shape']
-    symbol = backbone(mx.sym.var(INPUT))
+    name, (height, width, channels) = cfg['net_name'], cfg['image_shape']
     try:
-        (shape,) = infer_shapes(symbol, **{INPUT: (1, channels, height, width)}).outputs
+        outputs = infer_shapes(symbol, **{INPUT: (1, channels, height, width)}).outputs
     except ConfigError:
-        shape = (1, 0, 0, 0)
-    if not all(shape):
+        _check_layers(symbol, name, channels)
+        outputs = ((1, 0, 0, 0),)
+    if [len(shape) for shape in outputs] != [MAP_AXES]:
         raise ConfigError(
-            f'image_shape={tuple(cfg["image_shape"])!r} is too small for net_name={cfg["net_name"]!r}: '
+            f'net_name={name!r} must end in one feature map (N, C, H, W), and gives {first_few(outputs)}'
+        )
+    if not all(outputs[0]):
+        raise ConfigError(
+            f'image_shape={tuple(cfg["image_shape"])!r} is too small for net_name={name!r}: '
             'nothing is left of it at the last stage; faces are 112x112'
         )
-    return FeatureMap(*shape[1:])
+    return FeatureMap(*outputs[0][1:])
+
+
+def _check_layers(symbol: mx.sym.Symbol, name: str, channels: int) -> None:
+    """Raise ConfigError where the backbone takes no large image either: then its layers do not fit each other."""
+    try:
+        infer_shapes(symbol, **{INPUT: (1, channels, LARGE, LARGE)})
+    except ConfigError as error:
+        raise ConfigError(f'the layers of net_name={name!r} do not fit each other: {error}') from error
+
+
+def check_names(parts: Mapping[str, mx.sym.Symbol]) -> None:
+    """Raise ConfigError where two layers or parameters have one name, in one part of a network or in two.
+
+    mxnet would take one for the other where it goes by names: in a checkpoint, in an initialiser, in an update.
+    `parts` maps what a part is called to its symbol, whose input is INPUT.
+    """
+    owners: Dict[str, str] = {}
+    twice: List[Tuple[str, str, str]] = []
+    for part, symbol in parts.items():
+        for kind, name in _named(symbol):
+            if name in owners or name in RESERVED:
+                twice.append((kind, name, part))
+            owners.setdefault(name, part)
+    if not twice:
+        return
+    kind, name, part = min(twice, key=lambda each: each[0])  # a layer before its parameters
+    owner = owners[name]
+    if name in RESERVED:
+        raise ConfigError(
+            f'{part} has a {kind} named {name!r}, which is the name {RESERVED[name]}; rename it'
+        )
+    if owner == part:
+        raise ConfigError(f'{part} has two {kind}s named {name!r}; each needs a name of its own')
+    raise ConfigError(f'{owner} and {part} both have a {kind} named {name!r}; rename one of them')
+
+
+def _named(symbol: mx.sym.Symbol) -> Iterator[Tuple[str, str]]:
+    """Yield ('layer' or 'parameter', its name) for each node but the input, by what the symbol calls their outputs."""
+    for output in symbol.get_internals().list_outputs():
+        name, suffix, number = output.rpartition('_output')
+        if suffix and number in ('', '0'):  # a node with several outputs counts them
+            yield 'layer', name
+        elif not suffix and output != INPUT:
+            yield 'parameter', output
 
 
 def build(cfg: Mapping[str, Any]) -> Network:
-    """Build the network of a whole, checked config (`config.complete`)."""
+    """Build the network of a whole, checked config (`config.complete`).
+
+    Raises ConfigError where two of its layers or parameters have one name.
+    """
     backbone = BACKBONES.get(cfg['net_name'])(cfg)
+    body = backbone(mx.sym.var(INPUT))
     spec = HeadSpec(
-        features=feature_map(backbone, cfg),
+        features=feature_map(body, cfg),
         emb_size=cfg['emb_size'],
         num_classes=cfg['num_classes'],
         norm=Norm().configured(cfg),
         act=Act(cfg['net_act']),
         head_channels=cfg['head_channels'],
     )
-    net = Network(backbone, HEADS.get(cfg['net_output'])(spec))
+    head = HEADS.get(cfg['net_output'])(spec)
+    check_names(
+        {
+            f'the backbone {FAMILY_NAMES[cfg["net_name"]]!r}': body,
+            f'the head {HEAD_NAMES[cfg["net_output"]]!r}': head(mx.sym.var(INPUT)),
+        }
+    )
+    net = Network(backbone, head)
     if cfg['kernel_l2'] is not None:
         _decay_kernels_alone(net, 2 * cfg['kernel_l2'] / cfg['wd'] if cfg['kernel_l2'] else 0.0)
     return net

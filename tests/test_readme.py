@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+# Those that begin with the name of a file are that file, and have tests/test_one_file_and_one_row.py.
+EXAMPLES = re.findall(r'```python\n(?!# symbols/)(.*?)```', README, re.DOTALL)
 PROGRAMS = sorted(set(re.findall(r'python (tools/\w+\.py|-m recognition\.\w+)', README)))
 OPTIONS = sorted(
     {

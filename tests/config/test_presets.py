@@ -13,7 +13,7 @@ from config.presets import ACTIVATIONS, DATASETS, FAMILIES, HEADS, LOSSES, NETWO
 from symbols import list_activations, list_backbones, list_heads
 
 
-def test_what_the_tables_name_is_registered():
+def test_what_is_listed_are_the_rows_of_the_tables():
     assert list_backbones() == list(FAMILIES)
     assert list_heads() == list(HEADS)
     assert list_activations() == list(ACTIVATIONS)
