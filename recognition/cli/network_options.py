@@ -73,7 +73,7 @@ def add_setting_arguments(parser: Parser) -> None:
         help="fc1 head of the preset, by long name or letter (default: the preset's)",
     )
     add('--activation', metavar='NAME', help="activation of the preset (default: the preset's)")
-    add('--emb-size', metavar='N', help="width of the embedding (default: the preset's)")
+    add('--emb-size', metavar='INT', help="width of the embedding (default: the preset's)")
     add_config(parser, 'net_multiplier=0.5')
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
@@ -26,6 +27,11 @@ class Parser(argparse.ArgumentParser):
     def rename(self, old: str, new: str) -> None:
         """Take the option `old` for `new`, with a warning."""
         self._new_names[old] = new
+
+    @property
+    def old_names(self) -> List[Tuple[str, str]]:
+        """The old names of options, each with the new one."""
+        return list(self._new_names.items())
 
     def parse_known_args(  # type: ignore[override]
         self, args: Optional[Sequence[str]] = None, namespace: Any = None
@@ -54,7 +60,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError, in place of printing the usage, which may be pages long."""
-        raise ConfigError(f'{message} ({self.prog} --help lists the options)')
+        sentence = re.sub(r'^argument (?=-)', '', message)  # argparse's words before the option's name
+        raise ConfigError(f'{sentence} ({self.prog} --help lists the options)')
 
     def _renamed(self, words: Sequence[str]) -> List[str]:
         end = words.index('--') if '--' in words else len(words)

@@ -44,7 +44,14 @@ def build_parser(argv: Sequence[str] = ()) -> Parser:
     add('--network', metavar='NAME', default=default.network, help='network preset (default: %(default)s)')
     add('--dataset', metavar='NAME', default='folder', help='data set preset (default: %(default)s)')
     add('--loss', metavar='NAME', default='arcface', help='loss preset (default: %(default)s)')
-    add('--prefix', help='of the checkpoints (default: MODELS_ROOT/network-loss-dataset/model)')
+    add(
+        '-o',
+        '--output',
+        '--prefix',
+        dest='prefix',
+        metavar='PREFIX',
+        help='of the checkpoints (default: MODELS_ROOT/network-loss-dataset/model)',
+    )
     add('--resume', action='store_true', help='resume from the newest training state of the prefix')
     add_overwrite(parser)
     add_gpus(parser)

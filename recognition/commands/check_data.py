@@ -38,9 +38,8 @@ def build_parser() -> Parser:
         metavar='N',
         help='faults of a kind that are printed (default: %(default)s)',
     )
-    add(
-        '--workers', type=workers, default=2, metavar='N', help='processes that decode (default: %(default)s)'
-    )
+    add('--data-workers', type=workers, default=2, metavar='N', help='processes that decode (default: 2)')
+    parser.rename('--workers', '--data-workers')
     add('--write-index', action='store_true', help='write train.idx where it is missing, and check nothing')
     return parser
 
@@ -57,7 +56,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         for path, count in write_indices(args.folder):
             print(f'{path}: {count:,} records')
         return 0
-    checked = check_data(args.folder, workers=args.workers, show=partial(progress_bar, unit='images'))
+    checked = check_data(args.folder, workers=args.data_workers, show=partial(progress_bar, unit='images'))
     if args.json:
         counts = {'images': checked.images, 'identities': checked.identities, 'pairs': checked.pairs}
         print(json.dumps({**counts, 'faults': checked.faults.sentences}, indent=2))

@@ -1,7 +1,7 @@
 """Leave images with wrong labels out of a training set, by the centres of a sub-centre training.
 
     facesymbols train --loss subcenter_arcface --dataset-path faces --prefix runs/sub/model ...
-    facesymbols clean --model runs/sub/model,20 --data faces -o clean
+    facesymbols clean --model runs/sub/model,20 --dataset-path faces -o clean
     facesymbols train --loss arcface --dataset-path clean --pretrained clean/model ...
 
 An image that is farther than 75 degrees from the dominant centre of its identity is left out, and an identity that has
@@ -34,12 +34,14 @@ def build_parser() -> Parser:
     parser = command_parser('clean', __doc__)
     add = parser.add_argument
     add_model(parser, 'checkpoint of a training with several centres')
-    add('--data', required=True, type=Path, metavar='FOLDER', help='the data set that it was trained on')
+    add('--dataset-path', required=True, type=Path, metavar='FOLDER', help='the data set of that training')
+    parser.rename('--data', '--dataset-path')
     add_output(parser, 'FOLDER', 'the new data set')
     add(
         '--degrees',
         type=float,
         default=75.0,
+        metavar='ANGLE',
         help='images farther than this are left out (default: %(default)g)',
     )
     add_batch_size(parser)
@@ -51,9 +53,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Embed the images, write the new set, and print what was left out."""
     args = build_parser().parse_args(argv)
     prefix, epoch = parse_checkpoint('--model', args.model)
-    check_output_folder(args.output, overwrite=args.overwrite, mark=DROPPED, sources=[args.data])
+    check_output_folder(args.output, overwrite=args.overwrite, mark=DROPPED, sources=[args.dataset_path])
+    dataset = FaceDataset(args.dataset_path)
     Model('checkpoint', Path(prefix), epoch).check_files()
-    dataset = FaceDataset(args.data)
 
     from recognition.checkpoint.network import load_embedding, load_network
     from recognition.cleaning import centres_of, clean, write_cleaned

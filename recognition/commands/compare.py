@@ -23,6 +23,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         '--threshold',
         type=float,
+        metavar='DISTANCE',
         help='squared L2 distance, 0..4, below which two images are the same person, as `facesymbols verify` prints it',
     )
     add_json(parser, 'print a JSON object for each pair')

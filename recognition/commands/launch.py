@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import positive
 from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
 from recognition.distributed.launcher import Job
 from recognition.utils.processes import INTERRUPTED, stop_requests
@@ -56,15 +57,27 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = command_parser('launch', __doc__)
     add = parser.add_argument
-    add('-n', '--workers', type=int, required=True, help='processes that train')
-    add('-s', '--servers', type=int, default=1, help='processes that add up gradients (default: 1)')
+    add('-n', '--workers', type=positive, required=True, metavar='N', help='processes that train')
+    add(
+        '-s',
+        '--servers',
+        type=positive,
+        default=1,
+        metavar='N',
+        help='processes that add up gradients (default: 1)',
+    )
     add('--hosts', metavar='FILE', help='one host on a line, reached by ssh (default: this machine alone)')
     add(
         '--address',
         help='under which the hosts reach this machine (default: found out; 127.0.0.1 without hosts)',
     )
-    add('--port', type=int, default=0, help='of the scheduler (default: a free one)')
+    add('--port', type=int, default=0, metavar='N', help='of the scheduler (default: a free one)')
     add('--logs', metavar='FOLDER', help='for a file for each process (default: a temporary folder)')
-    add('--ssh', default=shlex.join(Plan.ssh), help='starts a command on a host (default: %(default)s)')
+    add(
+        '--ssh',
+        default=shlex.join(Plan.ssh),
+        metavar='COMMAND',
+        help='starts a command on a host (default: %(default)s)',
+    )
     add('command', nargs='*', help='of a worker, behind --')
     return parser

@@ -28,7 +28,13 @@ def build_parser() -> Parser:
         metavar='FOLDER',
         help='images, or a data set with train.rec, to choose the scales by; none of them people of --pairs',
     )
-    add('--count', type=positive, default=256, help='faces to take of these, evenly (default: %(default)s)')
+    add(
+        '--count',
+        type=positive,
+        default=256,
+        metavar='N',
+        help='faces to take of these, evenly (default: %(default)s)',
+    )
     add('--pairs', required=True, metavar='FILE.bin', help='pair set to compare both networks on')
     parser.rename('--set', '--pairs')
     add(

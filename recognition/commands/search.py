@@ -20,7 +20,9 @@ def build_parser() -> Parser:
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='a face to look for, or a folder of them')
     parser.add_argument('--gallery', required=True, metavar='FILE', help='what `facesymbols embed` saved')
     add_embed_options(parser, mirror=False)  # that is the gallery's
-    parser.add_argument('--top', type=int, default=5, help='neighbours to show (default: %(default)s)')
+    parser.add_argument(
+        '--top', type=int, default=5, metavar='N', help='neighbours to show (default: %(default)s)'
+    )
     add_json(parser, 'print a JSON object for each image')
     return parser
 

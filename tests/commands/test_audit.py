@@ -135,10 +135,7 @@ def test_a_preset_and_its_overrides(capsys):
         (['r18', '--config', 'emb_sze=3'], "did you mean 'emb_size'"),
         (['r18', '--config', 'emb_size'], 'KEY=VALUE'),
         (['r18', '--shape', '1,3,x,112'], 'must be whole numbers with commas'),
-        (
-            ['r18', '--shape', '1,3,99999999999,112'],
-            r"99999999999, 112\) of 'data' has \d+ values, and MXNet",
-        ),
+        (['r18', '--shape', '1,3,99999999999,112'], r'image_shape=\(99999999999, 112, 3\) is not allowed'),
         (['r18', '--shape', '0,3,112,112'], 'must be whole numbers with commas'),
         (['r18', '--shape', '1,3,70000,112'], 'image_shape=.* whole number from 1 to 65535'),
         (['r18', '--config', 'network=r50'], '--config network=r50: network is not set by --config here'),
@@ -153,7 +150,7 @@ def test_a_mistake_is_one_sentence(argv, message):
         main(argv)
 
 
-@pytest.mark.parametrize('shape', ['1,3,99999999999,112', 'data=1,3,65536,65536', '1,3,112,-1'])
+@pytest.mark.parametrize('shape', ['1,3,99999999999,112', 'data=1,3,65536,65536'])
 def test_a_shape_no_array_can_have_is_one_sentence_for_a_file_too(network, shape):
     with pytest.raises(ConfigError, match=r"^the shape .*'data'"):
         main([network, '--shape', shape])

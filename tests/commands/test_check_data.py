@@ -41,7 +41,7 @@ def test_faults_are_status_1_and_no_more_are_printed_than_asked_for(folder, caps
     assert 'images of another size (12):' in out
     assert 'and 9 more; --limit shows more of them' in out
     assert out.endswith('12 images of 4 identities: 12 faults\n')
-    status, out, _ = ended(capsys, folder, '--json', '--workers', '0')
+    status, out, _ = ended(capsys, folder, '--json', '--data-workers', '0')
     assert status == 1
     assert len(json.loads(out)['faults']['size']) == 12
 

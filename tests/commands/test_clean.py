@@ -27,11 +27,11 @@ def test_histogram():
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['--model', 'none,1', '--data', 'nowhere', '--output', 'out'], 'there is no folder nowhere'),
-        (['--model', 'none', '--data', 'nowhere', '--output', 'out'], '--model'),
-        (['--model', 'none,1', '--data', 'nowhere', '--output', '.'], '. already exists'),
+        (['--model', 'none,1', '--dataset-path', 'nowhere', '--output', 'out'], 'there is no folder nowhere'),
+        (['--model', 'none', '--dataset-path', 'nowhere', '--output', 'out'], '--model'),
+        (['--model', 'none,1', '--dataset-path', 'nowhere', '--output', '.'], '. already exists'),
         (
-            ['--model', 'none,1', '--data', '.', '--output', 'out', '--batch-size', '0'],
+            ['--model', 'none,1', '--dataset-path', '.', '--output', 'out', '--batch-size', '0'],
             "--batch-size: '0' is not a whole number",
         ),
     ],

@@ -70,7 +70,7 @@ def test_mistakes_are_one_sentence(small, photos, tmp_path):
     with pytest.raises(ConfigError, match='alone cannot be compared'):
         main([photos[0], '--model', small.onnx])
     for threshold in ('-1', '4.5', 'nan'):
-        with pytest.raises(ConfigError, match='no squared distance of unit vectors'):
+        with pytest.raises(ConfigError, match='must be a squared distance of unit vectors'):
             main([*photos, '--model', small.onnx, f'--threshold={threshold}'])
     with pytest.raises(DataError, match=r'none\.jpg does not exist'):  # before a network is looked for
         main([photos[0], str(tmp_path / 'none.jpg'), '--model', 'none.onnx'])

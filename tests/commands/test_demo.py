@@ -62,8 +62,8 @@ def test_the_demo_leaves_everything_it_promises_and_can_be_repeated(tmp_path):
     ('argv', 'sentence'),
     [
         (('--network', 'r19'), "did you mean 'r18'?"),
-        (('--config', 'val_targets='), 'the demo sets val_targets itself'),
-        (('--config', 'end_epoch'), 'needs the form KEY=VALUE'),
+        (('--config', 'val_targets='), 'val_targets is not set by --config here'),
+        (('--config', 'end_epoch'), 'must have the form KEY=VALUE'),
         (('--config', 'end_epochs=3'), "did you mean 'end_epoch'?"),
     ],
 )

@@ -92,7 +92,7 @@ def test_mistakes_of_the_command_line_are_one_sentence(prefix, tmp_path):
     output = tmp_path / 'net.onnx'
     with pytest.raises(CheckpointError, match='PREFIX,EPOCH'):
         main(['--model', str(prefix), '--output', str(output)])
-    with pytest.raises(ConfigError, match='HEIGHT,WIDTH'):
+    with pytest.raises(ConfigError, match='is not H,W or H,W,C'):
         main(['--model', f'{prefix},1', '--output', str(output), '--image-size', '32'])
     with pytest.raises(ConfigError, match=r"--output '.*net\.pb' must end in \.onnx, as net\.onnx does"):
         main(arguments(prefix, tmp_path / 'net.pb'))

@@ -154,7 +154,7 @@ def test_layers_that_are_connected_otherwise_are_refused(tmp_path):
     [
         (['--config', 'net_akt=relu'], "'net_akt' is not a key of the config"),
         (['--head', 'GAPP'], "did you mean 'GAP'"),
-        (['--config', 'r18'], 'needs the form KEY=VALUE'),
+        (['--config', 'r18'], 'must have the form KEY=VALUE'),
     ],
 )
 def test_mistakes_of_the_command_line_are_one_sentence(tmp_path, words, message):
@@ -236,7 +236,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path, words):
 @pytest.mark.parametrize('epoch', ['-1', str(10**20)])
 def test_an_epoch_that_no_file_has_is_refused(tmp_path, epoch):
     save_as_insightface(tmp_path / 'old', resolve('r18', **SMALL))
-    refused(tmp_path, f'--epoch {epoch} must be from 0 to', '--epoch', epoch, error=ConfigError)
+    refused(tmp_path, f"--epoch: '{epoch}' must be from 0 to", '--epoch', epoch, error=ConfigError)
 
 
 def test_the_settings_that_are_printed_are_taken(tmp_path, capsys):

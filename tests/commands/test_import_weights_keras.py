@@ -58,7 +58,7 @@ def test_weights_of_keras_are_imported_with_their_classifier(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'missing' not in shown
     assert 'input     pixels as they are, which means BGR less 103.939 116.779 123.68' in shown
-    assert 'train     not as it is: recognition.train feeds RGB in 0..255' in shown
+    assert 'train     not as it is: `facesymbols train` feeds RGB in 0..255' in shown
     saved = load_embedding(tmp_path / 'new', 0).values
     assert saved.keys() == values.keys()
     assert [name for name in values if not np.array_equal(saved[name].asnumpy(), values[name])] == []

@@ -77,7 +77,7 @@ def test_files_that_are_there_stay_unless_overwrite_is_said(saved, tmp_path):
         (
             'model',
             ['--overwrite'],
-            CheckpointError,
+            ConfigError,
             r'model-symbol\.json is read as an input',
         ),
         ('model', [], ConfigError, r'model-symbol\.json is read as an input'),

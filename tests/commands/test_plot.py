@@ -132,11 +132,11 @@ def test_a_page_is_open_as_far_as_level_or_depth_say(tmp_path):
     main(['r18', '-o', 'a.html'])
     nothing = page_network(tmp_path / 'a.html')
     assert (nothing['open'], nothing['search']) == ([], '')
-    main(['r18', '-o', 'a.html', '--level', 'operators', '--highlight', 'conv1$'])
+    main(['r18', '-o', 'a.html', '--level', 'operators', '--highlight', 'conv1$', '--overwrite'])
     everything = page_network(tmp_path / 'a.html')
     assert everything['search'] == 'conv1$'
     assert set(everything['open']) == set(everything['frames']) - {''}
-    main(['r18', '-o', 'a.html', '--level', 'operators', '--depth', '1'])
+    main(['r18', '-o', 'a.html', '--level', 'operators', '--depth', '1', '--overwrite'])
     opened = page_network(tmp_path / 'a.html')['open']
     assert [everything['nodes'][name]['kind'] for name in opened] == ['stage'] * 6
 
@@ -180,10 +180,10 @@ def test_a_mistake_has_status_1_and_no_traceback(tmp_path):
         (['d12', '-o', 'a.svg'], ["'d12'"]),
         (['r18', '-o', 'a.gif'], ['a.gif', '.svg', '.html']),
         (['r18', '-o', 'a.html', '--level', 'layers'], ['layers', 'operators']),
-        (['r18', '-o', 'a.html', '--depth', '-1'], ['depth=-1']),
+        (['r18', '-o', 'a.html', '--depth', '-1'], ['--depth', '-1']),
         (['r18', '-o', 'a.html', '--highlight', 'nowhere'], ['nowhere']),
         (['r18', '--highlight', '('], ["'('", 'regular expression']),
-        (['r18', '--depth', '-2'], ['depth=-2']),
+        (['r18', '--depth', '-2'], ['--depth', '-2']),
         (['r18', '--level', 'layers'], ['layers', 'operators']),
         (['r18', '--shape', 'big'], ['--shape', 'big']),
         (['r18', '--config', 'net_output'], ['KEY=VALUE']),

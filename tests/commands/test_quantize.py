@@ -98,7 +98,7 @@ def test_a_set_that_does_not_fit(files, tmp_path):
 @pytest.mark.parametrize(
     ('more', 'error', 'sentence'),
     [
-        (('--count', '0'), ConfigError, '--count 0 must be at least 1'),
+        (('--count', '0'), ConfigError, "--count: '0' is not a whole number of at least 1"),
         (('--most-lost', 'nan'), ConfigError, 'must be from 0 to 1'),
         (
             ('--model', 'none.onnx'),

@@ -116,7 +116,7 @@ def test_mistakes_of_the_command_line_are_one_sentence(folder, tmp_path):
         with pytest.raises(CheckpointError, match='PREFIX,EPOCH'):
             main(['--model', model, *pairs])
     for size in ('112', '0,112', '112,112,3', 'a,b'):
-        with pytest.raises(ConfigError, match='HEIGHT,WIDTH'):
+        with pytest.raises(ConfigError, match='is not H,W or H,W,C'):
             main(arguments(folder, '--image-size', size))
     with pytest.raises(CheckpointError, match=r'model-0008\.params'):
         main(['--model', f'{folder / "model"},8', *pairs])
@@ -174,11 +174,17 @@ def test_the_roc_replaces_no_other_file(folder, tmp_path):
 
 
 @pytest.mark.parametrize('options', [[], ['--json']])
-def test_a_roc_that_cannot_be_written_does_not_lose_the_figures(folder, tmp_path, capsys, options):
+def test_a_roc_that_cannot_be_written_is_told_before_the_work(folder, tmp_path, capsys, options):
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(DataError, match='cannot be written'):
-        main(arguments(folder, '--roc', str(tmp_path / 'file' / 'roc.png'), *options))
-    assert 'accuracy' in capsys.readouterr().out
+    (tmp_path / 'old.png').write_text('mine')
+    for path, words in (
+        ('file/roc.png', 'cannot be written'),
+        ('old.png', 'already exists; .* another --roc'),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            main(arguments(folder, '--roc', str(tmp_path / path), *options))
+    assert capsys.readouterr().out == ''
+    assert (tmp_path / 'old.png').read_text() == 'mine'
 
 
 def test_several_models_and_sets_on_one_line(folder, tmp_path, capsys):
@@ -193,5 +199,5 @@ def test_several_models_and_sets_on_one_line(folder, tmp_path, capsys):
 
 
 def test_another_flip_is_named_before_any_work(folder):
-    with pytest.raises(ConfigError, match="flip='x' is not one of sum, concat, none"):
+    with pytest.raises(ConfigError, match="--mirror: invalid choice: 'x'"):
         main(arguments(folder, '--mirror', 'x', pairs='missing.bin'))

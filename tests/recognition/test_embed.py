@@ -234,14 +234,14 @@ def test_settings_that_are_wrong(small):
 def test_an_engine_that_is_not_installed_names_the_pip_line(small, monkeypatch, engine):
     kind = ENGINES[engine]
     monkeypatch.setitem(sys.modules, kind.package, None)
-    with pytest.raises(MissingExtra, match=rf"pip install 'facesymbols\[{kind.extra}\]'"):
+    with pytest.raises(MissingExtra, match=rf'pip install .*\[{kind.extra}\]'):
         load(small, engine)
 
 
 def test_where_no_engine_is_installed(small, monkeypatch):
     for package in ('onnxruntime', 'openvino'):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=r"pip install 'facesymbols\[onnx\]' or 'facesymbols\[openvino\]'"):
+    with pytest.raises(ConfigError, match=r'pip install .*\[onnx\].* or pip install .*\[openvino\]'):
         Embedder.load(small.onnx)
 
 

@@ -208,7 +208,7 @@ def test_requests_that_cannot_be(network, faces, pairs, tmp_path):
 
 def test_a_missing_package_is_named(network, faces, pairs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
-    with pytest.raises(MissingExtra, match=r"needs onnxruntime: pip install 'facesymbols\[onnx\]'"):
+    with pytest.raises(MissingExtra, match=r'needs the package onnxruntime: pip install .*\[onnx\]'):
         quantize(network, tmp_path / 'int8.onnx', faces, *pairs)
 
 

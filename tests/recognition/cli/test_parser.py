@@ -66,7 +66,7 @@ def test_the_help_of_train_shows_fifteen_options_and_help_all_every_key():
     from config.keys import KEYS
 
     short, whole = (train_parser(argv).format_help() for argv in ([], ['--help-all']))
-    shown = [line for line in short.splitlines() if line.startswith('  --')]
+    shown = [line for line in short.splitlines() if line.startswith(('  --', '  -o'))]
     assert len(shown) == 15 + 1  # --help-all
     assert short.count('    facesymbols train --network') == 2
     hidden = {'network', 'dataset', 'loss', 'batch_size'}  # of other names, or without effect

@@ -162,9 +162,9 @@ def test_another_ending_is_told(tmp_path):
 def test_a_package_that_is_not_installed_names_the_pip_line(tmp_path, monkeypatch, suffix):
     for package in FORMATS[suffix].packages:
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[embed\]'"):
+    with pytest.raises(MissingExtra, match=r'pip install .*\[embed\]'):
         save_embeddings(tmp_path / f'emb{suffix}', EMBEDDED)
-    with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[embed\]'"):
+    with pytest.raises(MissingExtra, match=r'pip install .*\[embed\]'):
         load_embeddings(tmp_path / f'emb{suffix}')
 
 

@@ -14,7 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from config.errors import CheckpointError
+from recognition.data.images import PNG, encode_image
 from recognition.embedding.engine_choice import open_engine
+from recognition.engines import ENGINES
 from recognition.engines.base import INT8_LIMIT, LIMIT, WINOGRAD_LIMIT
 from recognition.engines.model import find_model
 from tests.helpers.small_network import SHAPE, make_values, write_ncnn, write_onnx
@@ -205,7 +207,6 @@ def test_threads_come_too_late_for_an_mxnet_that_is_imported(small, monkeypatch,
 
 SETTLED = """
 import os, sys
-from recognition.data.images import PNG, encode_image
 from recognition.embed import Embedder
 engine, threads = sys.argv[2], int(sys.argv[3])
 embedder = Embedder.load(sys.argv[1], engine, threads=threads, image_shape=(14, 12, 3))
@@ -232,7 +233,6 @@ def test_threads_hold_for_mxnet_where_it_is_not_imported_yet(small, cache, engin
 CTRL_C = """
 import signal, sys
 from recognition.cli import run
-from recognition.data.images import PNG, encode_image
 from recognition.embed import Embedder
 def main():
     embedder = Embedder.load(sys.argv[1], sys.argv[2], image_shape=(14, 12, 3))

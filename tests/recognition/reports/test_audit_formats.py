@@ -13,8 +13,9 @@ import pytest
 from config import resolve
 from config.errors import ConfigError
 from recognition.commands.audit import main
-from recognition.reports.budget import over_budget, parse_amount
+from recognition.reports.budget import over_budget
 from recognition.reports.tables import FORMS, Report, Table, write
+from recognition.utils.amounts import parse_amount
 from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.audit.memory import estimate_memory

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from recognition.cli.output_options import check_outputs
 
 from config.errors import ConfigError
+from recognition.utils.outputs import check_output_folder, check_outputs, check_suffix
 
 
 def refused(file, words, **settings):

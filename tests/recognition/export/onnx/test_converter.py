@@ -164,7 +164,7 @@ def test_a_network_beyond_two_gigabytes_is_refused(monkeypatch):
 
 def test_the_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[onnx\]'"):
+    with pytest.raises(MissingExtra, match=r'pip install .*\[onnx\]'):
         to_onnx(S.relu(data()), {}, IMAGE)
 
 

@@ -152,7 +152,7 @@ def test_theano_mirrors_its_kernels(written):
 def test_without_h5py(written, monkeypatch):
     path = written(write_named)
     monkeypatch.setitem(sys.modules, 'h5py', None)
-    with pytest.raises(MissingExtra, match=r"pip install 'facesymbols\[keras\]'"), open_keras(path):
+    with pytest.raises(MissingExtra, match=r'pip install .*\[keras\]'), open_keras(path):
         pass
 
 
