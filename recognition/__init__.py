@@ -13,3 +13,5 @@ run_path(str(Path(__file__).parents[1] / 'symbols' / 'own_config.py'))['check_co
 from config.compat import prepare_mxnet  # noqa: E402
 
 prepare_mxnet()
+
+__all__ = ()

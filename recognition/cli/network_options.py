@@ -12,6 +12,7 @@ from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
 from recognition.cli.parser import Parser
 from recognition.cli.standard_options import add_config, add_image_size, config_settings, image_size
+from recognition.engines.model import find_model
 
 if TYPE_CHECKING:
     import mxnet as mx
@@ -109,6 +110,10 @@ def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Reques
     elif request.settings:
         keys = ', '.join(sorted(request.settings))
         raise ConfigError(f'{request.text} is already built, so {keys} cannot change; name a preset')
+    elif not request.text.endswith('.json'):
+        find_model(request.text).check_files()
+    elif not Path(request.text).is_file():
+        raise CheckpointError(f'{request.text} does not exist')
     return request
 
 
@@ -141,7 +146,6 @@ def _config(request: Request) -> Any:
 def _saved(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
     """Return the symbol of a file, and the (height, width, channels) that its network was made for."""
     from recognition.checkpoint.run_files import read_json
-    from recognition.engines.model import find_model
     from recognition.utils.run_paths import config_path
     from symbols.ir.nodes import load_symbol
 
@@ -151,7 +155,6 @@ def _saved(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
         prefix, path = text.replace('-symbol.json', ''), Path(text)
     else:
         model = find_model(text)
-        model.check_files()
         prefix, path = str(model.path), model.files[0]
     symbol = load_symbol(path)
     size = DEFAULT_SIZE

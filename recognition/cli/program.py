@@ -14,10 +14,13 @@ from config.errors import FaceSymbolsError
 from recognition.utils.processes import INTERRUPTED
 
 WORD = 'interrupted'
+_running = False  # whether `run` has begun
 
 
 def run(main: Callable[[], Optional[int]]) -> NoReturn:
     """Run `main` and leave with its status; a user's mistake is printed as one sentence, with status 1."""
+    global _running
+    _running = True
     if sys.stderr is None:  # closed by the shell; the next file to be opened would take its place
         sys.stderr = open(os.devnull, 'w')  # noqa: SIM115 (for as long as the program runs)
     status: Any = 1
@@ -73,11 +76,12 @@ def _leave_the_job() -> None:
 
 def _uncaught(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
     """Say a word instead of a traceback where Ctrl-C comes before `run`, in a program whose main module has `run`."""
-    if issubclass(kind, KeyboardInterrupt) and getattr(sys.modules['__main__'], 'run', None) is run:
+    is_program = _running or getattr(sys.modules['__main__'], 'run', None) is run
+    if is_program and issubclass(kind, KeyboardInterrupt):
         print(WORD, file=sys.stderr)
         sys.exit(INTERRUPTED)
     _otherwise(kind, error, trace)
-    if getattr(sys.modules['__main__'], 'run', None) is run:
+    if is_program:
         _leave_the_job()
 
 

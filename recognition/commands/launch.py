@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import shlex
+import sys
 import tempfile
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence
 
-from recognition.cli.parser import Parser, command_parser
+from recognition.cli.parser import COMMAND, Parser, command_parser
 from recognition.cli.standard_options import positive
 from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
 from recognition.distributed.launcher import Job
@@ -30,7 +31,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     logs = Path(args.logs) if args.logs else Path(tempfile.mkdtemp(prefix='launch-'))
     job = Job(
         Plan(
-            command=args.command,
+            command=_with_this_python(args.command),
             workers=args.workers,
             servers=args.servers,
             logs=logs,
@@ -51,6 +52,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     with stop_requests() as stop:
         job.run(stop)
     return INTERRUPTED if stop else None
+
+
+def _with_this_python(command: List[str]) -> List[str]:
+    """Return a worker's command; `facesymbols` is this installation's, whether or not it is on the path."""
+    return [sys.executable, '-m', 'recognition', *command[1:]] if command[:1] == [COMMAND] else command
 
 
 def build_parser() -> Parser:

@@ -1,6 +1,6 @@
-"""Engines that embed images: a table of them, and how one is opened for a network.
+"""Engines that embed images: a table of them.
 
-Each reads one kind of file; a network of another kind is converted where there is a way (`convert`).
+Each reads one kind of file; `recognition.embedding` opens a network in one of them, and converts it where it must.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from recognition.engines.mxnet_engine import MXNetEngine
 from recognition.engines.ncnn_engine import NcnnEngine
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.openvino_engine import OpenVINOBfloat16Engine, OpenVINOEngine
+
+__all__ = ['ENGINES', 'Engine']
 
 ENGINES: Dict[str, Type[Engine]] = {
     engine.name: engine
