@@ -23,7 +23,7 @@ STABLE = {
     'recognition.cleaning': 'clean write_cleaned',
     'recognition.data': 'FaceDataset JoinedDataset FaceLoader open_faces split_path Augmentation load_bin read_pairs '
     'write_records write_pairs',
-    'recognition.data.validation': 'check_data',
+    'recognition.data.validation': 'check_data ValidationReport',
     'recognition.losses': 'build_loss has_classifier ArcFace CosFace CombinedMargin NormalizedSoftmax Softmax AdaFace '
     'MagFace CurricularFace Triplet AngularTriplet',
     'recognition.verification': 'verify embed normalise Verification load_bin verify_templates identify '
@@ -31,11 +31,11 @@ STABLE = {
     'recognition.weights': 'load_weights read_arcface_torch read_keras convert Report',
     'recognition.export': 'export_onnx export_ncnn export_optimized Options Check read_metadata check_origin',
     'recognition.checkpoint': 'load_network load_embedding save_network Saved TrainingState load_state',
-    'recognition.classifier': 'build_classifier Classifier',
+    'recognition.classifier': 'build_classifier Classifier PartialFC',
     'recognition.engines': 'ENGINES Engine',
     'recognition.embedding': 'open_engine save_embeddings load_embeddings Gallery',
     'recognition.optim': 'build_optimizer build_schedule AdamW NAG KernelL2',
-    'recognition.distributed': 'Job Plan',
+    'recognition.distributed': 'Job Plan KVStoreGroup',
     'recognition.training': 'Trainer Loop StepResult',
     'recognition.reports': 'print_summary print_audit audit_report roc_picture',
     'recognition.drawing': 'write_picture write_page',

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from recognition.classifier.base import Classifier
-from recognition.classifier.partial_fc import PartialClassifier, build_classifier
+from recognition.classifier.partial_fc import PartialFC, build_classifier
 
-__all__ = ['Classifier', 'PartialClassifier', 'build_classifier']
+__all__ = ['Classifier', 'PartialFC', 'build_classifier']

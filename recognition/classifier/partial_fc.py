@@ -20,7 +20,7 @@ from recognition.classifier.base import PARAMETERS, Classifier, Objective, Whole
 from recognition.classifier.gradient_cache import Bag
 from recognition.classifier.shard import CHUNK, Shard
 from recognition.classifier.sharded_softmax import BEST, combine, cross_entropy, log_total
-from recognition.distributed.kvstore import Workers
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.losses.factory import build_loss, has_classifier
 from recognition.optim.optimizer import SLOT
 from recognition.utils.streamed_array import Rows, pieces_of
@@ -31,10 +31,10 @@ from mxnet import autograd
 MOST = 2**31  # values in an array of mxnet
 
 
-def build_classifier(cfg: Any, contexts: Sequence[mx.Context], workers: Workers) -> Classifier:
+def build_classifier(cfg: Any, contexts: Sequence[mx.Context], workers: KVStoreGroup) -> Classifier:
     """Build the classifier, or another objective, that `cfg` names, with its first values."""
     if is_partial(cfg):
-        return PartialClassifier(cfg, contexts, workers)
+        return PartialFC(cfg, contexts, workers)
     block = build_loss(cfg)
     block.initialize(ctx=list(contexts))
     block.hybridize(static_alloc=True, static_shape=True)
@@ -43,7 +43,7 @@ def build_classifier(cfg: Any, contexts: Sequence[mx.Context], workers: Workers)
     return WholeClassifier(block)
 
 
-class PartialClassifier:
+class PartialFC:
     """The part of the classifier of `cfg` that is this worker's: a `Shard` on each of its devices.
 
     Of its identities a shard sees in a step those of all workers' batches, and others drawn from a seed that follows
@@ -54,7 +54,7 @@ class PartialClassifier:
 
     spans_parts = False
 
-    def __init__(self, cfg: Any, contexts: Sequence[mx.Context], workers: Workers) -> None:
+    def __init__(self, cfg: Any, contexts: Sequence[mx.Context], workers: KVStoreGroup) -> None:
         check_partial(cfg)
         self._workers, self._contexts, self._seed = workers, list(contexts), int(cfg['seed'])
         self._rule = build_loss(cfg)

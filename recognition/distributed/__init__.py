@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recognition.distributed.job_plan import Plan
-    from recognition.distributed.kvstore import Workers
+    from recognition.distributed.kvstore import KVStoreGroup
     from recognition.distributed.launcher import Job
 
-__all__ = ['Job', 'Plan', 'Workers']
+__all__ = ['Job', 'KVStoreGroup', 'Plan']
 
 # Imported when they are asked for: the store needs mxnet, the launcher does not, and `remote` is run as a program.
-_FILES = {'Job': 'launcher', 'Plan': 'job_plan', 'Workers': 'kvstore'}
+_FILES = {'Job': 'launcher', 'Plan': 'job_plan', 'KVStoreGroup': 'kvstore'}
 
 
 def __getattr__(name: str) -> Any:

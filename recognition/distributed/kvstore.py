@@ -24,7 +24,7 @@ DISTRIBUTED = ('dist_sync', 'dist_device_sync')  # what a worker makes of 'local
 WORDS = 'words'  # the key of the numbers that the workers tell each other
 
 
-class Workers:
+class KVStoreGroup:
     """This process among those that train together: `rank` of `size`, each with `devices` devices.
 
     kvstore: the config's; in a job of several workers 'local' and 'device' mean 'dist_sync'. Raises ConfigError for

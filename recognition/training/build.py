@@ -13,7 +13,7 @@ from recognition.checkpoint.training_state import TrainingState
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
 from recognition.data.pair_sets import load_bin
-from recognition.distributed.kvstore import Workers
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import build_schedule, total_steps
 from recognition.training.checks import check_embedding
 from recognition.training.loop import Loop, PairSets
@@ -68,7 +68,7 @@ def build_trainer(
     cfg: Any, loader: FaceLoader, contexts: Sequence[mx.Context], prefix: Path, found: Found
 ) -> Trainer:
     """Build the trainer, and put it where it has to start."""
-    workers = Workers(cfg.kvstore, contexts)
+    workers = KVStoreGroup(cfg.kvstore, contexts)
     loader.share(workers.rank, workers.size)
     symbol = get_symbol(cfg)
     check_embedding(symbol, cfg)

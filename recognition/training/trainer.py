@@ -11,7 +11,7 @@ from recognition.checkpoint.matching import compare, require, set_parameters
 from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.classifier.base import PARAMETERS
 from recognition.classifier.partial_fc import build_classifier
-from recognition.distributed.kvstore import Workers
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import Schedule
 from recognition.optim.optimizer import Updates
 from recognition.training.ema import KIND, Average
@@ -59,10 +59,10 @@ class Trainer:
         cfg: Any,
         schedule: Schedule,
         contexts: Sequence[mx.Context],
-        workers: Optional[Workers] = None,
+        workers: Optional[KVStoreGroup] = None,
     ) -> None:
         self.symbol, self.schedule, self.contexts = symbol, schedule, list(contexts)
-        self.workers = workers or Workers('device', self.contexts)
+        self.workers = workers or KVStoreGroup('device', self.contexts)
         self.image_shape = tuple(cfg.image_shape)
         self.seed, self.clip_norm, self.parts = int(cfg.seed), float(cfg.clip_norm), int(cfg.accumulate)
         self.steps = 0

@@ -17,7 +17,7 @@ from typing import Dict
 import numpy as np
 
 from config import resolve
-from recognition.distributed.kvstore import Workers
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.training.trainer import Trainer
 from tools.bench.steps import memory, seconds
 
@@ -30,7 +30,7 @@ def main(settings: str, batch: str, steps: str, out: str) -> None:
     """Train `steps` steps after a first one, and write the figures to `out`-RANK.json."""
     before = memory('now')
     cfg = resolve('r18', None, 'arcface', image_shape=(SIDE, SIDE, 3), **json.loads(settings))
-    workers = Workers(cfg.kvstore, [mx.cpu()])
+    workers = KVStoreGroup(cfg.kvstore, [mx.cpu()])
     x = mx.sym.Flatten((mx.sym.var('data') - 127.5) * 0.0078125)
     symbol = mx.sym.FullyConnected(x, num_hidden=cfg.emb_size, name='fc1')
     trainer = Trainer(symbol, cfg, lambda step: 0.1, [mx.cpu()], workers)

@@ -19,7 +19,7 @@ from recognition.data.dataset import index_of, read_property, record_files, size
 from recognition.data.images import decode_image, load_cv2
 from recognition.data.pair_sets import read_pairs
 from recognition.data.records import Records
-from recognition.data.validation.faults import Faults
+from recognition.data.validation.faults import ValidationReport
 from recognition.data.validation.identities import check_identities, image_keys, listed
 from recognition.data.validation.index import open_whole
 from recognition.utils.files import PathLike
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 class Checked(NamedTuple):
     """What a check came to."""
 
-    faults: Faults
+    faults: ValidationReport
     images: int
     identities: int
     pairs: Dict[str, int]
@@ -82,7 +82,7 @@ def check_data(folder: PathLike, *, workers: int = 1, show: Optional[Show] = Non
     DataError where there is nothing to check: no folder, no record file, or one that cannot be opened.
     """
     folder = Path(folder)
-    faults, copies = Faults(), _Copies()
+    faults, copies = ValidationReport(), _Copies()
     paths = record_files(folder, needs_property=False)
     classes, shape = _property(folder, faults)
     labels: List[np.ndarray] = []
@@ -100,7 +100,7 @@ def check_data(folder: PathLike, *, workers: int = 1, show: Optional[Show] = Non
     return Checked(faults, count, len(present), pairs)
 
 
-def _property(folder: Path, faults: Faults) -> Tuple[Optional[int], Optional[Tuple[int, int, int]]]:
+def _property(folder: Path, faults: ValidationReport) -> Tuple[Optional[int], Optional[Tuple[int, int, int]]]:
     try:
         return read_property(folder / 'property')
     except DataError as error:
@@ -139,7 +139,9 @@ def _work(key: int) -> Seen:
     return _looker.look(key)
 
 
-def _check_part(records: Records, seen: Sequence[Seen], classes: Optional[int], faults: Faults) -> np.ndarray:
+def _check_part(
+    records: Records, seen: Sequence[Seen], classes: Optional[int], faults: ValidationReport
+) -> np.ndarray:
     """Note the faults of a file's images and identities; return the labels that are right, int64."""
     for each in seen:
         if each.fault:
@@ -157,7 +159,9 @@ def _check_part(records: Records, seen: Sequence[Seen], classes: Optional[int], 
     return np.array(right, np.int64)
 
 
-def _check_classes(folder: Path, classes: Optional[int], present: np.ndarray, faults: Faults) -> None:
+def _check_classes(
+    folder: Path, classes: Optional[int], present: np.ndarray, faults: ValidationReport
+) -> None:
     if classes is None:
         return
     absent = np.setdiff1d(np.arange(classes), present)
@@ -187,7 +191,7 @@ class _Copies:
         place, label = self._places[digest][0]
         return f'{place} (label {label:g})'
 
-    def report(self, faults: Faults) -> None:
+    def report(self, faults: ValidationReport) -> None:
         """Note images that stand more than once, in one identity or in several."""
         for places in self._places.values():
             if len(places) < 2:
@@ -197,7 +201,9 @@ class _Copies:
             faults.add('duplicate' if len(labels) == 1 else 'conflict', f'the same image: {words}')
 
 
-def _check_pairs(path: Path, shape: Optional[Tuple[int, int, int]], copies: _Copies, faults: Faults) -> int:
+def _check_pairs(
+    path: Path, shape: Optional[Tuple[int, int, int]], copies: _Copies, faults: ValidationReport
+) -> int:
     """Note what is wrong with a verification set, and its images that are trained on; return its pairs."""
     try:
         encoded, same = read_pairs(path)

@@ -1,4 +1,4 @@
-"""Faults of a data set, kept by kind until all have been looked for."""
+"""ValidationReport of a data set, kept by kind until all have been looked for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
 }
 
 
-class Faults:
+class ValidationReport:
     """Sentences by kind, each of which says what is wrong and where."""
 
     def __init__(self) -> None:

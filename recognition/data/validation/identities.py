@@ -9,7 +9,7 @@ import numpy as np
 
 from config.errors import DataError, first_few
 from recognition.data.records import Records
-from recognition.data.validation.faults import Faults
+from recognition.data.validation.faults import ValidationReport
 
 
 def _bounds(records: Records) -> Optional[Tuple[int, int]]:
@@ -41,7 +41,7 @@ def _holds_labels_alone(records: Records, key: int) -> bool:
         return False
 
 
-def check_identities(records: Records, labels: Mapping[int, float], faults: Faults) -> None:
+def check_identities(records: Records, labels: Mapping[int, float], faults: ValidationReport) -> None:
     """Note identity records that are missing or malformed, and ranges that overlap, leave gaps or mix labels.
 
     labels: of the images, by key; NaN where one cannot be read. A file without identity records is right.
@@ -65,7 +65,7 @@ def check_identities(records: Records, labels: Mapping[int, float], faults: Faul
     _check_mixed(records, list(dict.fromkeys(pairs)), faults)
 
 
-def _owners(records: Records, bounds: Tuple[int, int], faults: Faults) -> Dict[int, int]:
+def _owners(records: Records, bounds: Tuple[int, int], faults: ValidationReport) -> Dict[int, int]:
     """Return the identity record of each image key, the first one where there are several."""
     owner: Dict[int, int] = {}
     for identity in range(*bounds):
@@ -83,7 +83,7 @@ def _owners(records: Records, bounds: Tuple[int, int], faults: Faults) -> Dict[i
     return owner
 
 
-def _check_mixed(records: Records, pairs: Sequence[Tuple[int, float]], faults: Faults) -> None:
+def _check_mixed(records: Records, pairs: Sequence[Tuple[int, float]], faults: ValidationReport) -> None:
     """Note labels in several identity records and identity records of several labels; `pairs` is what there is."""
     identities: Dict[float, List[int]] = defaultdict(list)
     labels: Dict[int, List[float]] = defaultdict(list)
@@ -103,7 +103,7 @@ def _check_mixed(records: Records, pairs: Sequence[Tuple[int, float]], faults: F
             )
 
 
-def _range_of(records: Records, identity: int, end: int, faults: Faults) -> range:
+def _range_of(records: Records, identity: int, end: int, faults: ValidationReport) -> range:
     """Return the image keys of an identity record; none where it does not name them rightly."""
     if identity not in records:
         faults.add('lost', f'{records.path}: identity record {identity} is missing')

@@ -10,10 +10,10 @@ import numpy as np
 from config.errors import DataError
 from recognition.data.record_scan import scan
 from recognition.data.records import Records
-from recognition.data.validation.faults import Faults
+from recognition.data.validation.faults import ValidationReport
 
 
-def open_whole(path: Path, index: Optional[Path], faults: Faults) -> Records:
+def open_whole(path: Path, index: Optional[Path], faults: ValidationReport) -> Records:
     """Return the records of a file that can be reached and are whole, and note every other."""
     starts: List[int] = []
     for found in scan(path):
@@ -39,7 +39,7 @@ def open_whole(path: Path, index: Optional[Path], faults: Faults) -> Records:
     return Records(path, index, index=arrays)
 
 
-def _entries(index: Path, faults: Faults) -> Dict[int, int]:
+def _entries(index: Path, faults: ValidationReport) -> Dict[int, int]:
     """Return offset by key of the lines of an index that can be read; of a key that stands twice the first."""
     entries: Dict[int, int] = {}
     for number, key, offset in _lines(index, faults):
@@ -50,7 +50,7 @@ def _entries(index: Path, faults: Faults) -> Dict[int, int]:
     return entries
 
 
-def _lines(index: Path, faults: Faults) -> Iterator[Tuple[int, int, int]]:
+def _lines(index: Path, faults: ValidationReport) -> Iterator[Tuple[int, int, int]]:
     try:
         text = index.read_bytes()
     except OSError as error:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from recognition.classifier.partial_fc import PartialClassifier
-from recognition.distributed.kvstore import Workers
+from recognition.classifier.partial_fc import PartialFC
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.losses.factory import build_loss
 from recognition.training.checks import check_settings
 from tests.helpers.sharded import BATCH, IDENTITIES, WIDTH, close, devices, settings
@@ -32,7 +32,7 @@ OPTIMIZERS = {'sgd': {}, 'nag': {'optimizer': 'nag'}, 'adamw': {'optimizer': 'ad
 
 
 def parts(cfg, number=1):
-    return PartialClassifier(cfg, devices(number), Workers('device', devices(number)))
+    return PartialFC(cfg, devices(number), KVStoreGroup('device', devices(number)))
 
 
 def samples(seed=0, identities=IDENTITIES):

@@ -21,11 +21,11 @@ from tests.helpers.training import ROOT, command
 FAILS_ALONE = """
     from recognition.cli import run
     from config.errors import DataError
-    from recognition.distributed.kvstore import Workers
+    from recognition.distributed.kvstore import KVStoreGroup
     import mxnet as mx
 
     def main():
-        workers = Workers('device', [mx.cpu()])
+        workers = KVStoreGroup('device', [mx.cpu()])
         if workers.rank == 1:
             raise ERROR('bad image')
         workers.total([1.0])

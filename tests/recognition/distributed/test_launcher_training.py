@@ -24,7 +24,7 @@ WITHOUT_NORM = """
     from recognition.data import FaceDataset, FaceLoader
     from config.training import is_partial
     from recognition.training.trainer import Trainer
-    from recognition.distributed.kvstore import Workers
+    from recognition.distributed.kvstore import KVStoreGroup
     import mxnet as mx
 
     folder, out, batch, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -37,7 +37,7 @@ WITHOUT_NORM = """
     cfg = resolve('r18', 'folder', 'cosface', emb_size=8, num_classes=6, image_shape=shape, loss_s=8.0, **more)
     with FaceLoader(FaceDataset(folder), batch, seed=3, workers=0) as loader:
         contexts = [mx.cpu(device) for device in range(int(sys.argv[6]))]
-        workers = Workers('device', contexts)
+        workers = KVStoreGroup('device', contexts)
         loader.share(workers.rank, workers.size)
         cfg.seed = seed
         if not is_partial(cfg):  # whose rows no worker gets from another

@@ -7,7 +7,7 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError
-from recognition.distributed.kvstore import Workers
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.optimizer import OPTIMIZERS, Updates
 from recognition.training.trainer import Trainer
 from symbols import get_symbol
@@ -131,7 +131,7 @@ def test_two_steps_are_those_of_mxnets_module_with_insightfaces_classifier(netwo
     factors = {'fc7_lr_mult': 3.0, 'fc7_wd_mult': 0.5}
     cfg = resolve(network, None, 'softmax', net_output='fc_bn', per_batch_size=6, **settings, **factors)
     symbol = get_symbol(cfg)
-    trainer = Trainer(symbol, cfg, lambda step: STEPS[step], [mx.cpu()], Workers('device', [mx.cpu()]))
+    trainer = Trainer(symbol, cfg, lambda step: STEPS[step], [mx.cpu()], KVStoreGroup('device', [mx.cpu()]))
     for name, each in trainer.parameters.items():
         if name.endswith(('beta', 'bias')):
             each.set_data(mx.nd.ones(each.shape))  # what is 0 would not show its decay
