@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -39,6 +41,17 @@ def wheel(tmp_path_factory):
     (path,) = target.iterdir()
     with zipfile.ZipFile(path) as archive:
         yield archive
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """Python with the wheel alone; what it depends on is found in this environment, the checkout is not."""
+    folder = tmp_path_factory.mktemp('installed') / 'venv'
+    venv.create(folder, with_pip=False)
+    (packages,) = folder.glob('lib/python*/site-packages')
+    wheel.extractall(packages)
+    (packages / 'dependencies.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    return folder / 'bin' / 'python'
 
 
 @pytest.fixture(scope='module')
@@ -78,6 +91,40 @@ def test_the_wheel_holds_the_three_packages_whole_and_nothing_else(wheel):
     assert any(name.endswith('LICENSE') for name in wheel.namelist())
     (top,) = [name for name in wheel.namelist() if name.endswith('top_level.txt')]
     assert set(wheel.read(top).decode().split()) == set(PACKAGES)
+
+
+def test_the_wheel_has_the_command(wheel, installed, tmp_path):
+    (points,) = [name for name in wheel.namelist() if name.endswith('entry_points.txt')]
+    assert 'facesymbols = recognition.commands.main:main' in wheel.read(points).decode()
+    words = ['audit', 'r18', '--format', 'csv', '-o', 'audit.csv']
+    program = f'from recognition.commands.main import main; main({words})'
+    done = subprocess.run(
+        [installed, '-W', 'ignore', '-c', program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'pre_fc1' in (tmp_path / 'audit.csv').read_text()
+
+
+def test_a_users_mypy_sees_the_types(installed, tmp_path):
+    (tmp_path / 'script.py').write_text(
+        'from config import resolve\nfrom recognition.data import FaceDataset\nfrom symbols import get_symbol\n'
+        "faces = FaceDataset('faces')\nreveal_type(faces.read)\nfaces.read('x')\n"
+        "get_symbol(resolve('r18'), 'too many')\n"
+    )
+    command = [
+        sys.executable,
+        '-m',
+        'mypy',
+        '--python-executable',
+        installed,
+        '--no-incremental',
+        'script.py',
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert 'missing library stubs' not in done.stdout, done.stdout
+    assert 'index: int' in done.stdout or 'builtins.int' in done.stdout
+    assert 'Argument 1 to "read" of "FaceDataset" has incompatible type "str"; expected "int"' in done.stdout
+    assert 'Too many arguments for "get_symbol"' in done.stdout
 
 
 def test_metadata(metadata):
