@@ -116,14 +116,15 @@ def build(cfg: Mapping[str, Any]) -> Network:
         act=Act(cfg['net_act']),
         head_channels=cfg['head_channels'],
     )
-    head = HEADS.get(cfg['net_output'])(spec)
+    make_head = HEADS.get(cfg['net_output'])
     check_names(
         {
             f'the backbone {FAMILY_NAMES[cfg["net_name"]]!r}': body,
-            f'the head {HEAD_NAMES[cfg["net_output"]]!r}': head(mx.sym.var(INPUT)),
+            # A head of its own: MXNet counts in a symbol's JSON how often a statistic was put into one.
+            f'the head {HEAD_NAMES[cfg["net_output"]]!r}': make_head(spec)(mx.sym.var(INPUT)),
         }
     )
-    net = Network(backbone, head)
+    net = Network(backbone, make_head(spec))
     if cfg['kernel_l2'] is not None:
         _decay_kernels_alone(net, 2 * cfg['kernel_l2'] / cfg['wd'] if cfg['kernel_l2'] else 0.0)
     return net
