@@ -102,7 +102,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     generate_config(args.network, 'folder', args.loss)
     check_prefix(args.prefix)
     for path in checkpoint_files(Path(args.prefix)):
-        raise CheckpointError(f'{path} is there already; choose another --prefix')
+        raise CheckpointError(f'{path} already exists; choose another --prefix')
     options = {
         'per_batch_size': args.batch_size,
         'lr': args.lr,

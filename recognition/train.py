@@ -15,14 +15,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from recognition.cli import run
 from config.errors import ConfigError, FaceSymbolsError
 from config.training import check_head, check_training
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
-from recognition.data.dataset import open_faces, record_files, split_path
+from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
 from recognition.utils.files import PathLike
 from recognition.utils.processes import INTERRUPTED, stop_requests
 from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint
@@ -74,9 +74,8 @@ def train(
     ConfigError, DataError or CheckpointError for input that does not do, before anything is written;
     FaceSymbolsError when the loss is no longer finite.
     """
-    from recognition.losses.margin import check_labels
     from recognition.training.build import build_loop, build_trainer, load_pairs, note_end, open_loader
-    from recognition.training.checks import check_settings, settle_classes
+    from recognition.training.checks import check_settings
     from recognition.training.resume import find_state
     from symbols.context import select_context
 
@@ -86,14 +85,7 @@ def train(
     check_prefix(prefix)
     prefix = Path(prefix)
     found = find_state(prefix, resume=resume, force=force)
-    dataset = open_faces(
-        cfg.dataset_path,
-        cfg.image_shape,
-        use_index=not cfg.is_shuffled_rec,
-        fewest=cfg.data_images_filter,
-    )
-    cfg = settle_classes(cfg, dataset)
-    check_labels(dataset.labels, cfg.num_classes)
+    cfg, dataset = _open_dataset(cfg)
     contexts = select_context(gpus)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_requests())
@@ -105,6 +97,22 @@ def train(
         loop.run(stop)
         note_end(loop)
     return _result(loop, time.monotonic() - begin)
+
+
+def _open_dataset(cfg: Any) -> Tuple[Any, TrainingFaces]:
+    """Return the config with the data set's number of classes, and the data set."""
+    from recognition.losses.margin import check_labels
+    from recognition.training.checks import settle_classes
+
+    dataset = open_faces(
+        cfg.dataset_path,
+        cfg.image_shape,
+        use_index=not cfg.is_shuffled_rec,
+        fewest=cfg.data_images_filter,
+    )
+    cfg = settle_classes(cfg, dataset)
+    check_labels(dataset.labels, cfg.num_classes)
+    return cfg, dataset
 
 
 def default_prefix(cfg: Any) -> Path:

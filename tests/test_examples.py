@@ -75,7 +75,7 @@ def test_softmax_is_one_of_products_with_a_bias(folder, tmp_path):
     assert args['fc7_bias'].shape == (PEOPLE,)
     assert 'L2Normalization' not in symbol.tojson()
     again = run_example('module_fit.py', folder, *words, cwd=tmp_path)
-    assert again.stderr == 'error: module-symbol.json is there already; choose another --prefix\n'
+    assert again.stderr == 'error: module-symbol.json already exists; choose another --prefix\n'
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from mxnet import gluon
 
 EMBEDDING = 'fc1_output'
 NAMED = 3  # how many outputs an error names
-IN_FLOAT32 = 'this runs on the CPU, for which `tools/import_weights.py insightface` makes a checkpoint in float32 of it'
+IN_FLOAT32 = 'this runs on the CPU, for which `facesymbols import-weights insightface` makes a float32 checkpoint of it'
 
 Arrays = Dict[str, Any]
 

@@ -23,6 +23,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def path(text: str) -> Path:
+    """Parse the path of a file or folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a path")
+    return Path(text)
+
+
 def image_size(text: str) -> ImageShape:
     """Parse H,W or H,W,C in pixels as (height, width, channels)."""
     sides = [side.strip() for side in text.split(',')]
@@ -43,7 +50,7 @@ def rgb_size(text: str) -> ImageShape:
 
 
 def add_output(
-    parser: Parser, metavar: str, help_text: str, *, kind: Callable[[str], Any] = Path, **settings: Any
+    parser: Parser, metavar: str, help_text: str, *, kind: Callable[[str], Any] = path, **settings: Any
 ) -> None:
     """Add -o/--output and --overwrite; `recognition.utils.outputs.check_outputs` is for them.
 

@@ -1,8 +1,9 @@
 """The devices and processes that train together, and what they add up: gradients, statistics, words between them.
 
-One process adds over its own devices; several, started by `tools/launch.py` or anything else that sets MXNet's DMLC_*
-variables, add over all devices of all of them through MXNet's parameter server. The optimizer is not the server's:
-every worker makes the same update to its own copy, so that what it remembers can be saved, and resumed exactly.
+One process adds over its own devices; several, started by `facesymbols launch` or anything else that sets MXNet's
+DMLC_* variables, add over all devices of all of them through MXNet's parameter server. The optimizer is not the
+server's: every worker makes the same update to its own copy, so that what it remembers can be saved, and resumed
+exactly.
 """
 
 from __future__ import annotations
@@ -144,6 +145,6 @@ def _kind(kvstore: str) -> str:
     if kvstore in DISTRIBUTED:
         raise ConfigError(
             f'kvstore={kvstore!r} is for a worker of several, and {ROLE} is not set; start them with '
-            'python tools/launch.py -n 2 -s 1 -- python -m recognition.train ...'
+            'facesymbols launch -n 2 -s 1 -- facesymbols train ...'
         )
     return kvstore

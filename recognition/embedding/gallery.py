@@ -39,7 +39,7 @@ class Gallery:
         if not len(held.rows):
             raise DataError(f'{path} holds no embeddings to search')
         if NETWORK not in held.about:
-            raise DataError(f'{path} does not say which network made it; make it with tools/embed.py')
+            raise DataError(f'{path} does not say which network made it; make it with `facesymbols embed`')
         self.path, self.names = path, held.names
         self.network, self.mirror = held.about[NETWORK], held.about.get(MIRROR, 'sum')
         self.size = held.rows.shape[1]

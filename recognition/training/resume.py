@@ -34,7 +34,7 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
     there = checkpoint_files(prefix)
     if there and not force:
         raise CheckpointError(
-            f'{there[0]} is there already; go on with --resume, replace it with --force, or choose another --prefix'
+            f'{there[0]} already exists; resume with --resume, replace it with --overwrite, or choose another --prefix'
         )
     return None
 

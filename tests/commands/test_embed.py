@@ -140,7 +140,7 @@ def test_names_that_are_no_unicode(small, photos, tmp_path, capsys, caplog):
 def test_without_a_package_for_images_the_pip_line_is_named(small, photos, tmp_path, monkeypatch):
     for package in ('cv2', 'tqdm'):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(MissingExtra, match=r'pip install .*\[train\]'):
+        with pytest.raises(MissingExtra, match=r'pip install .*\[images\]'):
             main(arguments(photos, tmp_path / 'emb.npz', small.onnx))
 
 

@@ -184,7 +184,7 @@ def test_a_shell_completes_commands_and_options(typed, completed, tmp_path):
         start_new_session=True,
     )
     os.close(terminal)
-    os.write(shell, f'source {script}\nfacesymbols {typed}\t#\n'.encode())
+    os.write(shell, f'facesymbols() {{ :; }}\nsource {script}\nfacesymbols {typed}\t#\n'.encode())
     shown = b''
     while f'facesymbols {" ".join([*typed.split()[:-1], completed])} #'.encode() not in shown:
         shown += os.read(shell, 4096)

@@ -86,12 +86,12 @@ def test_a_wrong_line_of_a_list(faces, tmp_path, line, fault):
         make(tmp_path / 'faces.lst', '-o', tmp_path / 'set')
 
 
-def test_a_set_is_replaced_by_force_only(faces, tmp_path):
+def test_a_set_is_replaced_by_overwrite_only(faces, tmp_path):
     make(faces, '-o', tmp_path / 'set')
     before = {path.name: path.read_bytes() for path in (tmp_path / 'set').iterdir()}
     (faces / 'bob' / '1.PNG').unlink()
     image(faces / 'bob' / '9.png', 9)
-    with pytest.raises(ConfigError, match=r'train\.rec already exists; .*--force'):
+    with pytest.raises(ConfigError, match=r'train\.rec already exists; .*--overwrite'):
         make(faces, '-o', tmp_path / 'set')
     assert {path.name: path.read_bytes() for path in (tmp_path / 'set').iterdir()} == before
     make(faces, '-o', tmp_path / 'set', '--overwrite')

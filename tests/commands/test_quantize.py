@@ -103,9 +103,9 @@ def test_a_set_that_does_not_fit(files, tmp_path):
         (
             ('--model', 'none.onnx'),
             CheckpointError,
-            r'none\.onnx does not exist; tools/export_onnx\.py makes',
+            r'none\.onnx does not exist; `facesymbols export` makes',
         ),
-        (('--model', '.'), CheckpointError, r'\. is a folder; tools/export_onnx\.py makes'),
+        (('--model', '.'), CheckpointError, r'\. is a folder; `facesymbols export` makes'),
         (('--faces', 'nowhere'), DataError, 'nowhere is no folder'),
         (('--output', 'int8.bin'), ConfigError, r'must end in \.onnx'),
     ],

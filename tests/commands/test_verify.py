@@ -115,7 +115,7 @@ def test_mistakes_of_the_command_line_are_one_sentence(folder, tmp_path):
     for model in ('model', 'model,', ',7', 'model,x', 'model,-1'):
         with pytest.raises(CheckpointError, match='PREFIX,EPOCH'):
             main(['--model', model, *pairs])
-    for size in ('112', '0,112', '112,112,3', 'a,b'):
+    for size in ('112', '0,112', '112,112,3,1', 'a,b'):
         with pytest.raises(ConfigError, match='is not H,W or H,W,C'):
             main(arguments(folder, '--image-size', size))
     with pytest.raises(CheckpointError, match=r'model-0008\.params'):

@@ -59,7 +59,7 @@ def test_the_newest_checkpoints_are_left_and_mxnet_reads_them(trained):
 
 def test_a_checkpoint_is_not_overwritten(folder, trained):
     prefix, _ = trained
-    refused(CheckpointError, '--resume.*--force', lambda: train(config(folder), prefix=prefix), prefix)
+    refused(CheckpointError, '--resume.*--overwrite', lambda: train(config(folder), prefix=prefix), prefix)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_what_is_saved_is_up_to_ckpt(folder, tmp_path, ckpt, left):
 
 
 def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr('recognition.train.select_context', lambda gpus: [mx.cpu(0), mx.cpu(1)])
+    monkeypatch.setattr('symbols.context.select_context', lambda gpus: [mx.cpu(0), mx.cpu(1)])
     result = train(config(folder, per_batch_size=3, max_steps=10), prefix=tmp_path / 'model')
     losses = [record['loss'] for record in result.history]
     assert losses[-1] < losses[0]
@@ -221,7 +221,7 @@ def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
         (['--pretrained', 'run/model-0001.params'], 'that file is run/model,1'),
         (['--network', 'r19'], "'r19' is not a network preset"),
         (['--per-batch-size', 'many'], "per_batch_size='many'"),
-        (['--ckpt-every', '0'], '--ckpt-every 0 must be at least 1'),
+        (['--ckpt-every', '0'], "--ckpt-every: '0' is not a whole number of at least 1"),
         (['--pretrained', 'nothing,3', '--num-classes', '0'], 'nothing-symbol.json does not exist'),
     ],
 )

@@ -18,11 +18,14 @@ from tools.bench.rounds import Row, interleaved
 
 # On Python 3.12 mxnet alone cannot be imported; what it lacks counts as its own there.
 ALONE = 'import mxnet'
+HELP = "import sys; sys.argv[1:] = '{}'.split(); from recognition.commands.main import main; main()"
 FIT = 'from config.compat import prepare_numpy; prepare_numpy(); import mxnet'
 PROGRAMS: Mapping[str, str] = {
     'import mxnet': FIT if sys.version_info >= (3, 12) else ALONE,
     'import symbols': 'import symbols',
     'import symbols, and get_symbol': 'import symbols; symbols.get_symbol()',
+    'facesymbols --help': HELP.format('--help'),
+    'facesymbols train --help': HELP.format('train --help'),
 }
 CLOCK, PROCESSOR = 'seconds', 'CPU seconds'
 

@@ -104,7 +104,7 @@ def _load(path: Path) -> Any:
     onnx = load_onnx()
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'{path} {what}; tools/export_onnx.py makes an ONNX file of a checkpoint')
+        raise CheckpointError(f'{path} {what}; `facesymbols export` makes an ONNX file of a checkpoint')
     try:
         return onnx.load(str(path), load_external_data=False)
     except DecodeError as error:

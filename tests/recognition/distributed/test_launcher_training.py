@@ -107,7 +107,7 @@ def test_a_job_that_was_broken_off_goes_on_as_if_it_had_not_been(folder, tmp_pat
     assert whole.progress == parts.progress
     with pytest.raises(FaceSymbolsError, match=r'worker \d .*ended with status 1') as caught:
         go('parts', 20)
-    assert 'is there already; go on with --resume' in str(caught.value)
+    assert 'already exists; resume with --resume' in str(caught.value)
 
 
 def test_dist_without_a_job_and_dist_async_are_refused(folder, tmp_path, monkeypatch):
