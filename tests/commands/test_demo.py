@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recognition.cli import run
+from config.errors import ConfigError
 from recognition.commands.demo import main
 
 import mxnet as mx
@@ -32,7 +33,7 @@ def demo(folder, *argv):
 def test_the_demo_leaves_everything_it_promises_and_can_be_repeated(tmp_path):
     results = []
     for _ in range(2):
-        done = demo(tmp_path / 'demo', '--seed', '3')
+        done = demo(tmp_path / 'demo', '--seed', '3', '--overwrite')
         assert done.returncode == 0, done.stderr
         results.append(json.loads((tmp_path / 'demo' / 'result.json').read_text()))
     result = results[0]
@@ -56,6 +57,13 @@ def test_the_demo_leaves_everything_it_promises_and_can_be_repeated(tmp_path):
     assert symbol.list_outputs() == ['fc1_output']
     assert set(args) == set(symbol.list_arguments()) - {'data'}
     assert set(aux) == set(symbol.list_auxiliary_states())
+
+
+def test_an_earlier_demo_is_not_replaced_unasked(tmp_path):
+    (tmp_path / 'report.html').write_text('mine')
+    with pytest.raises(ConfigError, match=r'report\.html already exists; .* --overwrite'):
+        main(['--output', str(tmp_path)])
+    assert [file.name for file in tmp_path.iterdir()] == ['report.html']
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.commands.verify import main
+from recognition.export.onnx_export import export_onnx
 from recognition.verification.lfw import embed, load_bin, verify
 
 import mxnet as mx
@@ -84,6 +85,18 @@ def test_json_holds_the_figures_of_the_fc1_embedding(folder, capsys, options, se
     assert shown == pytest.approx(wanted)
     assert 0.7 < shown['accuracy'] < 1
     assert set(shown) == {'accuracy', 'accuracy_std', 'pairs', 'folds', 'threshold', 'eer', 'auc'}
+
+
+@pytest.mark.parametrize('mirror', ['sum', 'concat', 'none'])
+def test_an_onnx_file_has_the_figures_of_its_checkpoint(folder, capsys, tmp_path, mirror):
+    path = tmp_path / 'net.onnx'
+    export_onnx(folder / 'model', 7, path, image_shape=(SIZE, SIZE, 3))
+    both = ['--model', str(path), '--json', '--mirror', mirror]
+    assert not main(arguments(folder, *both))
+    checkpoint, exported = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert exported.pop('model') == str(path)
+    assert checkpoint.pop('model') == f'{folder / "model"},7'
+    assert exported == checkpoint
 
 
 def test_the_table_shows_them_and_the_picture_is_drawn(folder, capsys, tmp_path):
