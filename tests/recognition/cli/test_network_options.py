@@ -14,7 +14,6 @@ from recognition.export.onnx_export import Options, export_onnx
 from recognition.utils.run_paths import config_path
 from tests.helpers.narrow import small
 
-
 CONFIG = small('r18')
 SHAPE = CONFIG.image_shape
 
