@@ -39,6 +39,13 @@ class Request(NamedTuple):
         return not (self.text.endswith(('.json', '.onnx', '.params')) or ',' in self.text)
 
     @property
+    def files(self) -> List[Path]:
+        """Return the files that hold a network which is no preset."""
+        if self.is_preset:
+            return []
+        return [Path(self.text)] if self.text.endswith('.json') else find_model(self.text).files
+
+    @property
     def title(self) -> str:
         """Return what a picture of the network is called."""
         name = Path(self.text).name.rpartition(',')[0] or Path(self.text).name

@@ -87,7 +87,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise ConfigError('limits are for one network')
     sizes = _sizes(args) if args.all else {}
     if args.output:
-        check_outputs([args.output], overwrite=args.overwrite)
+        read = [file for each in (request, *compared) if each for file in each.files]
+        check_outputs([args.output], overwrite=args.overwrite, sources=read)
     form = args.format or _default_format()
     exceeded: List[str] = []
     text = io.StringIO()

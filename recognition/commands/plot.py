@@ -73,7 +73,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     output: Path = args.output or Path(f'{request.title}.svg')
     title = request.title if args.title is None else args.title
     wanted = check_suffix(output, (*PICTURES, PAGE))
-    check_outputs([output], overwrite=args.overwrite)
+    check_outputs([output], overwrite=args.overwrite, sources=request.files)
     written = (_page if wanted == PAGE else _picture)(args, request, output, title)
     print(written)
     if args.view and not webbrowser.open(written.resolve().as_uri()):
@@ -100,7 +100,7 @@ def _picture(args: argparse.Namespace, request: Request, output: Path, title: st
             f'no layout engine was found, so there is no {output}: {HOW_TO_GET_AN_ENGINE}; a page (.html) needs none',
             file=sys.stderr,
         )
-        check_outputs([output.with_suffix(DOT)], overwrite=args.overwrite)
+        check_outputs([output.with_suffix(DOT)], overwrite=args.overwrite, sources=request.files)
     graph = build_graph(
         *network_from(request), args.level or 'units', fold=not args.no_fold, depth=args.depth
     )

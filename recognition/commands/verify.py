@@ -52,7 +52,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         from recognition.reports.plots import check_picture_path
 
         check_picture_path(args.roc)
-        check_outputs([args.roc], overwrite=args.overwrite, option='--roc')
+        read = [*args.pairs, *(file for model in models for file in model.files)]
+        check_outputs([args.roc], overwrite=args.overwrite, sources=read, option='--roc')
     curves = {}
     for pairs in args.pairs:
         images, issame = load_bin(pairs, args.image_size, resize=args.image_size is not None)

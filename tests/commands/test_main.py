@@ -79,6 +79,11 @@ ABOUT_FILES = [
     ('plot r18 -o old.svg', 'old.svg already exists'),
     ('plot --model model,9', 'model-0009.params does not exist'),
     ('audit r50 -o old.svg', 'old.svg already exists'),
+    (
+        'audit --diff r50 model-symbol.json -o model-symbol.json --overwrite',
+        'model-symbol.json is read as an input',
+    ),
+    ('plot model,1 -o model-0001.svg --overwrite --level x', "--level: invalid choice: 'x'"),
     ('pack nowhere -o set', 'there is no folder nowhere'),
     ('check-data nowhere', 'there is no folder nowhere'),
     ('clean --model model,1 --dataset-path nowhere -o clean', 'there is no folder nowhere'),
