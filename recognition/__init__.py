@@ -8,7 +8,7 @@ from pathlib import Path
 from runpy import run_path
 
 # By its path, since importing `symbols` loads mxnet.
-run_path(str(Path(__file__).parents[1] / 'symbols' / 'own_config.py'))['check_config']()
+run_path(str(Path(__file__).parents[1] / 'symbols' / 'shadowed_config.py'))['check_config']()
 
 from config.compat import prepare_mxnet  # noqa: E402
 

@@ -23,7 +23,7 @@ from recognition.checkpoint.matching import as_numpy
 from recognition.checkpoint.network import Saved, save_network
 from recognition.data.dataset import FaceDataset
 from recognition.data.writer import write_records
-from recognition.utils.outputs import check_output_folder
+from recognition.utils.output_paths import check_output_folder
 from recognition.verification.lfw import embed, normalise
 
 import mxnet as mx

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from recognition.cli import run
+from config.checks import check_head, check_training
 from config.errors import ConfigError, FaceSymbolsError
-from config.training import check_head, check_training
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path

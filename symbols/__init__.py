@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from symbols.own_config import check_config
+from symbols.shadowed_config import check_config
 
 check_config()
 

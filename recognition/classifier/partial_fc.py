@@ -13,8 +13,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
+from config.checks import check_partial, is_partial
 from config.errors import ConfigError
-from config.training import check_partial, is_partial
 from recognition.checkpoint.matching import compare, require
 from recognition.classifier.base import PARAMETERS, Classifier, Objective, WholeClassifier
 from recognition.classifier.gradient_cache import Bag

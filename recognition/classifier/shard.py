@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
+from recognition.classifier.class_sampling import sample_classes
 from recognition.classifier.sharded_softmax import combine, log_total, summarise
 from recognition.losses.factory import build_loss
 from recognition.optim.optimizer import build_optimizer, leaves, state_of
@@ -82,7 +83,7 @@ class Shard:
         if self._rate == 1.0:
             return
         own = labels[(labels >= self.first) & (labels < self.last)] - self.first
-        self.chosen = choose(own, self.last - self.first, self._rate, draw)
+        self.chosen = sample_classes(own, self.last - self.first, self._rate, draw)
         self._indices = mx.nd.array(self.chosen, self.context, dtype=np.int32)
         self._count = len(self.chosen)
 
@@ -248,18 +249,3 @@ def _first_values(seed: int, first: int, last: int, width: int) -> Iterator[Any]
         rows = draw.standard_normal((DRAWN, width), np.float32) * np.float32(SPREAD)
         start, stop = max(first - block * DRAWN, 0), min(last - block * DRAWN, DRAWN)
         yield block * DRAWN + start - first, rows[start:stop]
-
-
-def choose(positives: np.ndarray, identities: int, rate: float, draw: np.random.Generator) -> np.ndarray:
-    """Return identities in [0, `identities`) in ascending order: all `positives`, and others drawn without replacement.
-
-    Together they are the share `rate` of all, at least one; where the positives alone are more, they are all there is.
-    Every identity that is none of the positives is as likely as any other.
-    Source: An et al. 2021, 'Partial FC', section 3.3; InsightFace's `sample_rate`.
-    """
-    own = np.unique(positives)
-    others = max(0, max(1, int(rate * identities)) - len(own))
-    ranks = np.sort(draw.choice(identities - len(own), others, replace=False, shuffle=False))
-    # rank k is that of the k-th identity which is no positive: as many positives are passed over as stand before it
-    drawn = ranks + np.searchsorted(own - np.arange(len(own)), ranks, side='right')
-    return np.sort(np.concatenate([own, drawn]))

@@ -52,7 +52,7 @@ def rgb_size(text: str) -> ImageShape:
 def add_output(
     parser: Parser, metavar: str, help_text: str, *, kind: Callable[[str], Any] = path, **settings: Any
 ) -> None:
-    """Add -o/--output and --overwrite; `recognition.utils.outputs.check_outputs` is for them.
+    """Add -o/--output and --overwrite; `recognition.utils.output_paths.check_outputs` is for them.
 
     The output is required unless `settings` give a `default`.
     """

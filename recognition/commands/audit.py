@@ -35,7 +35,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
 from recognition.utils.amounts import parse_amount
 from recognition.utils.files import write_whole
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.packages import install_command
 
 if TYPE_CHECKING:

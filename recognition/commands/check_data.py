@@ -21,7 +21,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_json, positive
 from recognition.data.record_index import write_indices
 from recognition.data.validation import Checked, check_data
-from recognition.data.validation.faults import KINDS
+from recognition.data.validation.report import KINDS
 from recognition.utils.progress_bar import progress_bar
 
 

@@ -21,7 +21,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_batch_size, add_gpus, add_model, add_output
 from recognition.data import FaceDataset
 from recognition.engines.model import Model
-from recognition.utils.outputs import check_output_folder
+from recognition.utils.output_paths import check_output_folder
 from recognition.utils.progress_bar import progress_bar
 from recognition.utils.run_paths import params_path, parse_checkpoint
 

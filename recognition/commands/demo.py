@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from config import resolve
-from config.training import check_training
+from config.checks import check_training
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import PRESET_KEYS, add_config, add_output, config_settings
 from recognition.data.orl import SETTINGS, find_photographs, prepare_orl
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.processes import INTERRUPTED
 
 logger = logging.getLogger('demo')

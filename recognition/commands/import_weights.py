@@ -17,7 +17,7 @@ from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, parse_checkpoint
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import add_source_options, source_from
 from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix
 
 NO_PREFIX = re.compile(r'(.+)(,\d+|-\d{4,}\.params|-symbol\.json)')  # what else names a checkpoint

@@ -22,7 +22,7 @@ from recognition.cli.standard_options import add_image_size, add_output, rgb_siz
 from recognition.data.image_sources import SUFFIXES
 from recognition.data.images import JPEG, decode_image, encode_image, load_cv2
 from recognition.data.writer import SET_FILES, write_pairs, write_records
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.progress_bar import progress_bar
 
 KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes

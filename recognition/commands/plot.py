@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Collection, Optional, Sequence
 from recognition.cli.network_options import Request, add_network_arguments, network_from, request_from
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
-from recognition.utils.outputs import check_outputs, check_suffix
+from recognition.utils.output_paths import check_outputs, check_suffix
 
 if TYPE_CHECKING:
     from symbols.graph import Graph

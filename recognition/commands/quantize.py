@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional, Sequence
 
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_model, add_output, positive
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.verification import load_bin
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, report_path
 
 

@@ -12,7 +12,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_image_size, add_json, add_model, add_overwrite, positive
 from recognition.cli.verify_options import add_verify_options, open_network
 from recognition.engines.model import find_model
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.verification import Verification, load_bin, verify
 
 

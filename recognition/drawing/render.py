@@ -20,7 +20,7 @@ from recognition.drawing.dot import dot_text
 from recognition.drawing.labels import printable
 from recognition.drawing.pdf import paint
 from recognition.utils.files import PathLike, write_whole
-from recognition.utils.outputs import check_suffix
+from recognition.utils.output_paths import check_suffix
 from recognition.utils.packages import install_command
 from symbols.graph.model import Graph
 

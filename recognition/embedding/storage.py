@@ -15,7 +15,7 @@ import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk
-from recognition.utils.outputs import check_outputs
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.packages import require
 
 __all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']

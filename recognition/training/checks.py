@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from config import complete
+from config.checks import check_training
 from config.errors import ConfigError
-from config.training import check_training
 from recognition.data.dataset import TrainingFaces
 from recognition.optim.lr_schedule import check_schedule
 from symbols.ir.shapes import infer_shapes

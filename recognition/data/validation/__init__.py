@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from recognition.data.validation.dataset import Checked, check_data
-from recognition.data.validation.faults import ValidationReport
+from recognition.data.validation.report import ValidationReport
 
 __all__ = ['Checked', 'ValidationReport', 'check_data']

@@ -19,9 +19,9 @@ from recognition.data.dataset import index_of, read_property, record_files, size
 from recognition.data.images import decode_image, load_cv2
 from recognition.data.pair_sets import read_pairs
 from recognition.data.records import Records
-from recognition.data.validation.faults import ValidationReport
 from recognition.data.validation.identities import check_identities, image_keys, listed
 from recognition.data.validation.index import open_whole
+from recognition.data.validation.report import ValidationReport
 from recognition.utils.files import PathLike
 
 CHUNK = 64  # images that a process looks at before it reports

@@ -9,7 +9,7 @@ import numpy as np
 
 from config.errors import DataError, first_few
 from recognition.data.records import Records
-from recognition.data.validation.faults import ValidationReport
+from recognition.data.validation.report import ValidationReport
 
 
 def _bounds(records: Records) -> Optional[Tuple[int, int]]:

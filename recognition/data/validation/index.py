@@ -10,7 +10,7 @@ import numpy as np
 from config.errors import DataError
 from recognition.data.record_scan import scan
 from recognition.data.records import Records
-from recognition.data.validation.faults import ValidationReport
+from recognition.data.validation.report import ValidationReport
 
 
 def open_whole(path: Path, index: Optional[Path], faults: ValidationReport) -> Records:

@@ -22,7 +22,7 @@ WITHOUT_NORM = """
     import numpy as np
     from config import resolve
     from recognition.data import FaceDataset, FaceLoader
-    from config.training import is_partial
+    from config.checks import is_partial
     from recognition.training.trainer import Trainer
     from recognition.distributed.kvstore import KVStoreGroup
     import mxnet as mx

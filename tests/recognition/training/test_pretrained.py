@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from config import resolve
+from config.checks import check_training
 from config.errors import CheckpointError, ConfigError
-from config.training import check_training
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import save_network, wrap_symbol

@@ -14,7 +14,7 @@ from config.errors import DataError
 from recognition.data.images import PNG, encode_image
 from recognition.data.validation import dataset as data_check
 from recognition.data.validation.dataset import check_data
-from recognition.data.validation.faults import KINDS
+from recognition.data.validation.report import KINDS
 from recognition.data.writer import write_pairs, write_records
 
 import mxnet as mx

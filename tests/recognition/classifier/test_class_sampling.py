@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recognition.classifier.shard import choose
+from recognition.classifier.class_sampling import sample_classes
 
 
 def test_all_positives_are_chosen_and_the_others_alike():
     draw = np.random.default_rng(0)
     positives, counts = np.array([3, 17, 3, 0, 39]), np.zeros(40)
     for _ in range(4000):
-        found = choose(positives, 40, 0.25, draw)
+        found = sample_classes(positives, 40, 0.25, draw)
         assert len(found) == len(set(found)) == 10
         assert (np.diff(found) > 0).all()
         counts[found] += 1
@@ -27,6 +27,6 @@ def test_all_positives_are_chosen_and_the_others_alike():
     [(range(9), 0.5, 9), ((), 0.0001, 1), (range(10), 0.1, 10), ((), 1.0, 10)],
 )
 def test_at_the_ends_of_the_range_the_number_is_right(positives, rate, number):
-    found = choose(np.array(positives, np.int64), 10, rate, np.random.default_rng(0))
+    found = sample_classes(np.array(positives, np.int64), 10, rate, np.random.default_rng(0))
     assert len(found) == number
     assert set(positives) <= set(found)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from config.errors import ConfigError
-from recognition.utils.outputs import check_output_folder, check_outputs, check_suffix
+from recognition.utils.output_paths import check_output_folder, check_outputs, check_suffix
 
 
 def refused(file, words, **settings):
