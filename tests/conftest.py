@@ -55,16 +55,22 @@ def make_network(make_images):
     Slopes, gammas and betas are random as well, so that no wrong one goes unseen; gammas that are fixed too, since
     they must be ignored. Give the config bn_mom=0, and the statistics are those of the images of `make_images`.
     """
+    from recognition.checkpoint.matching import set_parameters
+
     import mxnet as mx
 
     def make(cfg):
         net = get_block(cfg)
-        net.initialize()
         rng = np.random.RandomState(1)
-        for name, parameter in net.collect_params().items():
-            if parameter.grad_req == 'null' and not name.endswith('gamma'):
-                continue
-            parameter.set_data(mx.nd.array(random_values(rng, name, parameter.shape)))
+        given = {
+            name: random_values(rng, name, parameter.shape)
+            for name, parameter in net.collect_params().items()
+            if parameter.grad_req != 'null' or name.endswith('gamma')
+        }
+        set_parameters(net, given)
+        for parameter in net.collect_params().values():
+            if parameter._data is None:
+                parameter.initialize()
         mx.random.seed(1)  # of dropout: a fixture may come before `seeds`
         with mx.autograd.record():
             embedding = net(make_images(cfg['image_shape']))

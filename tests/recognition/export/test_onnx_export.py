@@ -23,6 +23,7 @@ from recognition.utils.run_paths import params_path
 from recognition.verification.lfw import normalise
 from symbols import list_activations, list_heads
 from tests.helpers.exported import SHAPE, export, images, save_tiny
+from tests.helpers.families import in_turn
 from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
 
 import mxnet as mx
@@ -49,10 +50,10 @@ def assert_exported(prefix, cfg, tmp_path, **settings):
 
 def families_and_heads():
     """Yield every family with every head, but of families that are slow or like others one head."""
-    for family in FAMILIES:
-        for head in list_heads():
-            if head == 'gdc_fc_bn' or family not in (*SLOW_TO_BUILD, *LIKE_OTHERS):
-                yield family, head
+    for pair in in_turn([*FAMILIES], list_heads(), also=['gdc_fc_bn']):
+        family, head = pair.values
+        if head == 'gdc_fc_bn' or family not in (*SLOW_TO_BUILD, *LIKE_OTHERS):
+            yield pair
 
 
 @pytest.mark.parametrize(('family', 'head'), list(families_and_heads()))
