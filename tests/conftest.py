@@ -13,6 +13,7 @@ import pytest
 
 os.environ['MXNET_SUBGRAPH_BACKEND'] = 'NONE'  # fusion moves the last bits; read when a symbol is bound
 
+from config import config, default
 from symbols import get_block
 
 # A shell starts a background job with Ctrl-C ignored, which the programs that the tests interrupt would inherit.
@@ -111,6 +112,17 @@ def cache(tmp_path, monkeypatch):
     """Return the folder of what is remembered, which is the test's own."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     return tmp_path / 'cache' / 'facesymbols'
+
+
+@pytest.fixture
+def central_config(monkeypatch):
+    """Give the central config back as it was."""
+    monkeypatch.delenv('DMLC_NUM_WORKER', raising=False)
+    before = dict(config), dict(default)
+    yield
+    for central, values in zip((config, default), before):
+        central.clear()
+        central.update(values)
 
 
 @pytest.fixture(scope='session')
