@@ -132,10 +132,15 @@ def test_names_do_not_depend_on_what_was_built_before(family, head, monkeypatch)
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize('size', [(112, 96), (97, 113), (224, 224)])
-@pytest.mark.parametrize('head', ['bn_dropout_fc_bn', 'gdc_fc_bn', 'sepconv_fc_bn'])  # these read its size
-@pytest.mark.parametrize('family', list_backbones())
-def test_faces_of_other_sizes(family, head, size):
+SIZED = ('bn_dropout_fc_bn', 'gdc_fc_bn', 'sepconv_fc_bn')  # these heads read the size of the map
+SIZES = ((112, 96), (97, 113), (224, 224))
+
+
+@pytest.mark.parametrize(
+    ('family', 'pair'), list(in_turn(list_backbones(), [*product(SIZED, SIZES)], count=4))
+)
+def test_faces_of_other_sizes(family, pair):
+    head, size = pair
     cfg = small(family, net_output=head, image_shape=(*size, 3))
     assert_output(get_symbol(cfg), cfg)
 

@@ -212,7 +212,8 @@ class StopsWhen:
 @pytest.mark.parametrize(
     ('other', 'told'), [('waits', None), ('fails', r'worker \d .*ended with status 7, so')]
 )
-def test_a_job_that_is_stopped_as_it_starts_ends(tmp_path, other, told):
+def test_a_job_that_is_stopped_as_it_starts_ends(tmp_path, monkeypatch, other, told):
+    monkeypatch.setattr('recognition.distributed.launcher.PATIENCE', 2.0)
     script = tmp_path / 'early.py'
     script.write_text(textwrap.dedent(STOPPED_EARLY))
     begin = time.monotonic()

@@ -44,9 +44,9 @@ OTHER_LOSSES = {
 }
 
 
-# Slow are those that remember nothing of their own: adaface what 'sampled' does, magface nothing at all, and atriplet
-# draws as 'triplet' does.
-LIKE_OTHERS = ('adaface', 'magface', 'atriplet')
+# Slow are those that remember nothing of their own: adaface what 'sampled' does, magface and centres nothing at all,
+# and atriplet draws as 'triplet' does.
+LIKE_OTHERS = ('adaface', 'magface', 'centres', 'atriplet')
 
 
 @pytest.fixture(scope='module')
