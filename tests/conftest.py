@@ -13,6 +13,7 @@ import pytest
 
 os.environ['MXNET_SUBGRAPH_BACKEND'] = 'NONE'  # fusion moves the last bits; read when a symbol is bound
 
+from config import config, default
 from symbols import get_block
 
 # A shell starts a background job with Ctrl-C ignored, which the programs that the tests interrupt would inherit.
@@ -55,16 +56,22 @@ def make_network(make_images):
     Slopes, gammas and betas are random as well, so that no wrong one goes unseen; gammas that are fixed too, since
     they must be ignored. Give the config bn_mom=0, and the statistics are those of the images of `make_images`.
     """
+    from recognition.checkpoint.matching import set_parameters
+
     import mxnet as mx
 
     def make(cfg):
         net = get_block(cfg)
-        net.initialize()
         rng = np.random.RandomState(1)
-        for name, parameter in net.collect_params().items():
-            if parameter.grad_req == 'null' and not name.endswith('gamma'):
-                continue
-            parameter.set_data(mx.nd.array(random_values(rng, name, parameter.shape)))
+        given = {
+            name: random_values(rng, name, parameter.shape)
+            for name, parameter in net.collect_params().items()
+            if parameter.grad_req != 'null' or name.endswith('gamma')
+        }
+        set_parameters(net, given)
+        for parameter in net.collect_params().values():
+            if parameter._data is None:
+                parameter.initialize()
         mx.random.seed(1)  # of dropout: a fixture may come before `seeds`
         with mx.autograd.record():
             embedding = net(make_images(cfg['image_shape']))
@@ -105,6 +112,17 @@ def cache(tmp_path, monkeypatch):
     """Return the folder of what is remembered, which is the test's own."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     return tmp_path / 'cache' / 'facesymbols'
+
+
+@pytest.fixture
+def central_config(monkeypatch):
+    """Give the central config back as it was."""
+    monkeypatch.delenv('DMLC_NUM_WORKER', raising=False)
+    before = dict(config), dict(default)
+    yield
+    for central, values in zip((config, default), before):
+        central.clear()
+        central.update(values)
 
 
 @pytest.fixture(scope='session')

@@ -199,9 +199,12 @@ def set_parameters(block: gluon.Block, values: Values, ctx: Any = None) -> None:
     for name, parameter in block.collect_params().items():
         if name in values:
             parameter.shape = tuple(values[name].shape)
+            value = mx.nd.array(values[name], dtype=parameter.dtype)
             if parameter._data is None:
-                parameter.initialize(init=mx.init.Zero(), ctx=ctx)
-            parameter.set_data(mx.nd.array(values[name], dtype=parameter.dtype))
+                # as Gluon's load_parameters does it: first values would take longer than these
+                parameter._load_init(value, ctx or mx.context.current_context())
+            else:
+                parameter.set_data(value)
 
 
 def _shapes_of(net: gluon.Block, image_shape: Sequence[int], target: object) -> Dict[str, Shape]:

@@ -86,8 +86,8 @@ def load_state(prefix: PathLike, epoch: int, *, only: str = '') -> TrainingState
     try:
         with zipfile.ZipFile(path) as archive:
             keys = [name[: -len(SUFFIX)] for name in archive.namelist() if name != HEADER + SUFFIX]
-        header = json.loads(read_array(path, HEADER + SUFFIX).tobytes().decode('utf-8'))
-        arrays = {key: read_array(path, key + SUFFIX) for key in keys if key.startswith(only)}
+            header = json.loads(read_array(archive, HEADER + SUFFIX).tobytes().decode('utf-8'))
+            arrays = {key: read_array(archive, key + SUFFIX) for key in keys if key.startswith(only)}
         if header['version'] != STATE_VERSION:
             raise CheckpointError(f'{path} is a state of version {header["version"]}, not {STATE_VERSION}')
         return TrainingState(dict(header['progress']), dict(header['config']), arrays)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
-from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Tuple
 
 import numpy as np
@@ -57,22 +57,24 @@ def write_array(out: IO[bytes], array: Any) -> None:
         out.write(np.ascontiguousarray(piece, array.dtype).data)
 
 
-def read_array(path: Path, name: str) -> Any:
-    """Read the array `name` of a numpy archive; a large one as Rows, once all of it was found whole.
+def read_array(archive: zipfile.ZipFile, name: str) -> Any:
+    """Read the array `name` of an open numpy archive; a large one as Rows, once all of it was found whole.
 
-    Raises what zipfile and numpy raise for a damaged one.
+    A Rows opens the archive's file anew each time. Raises what zipfile and numpy raise for a damaged one.
     """
-    shape, dtype = _header(path, name)
-    if dtype != Rows.dtype or len(shape) < 1 or np.prod(shape, dtype=np.int64) * dtype.itemsize < LARGE:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
-            return npy.read_array(member, allow_pickle=False)
-    rows = Rows(shape, lambda: _stored(path, name))
-    drain(rows)  # the archive's sums are compared at the end of it
-    return rows
+    if archive.getinfo(name).file_size >= LARGE:
+        shape, dtype = _header(archive, name)
+        if dtype == Rows.dtype and len(shape) >= 1:
+            for _ in _pieces(archive, name):
+                pass  # the archive's sums are compared at the end of it
+            path = str(archive.filename)
+            return Rows(shape, lambda: _stored(path, name))
+    content = archive.read(name)  # whole, and by its sum undamaged, before a header is believed
+    return npy.read_array(io.BytesIO(content), allow_pickle=False)
 
 
-def _header(path: Path, name: str) -> Tuple[Tuple[int, ...], np.dtype]:
-    with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+def _header(archive: zipfile.ZipFile, name: str) -> Tuple[Tuple[int, ...], np.dtype]:
+    with archive.open(name) as member:
         npy.read_magic(member)
         shape, fortran, dtype = npy.read_array_header_1_0(member)
     if fortran:
@@ -80,8 +82,13 @@ def _header(path: Path, name: str) -> Tuple[Tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def _stored(path: Path, name: str) -> Iterator[np.ndarray]:
-    with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+def _stored(path: str, name: str) -> Iterator[np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        yield from _pieces(archive, name)
+
+
+def _pieces(archive: zipfile.ZipFile, name: str) -> Iterator[np.ndarray]:
+    with archive.open(name) as member:
         npy.read_magic(member)
         shape, _, dtype = npy.read_array_header_1_0(member)
         length = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize

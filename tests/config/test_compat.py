@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -92,14 +93,26 @@ def test_batch_norms_that_onednn_takes_for_the_same_do_not_end_the_process():
     assert done.stdout.strip() == '(4, 512)', done.stderr
 
 
+THREADS = ('MXNET_OMP_MAX_THREADS', 'OMP_NUM_THREADS')
+OURS = {'DNNL_PRIMITIVE_CACHE_CAPACITY': '0', 'MXNET_CPU_TEMP_COPY': '1', THREADS[0]: str(physical_cores())}
+
+
 @pytest.mark.parametrize(
-    ('name', 'ours'), [('DNNL_PRIMITIVE_CACHE_CAPACITY', '0'), ('MXNET_CPU_TEMP_COPY', '1')]
+    ('given', 'wanted'),
+    [
+        ({}, {**OURS, THREADS[1]: None}),
+        (dict.fromkeys(OURS, '7'), {**dict.fromkeys(OURS, '7'), THREADS[1]: None}),
+        ({THREADS[1]: '1'}, {**OURS, THREADS[0]: None, THREADS[1]: '1'}),
+    ],
+    ids=['none', 'all', 'threads of another name'],
 )
-def test_a_setting_is_made_unless_the_user_has_made_it(monkeypatch, name, ours):
-    monkeypatch.delenv(name, raising=False)
-    program = f"import os, symbols; print(os.environ['{name}'])"
-    assert run_with(program).stdout.strip() == ours
-    assert run_with(program, **{name: '7'}).stdout.strip() == '7'
+def test_settings_are_made_unless_the_user_has_made_them(monkeypatch, given, wanted):
+    """Of threads, every core, unless the user has said how many, in mxnet's variable or in OpenMP's."""
+    for name in wanted:
+        monkeypatch.delenv(name, raising=False)
+    program = f'import json, os, symbols; print(json.dumps({{n: os.environ.get(n) for n in {list(wanted)}}}))'
+    done = run_with(program, **given)
+    assert json.loads(done.stdout) == wanted, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -118,18 +131,3 @@ def test_a_core_with_several_threads_counts_once(tmp_path, monkeypatch, usable, 
         folder.mkdir(parents=True)
         (folder / 'thread_siblings_list').write_text(text + '\n')
     assert physical_cores(tmp_path) == count
-
-
-@pytest.mark.parametrize(
-    ('environment', 'wanted'),
-    [
-        ({}, str(physical_cores())),
-        ({'MXNET_OMP_MAX_THREADS': '7'}, '7'),
-        ({'OMP_NUM_THREADS': '1'}, 'None'),
-    ],
-)
-def test_mxnet_takes_every_core_unless_the_user_has_said_how_many(monkeypatch, environment, wanted):
-    for name in ('MXNET_OMP_MAX_THREADS', 'OMP_NUM_THREADS'):
-        monkeypatch.delenv(name, raising=False)
-    program = "import os, symbols; print(os.environ.get('MXNET_OMP_MAX_THREADS'))"
-    assert run_with(program, **environment).stdout.strip() == wanted

@@ -10,8 +10,6 @@ import pytest
 from symbols import list_backbones, list_heads
 from tests.helpers import narrow
 
-LIKE_OTHERS = ('keras_densenet', 'mnasnet', 'mobilenet')  # the latter two are like mobilefacenet
-
 
 def small(family, **overrides):
     """Return the config of a narrow network of a family, whose statistics become those of one batch."""
@@ -47,13 +45,22 @@ def assert_output(symbol, cfg):
         assert (name, shape) == ('fc1_output', (3, width))
 
 
-def families_and_heads(quick):
-    """Yield every family with every head; slow are those heads that are not `quick`, but for the first family.
+def in_turn(ones, others, count=1, also=()):
+    """Yield every pair of two lists; slow are all but those of the first one, and `count` for each other one.
 
-    Slow with every head but the first is a family that has the shape of another one.
+    What comes after the first takes the others in turn, so that all come up again, and those of `also` besides.
     """
-    for family, head in product(list_backbones(), list_heads()):
-        fast = family == list_backbones()[0] or head in quick[: 1 if family in LIKE_OTHERS else None]
+    for number, one in enumerate(ones):
+        quick = {others[(count * number + each) % len(others)] for each in range(count)} | {*also}
+        for other in others:
+            yield pytest.param(one, other, marks=[] if number == 0 or other in quick else pytest.mark.slow)
+
+
+def families_and_heads(telling):
+    """Yield every family with every head; all but the first family are quick with one of the `telling` heads each."""
+    for number, (family, head) in enumerate(product(list_backbones(), list_heads())):
+        turn = telling[number // len(list_heads()) % len(telling)]
+        fast = family == list_backbones()[0] or head == turn
         yield pytest.param(family, head, marks=[] if fast else pytest.mark.slow)
 
 

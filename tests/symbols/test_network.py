@@ -15,7 +15,7 @@ from config import ConfigError, network, resolve
 from config.presets import FAMILIES, HEADS, READ_BY_SOME, TAKEN_BY_ALL
 from symbols import get_symbol, list_backbones, list_heads
 from symbols.audit.core import audit
-from tests.helpers.families import assert_output, data_shape, families_and_heads, node_names, small
+from tests.helpers.families import assert_output, data_shape, families_and_heads, in_turn, node_names, small
 from tests.helpers.narrow import SLOW_TO_BUILD, SMALLEST
 
 import mxnet as mx
@@ -70,11 +70,12 @@ def test_every_family_has_a_preset():
 
 
 def presets_and_heads():
-    """Yield every preset with every head; slow are those of a family's bigger presets with a head not their own."""
+    """Yield every preset with every head; quick are its own, and of each family's smallest preset some in turn."""
+    smallest = [*SMALLEST.values()]
+    quick = {each.values for each in in_turn(smallest, list_heads(), count=2) if not each.marks}
     for preset, head in product(network, list_heads()):
-        cfg = resolve(preset)
-        quick = preset in SMALLEST.values() or head == cfg.net_output or cfg.net_output in HEADS[head]
-        yield pytest.param(preset, head, marks=[] if quick else pytest.mark.slow)
+        own = resolve(preset).net_output in (head, *HEADS[head])
+        yield pytest.param(preset, head, marks=[] if own or (preset, head) in quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize(('preset', 'head'), list(presets_and_heads()))
@@ -117,7 +118,7 @@ def test_names_do_not_depend_on_what_was_built_before(family, head, monkeypatch)
     cfg = small(family, net_output=head, **dropout)
     first = get_symbol(cfg).tojson()
     for other in list_backbones():
-        if other not in SLOW_TO_BUILD or head == 'gnap':
+        if other not in SLOW_TO_BUILD or other == family:
             get_symbol(small(other, net_output='gnap', net_act='swish'))
 
     def counted(manager, name, hint):
@@ -131,10 +132,15 @@ def test_names_do_not_depend_on_what_was_built_before(family, head, monkeypatch)
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize('size', [(112, 96), (97, 113), (224, 224)])
-@pytest.mark.parametrize('head', ['bn_dropout_fc_bn', 'gdc_fc_bn', 'sepconv_fc_bn'])  # these read its size
-@pytest.mark.parametrize('family', list_backbones())
-def test_faces_of_other_sizes(family, head, size):
+SIZED = ('bn_dropout_fc_bn', 'gdc_fc_bn', 'sepconv_fc_bn')  # these heads read the size of the map
+SIZES = ((112, 96), (97, 113), (224, 224))
+
+
+@pytest.mark.parametrize(
+    ('family', 'pair'), list(in_turn(list_backbones(), [*product(SIZED, SIZES)], count=4))
+)
+def test_faces_of_other_sizes(family, pair):
+    head, size = pair
     cfg = small(family, net_output=head, image_shape=(*size, 3))
     assert_output(get_symbol(cfg), cfg)
 
@@ -175,9 +181,15 @@ def test_gnap_with_embeddings_narrower_than_wide_as_and_wider_than_the_map(famil
     assert ('convx_weight' in arguments) == (factor > 1)
 
 
-@pytest.mark.parametrize(
-    ('family', 'multiplier'), [(family, m) for family in list_backbones() for m in multipliers(family)]
-)
+def families_and_widths():
+    """Yield every family with its multipliers; slow is the last, which splits channels most evenly."""
+    for family in list_backbones():
+        *narrow, wide = multipliers(family)
+        yield from ((family, multiplier) for multiplier in narrow)
+        yield pytest.param(family, wide, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(('family', 'multiplier'), list(families_and_widths()))
 def test_networks_of_every_width_train(family, multiplier):
     """oneDNN cannot split gradients at any channel; relu is the activation that leaves them in its layout."""
     cfg = small(family, net_multiplier=multiplier, net_act='relu', net_output='sepconv_fc_bn')

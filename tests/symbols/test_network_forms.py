@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import pytest
 
 from symbols import get_symbol, list_activations, list_backbones
-from tests.helpers.families import LIKE_OTHERS, assert_output, families_and_heads, small
+from tests.helpers.families import assert_output, families_and_heads, in_turn, small
 from tests.helpers.narrow import LARGER_FAMILIES
 
 import mxnet as mx
@@ -64,14 +62,9 @@ def test_one_set_of_numbers_for_every_head(family, head, make_network, make_imag
     assert_equal_outputs(every_form(make_network(cfg), symbol, images, str(tmp_path / 'net')))
 
 
-def families_and_activations():
-    """Yield every family with every activation; slow are those of a family that has the shape of another one."""
-    for family, activation in product(list_backbones(), list_activations()):
-        fast = family not in LIKE_OTHERS or activation == 'prelu'
-        yield pytest.param(family, activation, marks=[] if fast else pytest.mark.slow)
-
-
-@pytest.mark.parametrize(('family', 'activation'), list(families_and_activations()))
+@pytest.mark.parametrize(
+    ('family', 'activation'), list(in_turn(list_backbones(), list_activations(), also=['prelu']))
+)
 def test_one_set_of_numbers_for_every_activation(family, activation, make_network, make_images, tmp_path):
     # A batch norm of two embeddings at the end enlarges what the smallest maps lose to rounding.
     head = 'fc' if family in LARGER_FAMILIES else 'gap_fc_bn'

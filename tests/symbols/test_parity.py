@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from math import prod
 from zlib import crc32
 
@@ -90,10 +91,11 @@ def test_heads_on_1024_channels_are_truly_depthwise(preset, head, weight, count)
     assert elements(parameters) == count
 
 
-def value_of(name, shape, slopes):
+@lru_cache(maxsize=1000)  # the rows of a network have most of their parameters in common
+def value_of(name, shape, is_slope):
     """Return the values that tests/reference/README.md prescribes for a parameter."""
     rng = np.random.RandomState(crc32(name.encode()) & 0x7FFFFFFF)
-    if name in slopes:
+    if is_slope:
         values = rng.uniform(0.05, 0.45, shape)
     elif name.endswith('_weight'):
         values = rng.randn(*shape) * np.sqrt(2 / max(1, prod(shape[1:])))
@@ -101,7 +103,7 @@ def value_of(name, shape, slopes):
         values = rng.uniform(0.6, 1.4, shape)
     else:
         values = rng.randn(*shape) * 0.1
-    return mx.nd.array(values.astype(np.float32))
+    return values.astype(np.float32)
 
 
 def assert_agree(ours, theirs, tolerance=TOLERANCE):
@@ -124,7 +126,8 @@ def assert_same_parameters(symbol, row):
 
 def run_of(symbol, row, numbers, images, **settings):
     """Return an executor of the symbol with the recipe's values, and the states that it will change."""
-    values = {name: value_of(name, tuple(shape), row['prelu']) for name, shape in row['args']}
+    slopes = {*row['prelu']}
+    values = {name: mx.nd.array(value_of(name, tuple(shape), name in slopes)) for name, shape in row['args']}
     values['data'] = mx.nd.array(images)
     states = {name: mx.nd.array(numbers[f'A:{name}']) for name, _ in row['aux']}
     return symbol.bind(mx.cpu(), values, aux_states=states, **settings), states

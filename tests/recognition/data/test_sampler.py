@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recognition.data.sampler import SAMPLERS
@@ -15,6 +15,7 @@ def rng(seed=0):
 
 
 @pytest.mark.parametrize('name', SAMPLERS)
+@settings(deadline=None)
 @given(
     labels=st.lists(st.integers(0, 5), min_size=1, max_size=60),
     count=st.integers(1, 7),
@@ -28,6 +29,7 @@ def test_every_image_comes_and_every_epoch_is_as_long(name, labels, count, seed)
     np.testing.assert_array_equal(order, SAMPLERS[name](labels, count, rng(seed)))
 
 
+@settings(deadline=None)
 @given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=60), count=st.integers(1, 7))
 def test_groups_are_of_one_identity_and_none_is_longer_than_it_must_be(labels, count):
     labels = np.array(labels)

@@ -33,6 +33,18 @@ FAILS_ALONE = """
     run(main)
 """
 
+WOULD_WAIT = """
+    from recognition.cli import run
+    import atexit, time
+    from config.errors import DataError
+
+    def main():
+        raise ERROR('bad image')
+
+    atexit.register(time.sleep, 40)
+    run(main)
+"""
+
 
 # the first to come is asked to stop before it can be, and the other waits for it, or fails
 STOPPED_EARLY = """
@@ -151,7 +163,30 @@ def test_ending_the_launcher_ends_the_workers(launched, tmp_path, number):
     assert 'Traceback' not in errors
 
 
-@pytest.mark.parametrize(('error', 'shown'), [('DataError', 'error'), ('ZeroDivisionError',) * 2])
+@pytest.mark.parametrize('error', ['DataError', 'OSError', 'ZeroDivisionError'])
+def test_a_worker_that_fails_leaves_at_once_whatever_would_wait_at_its_end(tmp_path, error):
+    script = tmp_path / 'leave.py'
+    script.write_text(textwrap.dedent(WOULD_WAIT.replace('ERROR', error)))
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'DMLC_ROLE': 'worker'},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert time.monotonic() - begin < 20
+    assert done.returncode == 1
+    assert 'bad image' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ('error', 'shown'),
+    [
+        ('DataError', 'error'),
+        pytest.param('ZeroDivisionError', 'ZeroDivisionError', marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_that_fails_alone_ends_the_job(tmp_path, monkeypatch, error, shown):
     """MXNet would have it wait at its end for the other, which waits for it."""
     script = tmp_path / 'fail.py'
@@ -177,7 +212,8 @@ class StopsWhen:
 @pytest.mark.parametrize(
     ('other', 'told'), [('waits', None), ('fails', r'worker \d .*ended with status 7, so')]
 )
-def test_a_job_that_is_stopped_as_it_starts_ends(tmp_path, other, told):
+def test_a_job_that_is_stopped_as_it_starts_ends(tmp_path, monkeypatch, other, told):
+    monkeypatch.setattr('recognition.distributed.launcher.PATIENCE', 2.0)
     script = tmp_path / 'early.py'
     script.write_text(textwrap.dedent(STOPPED_EARLY))
     begin = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError
 from config.presets import FAMILIES
-from recognition.checkpoint.network import arrays_of, load_embedding, load_network, save_network
+from recognition.checkpoint.network import load_embedding, load_network
 from recognition.data.images import channels_first
 from recognition.embed import Embedder
 from recognition.engines.mxnet_executor import SIZES, Bound, load_optimized
@@ -22,7 +23,7 @@ from recognition.export.optimized_export import Done, export_optimized
 from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize
-from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
+from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small, write_network
 
 import mxnet as mx
 
@@ -31,10 +32,17 @@ CLOSE = 1e-4  # of the largest value; the batch norm at the end stretches what i
 OWN = 1e-3  # far below what another image would be off by
 
 
+@pytest.fixture(scope='module')
+def written(make_network, tmp_path_factory):
+    net = make_network(small('y1', image_shape=SMALL_SHAPE))
+    return write_network(net, tmp_path_factory.mktemp('y1') / 'model')
+
+
 @pytest.fixture
-def saved(save):
-    """The prefix of a small network's checkpoint, of epoch 1, for images of 32x32."""
-    return save(small('y1', image_shape=SMALL_SHAPE))
+def saved(written, tmp_path):
+    """The prefix of a small network's checkpoint, of epoch 1, for images of 32x32; it is the test's own."""
+    shutil.copytree(written.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / written.name
 
 
 def draw(count, shape=SMALL_SHAPE, seed=5):
@@ -152,13 +160,8 @@ def test_with_the_fusion_that_users_have(save, tmp_path):
     """In a process of its own, since mxnet's setting here is that of the tests."""
     prefixes = [save(small(name, image_shape=SMALL_SHAPE), tmp_path / name) for name in ('y1', 'r18')]
     settings = {name: value for name, value in os.environ.items() if name != 'MXNET_SUBGRAPH_BACKEND'}
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', FUSED, *map(str, prefixes)],
-        cwd=ROOT,
-        env=settings,
-        capture_output=True,
-        text=True,
-    )
+    call = [sys.executable, '-W', 'ignore', '-c', FUSED, *map(str, prefixes)]
+    done = subprocess.run(call, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     for *apart, fused in (lines[:5], lines[5:]):
@@ -178,11 +181,8 @@ def test_the_written_checkpoint_is_loaded_by_all(saved, tmp_path):
         sum(node['op'] != 'null' for node in json.loads(symbol_path(each).read_text())['nodes'])
         for each in (saved, tmp_path / 'new' / 'fast')
     )
-    assert sorted(os.listdir(tmp_path / 'new')) == [
-        'fast-0001.params',
-        'fast-0001.params.sha256',
-        'fast-symbol.json',
-    ]
+    names = 'fast-0001.params fast-0001.params.sha256 fast-symbol.json'
+    assert sorted(os.listdir(tmp_path / 'new')) == names.split()
     images = draw(3)
     wanted, prefix = embed_as_saved(saved, images), tmp_path / 'new' / 'fast'
     data = mx.nd.array(channels_first(images))
@@ -205,8 +205,7 @@ def test_slopes_above_1_take_another_form_that_is_loaded_as_well(make_network, t
     slopes = [value for name, value in net.collect_params().items() if name.endswith('alpha')]
     for each in slopes:
         each.set_data(each.data() + 1)
-    symbol = net(mx.sym.var('data'))
-    save_network(tmp_path / 'model', 1, symbol, *arrays_of(net, symbol))
+    write_network(net, tmp_path / 'model')
     export_optimized(tmp_path / 'model', 1, tmp_path / 'fast', image_shape=SMALL_SHAPE)
     rewritten = load_embedding(tmp_path / 'fast', 1).symbol
     assert rewritten.list_auxiliary_states()  # of batch norms, which stand for the slopes

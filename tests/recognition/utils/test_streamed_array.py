@@ -85,3 +85,18 @@ def test_a_header_that_says_another_size_is_found(tmp_path, change):
         write_array(member, Rows((11 + change, 3, 2), in_pieces().pieces))
     with pytest.raises(CheckpointError, match='is damaged or not a training state'):
         load_state(tmp_path / 'model', 1)
+
+
+def test_a_state_of_many_arrays_is_opened_once(tmp_path, monkeypatch):
+    """Reading the list of an archive takes as long as it has entries: once for each array would be quadratic."""
+    arrays = {f'param:{number}': WHOLE[:number] for number in range(1, 12)}
+    save_state(tmp_path / 'model', 1, TrainingState({}, {}, arrays))
+    opened = []
+    plain = zipfile.ZipFile.__init__
+    monkeypatch.setattr(
+        zipfile.ZipFile,
+        '__init__',
+        lambda self, *given, **more: opened.append(given) or plain(self, *given, **more),
+    )
+    assert len(load_state(tmp_path / 'model', 1).arrays) == len(arrays)
+    assert len(opened) == 1

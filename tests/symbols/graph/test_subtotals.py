@@ -12,7 +12,11 @@ from symbols.graph.subtotals import BLOCK, STAGE, subtotals
 
 import mxnet as mx
 
-PRESETS = [preset for family in FAMILIES.values() for preset in family.presets]
+PRESETS = [  # slow are those of a family that are like its first, but longer or narrower
+    pytest.param(preset, marks=pytest.mark.slow if number else [])
+    for family in FAMILIES.values()
+    for number, preset in enumerate(family.presets)
+]
 SUMS = ('trainable', 'fixed', 'auxiliary', 'flops', 'bytes')
 
 

@@ -67,7 +67,7 @@ def test_every_kind_of_residual_network_stays_what_it_is(settings):
 
 def test_one_batch_norm_of_a_resnet_is_left():
     """The first unit's: what comes before is no sum, and its convolution pads."""
-    symbol = get_symbol(resolve('r50'))
+    symbol = get_symbol(small('r50'))
     assert operators(symbol)['BatchNorm'] == 79
     for form in assert_same(symbol):
         found = operators(form)
@@ -79,7 +79,7 @@ def test_one_batch_norm_of_a_resnet_is_left():
     ('preset', 'left'), [('d121', 62), ('xception', 0), ('y1', 0), ('m1', 0), ('mnas', 0)]
 )
 def test_batch_norms_left(preset, left):
-    symbol = get_symbol(resolve(preset))
+    symbol = get_symbol(small(preset))
     values = draw(symbol, (1, 3, 112, 112))
     assert operators(optimize(symbol, values, {'data': (1, 3, 112, 112)})[0])['BatchNorm'] == left
 

@@ -56,7 +56,7 @@ def test_what_a_network_takes(preset, words):
 
 
 def test_the_config_is_told_where_it_is_the_networks(save, tmp_path, caplog):
-    cfg = small('y1', image_shape=SHAPE)
+    cfg = small('r18', image_shape=SHAPE)
     prefix = save(cfg)
     config_path(prefix).write_text(json.dumps(cfg))
     export(prefix, tmp_path / 'net.onnx')

@@ -89,8 +89,8 @@ def right(reference):
 
 
 def layouts():
-    """Return the layouts; slow are those of the networks that alone have one file here."""
-    slow = ('keras_resnet50', 'keras_densenet121')
+    """Return the layouts; slow are those of the networks that alone have one file here, and of another's versions."""
+    slow = ('keras_resnet50', 'keras_densenet121', 'keras_xception.keras-2.15', 'keras_xception.keras-3')
     return [pytest.param(name, marks=pytest.mark.slow if name.startswith(slow) else []) for name in LAYOUTS]
 
 
