@@ -6,6 +6,7 @@ from config.errors import FaceSymbolsError
 from tools.bench import classifier
 
 
+@pytest.mark.slow
 def test_contenders_are_measured_each_in_a_process_of_its_own(monkeypatch):
     wanted = ('whole', 'over 2 workers, sampled, 0.1')
     monkeypatch.setattr(classifier, 'CONTENDERS', {name: classifier.CONTENDERS[name] for name in wanted})
