@@ -50,7 +50,12 @@ def installed(wheel, tmp_path_factory):
     venv.create(folder, with_pip=False)
     (packages,) = folder.glob('lib/python*/site-packages')
     wheel.extractall(packages)
-    (packages / 'dependencies.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    # setuptools, which stands in for distutils on Python 3.12, has a .pth file of its own, which is not read from there
+    distutils = (
+        "import os; os.path.isdir({0!r} + '/_distutils_hack') and __import__('_distutils_hack').add_shim()"
+    )
+    here = sysconfig.get_path('purelib')
+    (packages / 'dependencies.pth').write_text(f'{here}\n{distutils.format(here)}\n')
     return folder / 'bin' / 'python'
 
 
