@@ -58,6 +58,7 @@ def add_output(
     """
     settings.setdefault('required', 'default' not in settings)
     parser.add_argument('-o', '--output', metavar=metavar, help=help_text, type=kind, **settings)
+    parser.rename('--out', '--output')
     add_overwrite(parser)
 
 

@@ -32,7 +32,6 @@ def build_parser() -> Parser:
         'images', nargs='+', metavar='FOLDER', help='searched with those below it; or an image'
     )
     add_output(parser, 'FILE', 'where to save the embeddings')
-    parser.rename('--out', '--output')
     add_embed_options(parser)
     parser.add_argument(
         '--no-normalise', '--no-normalize', action='store_true', help='keep the length of the embeddings'
