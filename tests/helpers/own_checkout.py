@@ -18,7 +18,7 @@ TABLES = {'FAMILIES': 'FAMILIES = {\n', 'HEADS': 'HEADS = {\n', 'ACTIVATIONS': '
 ROWS = {table: re.search(rf'`{table}`[^`]*(?:`Family`[^`]*)?`([^`]+,)`', README).group(1) for table in TABLES}
 
 
-def copy_checkout(folder, names=(*PACKAGES, 'tests', 'README.md', 'pyproject.toml', 'examples')):
+def copy_checkout(folder, names=(*PACKAGES, 'tests', 'README.md', 'pyproject.toml', 'examples', 'docs')):
     """Copy what is needed to run the programs and the tests, and return the folder."""
     for name in names:
         if (ROOT / name).is_dir():

@@ -10,8 +10,8 @@ from tools.bench import startup
 def test_each_program_is_timed_beside_mxnet():
     rows = startup.measure(1, told=lambda _: None)
     assert [row.name for row in rows] == list(startup.PROGRAMS)
-    assert all(row.figures['CPU seconds'] > 0.1 for row in rows)
-    first, _, last = rows
+    assert all(row.figures['CPU seconds'] > 0.01 for row in rows)
+    first, *_, last = rows
     assert first.figures['seconds on top'] == 0
     assert last.figures['seconds on top'] == last.figures['seconds'] - first.figures['seconds']
 
