@@ -30,6 +30,8 @@ import mxnet as mx
 
 MODEL, EPOCH = 'model', 1  # of the checkpoint; the epoch that training starts from where none is named
 DROPPED, IDENTITIES = 'dropped.csv', 'identities.csv'
+# What a cleaned set holds, as patterns.
+CONTENT = (DROPPED, IDENTITIES, 'train.rec', 'train.idx', 'property', '*.bin', f'{MODEL}-*')
 WEIGHT = 'fc7_weight'
 DEGREES = 75.0  # the paper's
 
@@ -163,7 +165,7 @@ def write_cleaned(
     for each identity as model-symbol.json and model-0001.params. Raises ConfigError where `folder` exists and may
     not be replaced, DataError where it cannot be written to, or no image is kept.
     """
-    check_output_folder(folder, overwrite=overwrite, mark=DROPPED, sources=[dataset.folder])
+    check_output_folder(folder, overwrite=overwrite, content=CONTENT, sources=[dataset.folder])
     with _new_folder(folder) as made:
         count = write_records(made, samples(dataset, cleaning), None, dataset.image_shape)
         for pairs in sorted(dataset.folder.glob('*.bin')):

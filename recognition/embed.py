@@ -47,6 +47,10 @@ STRANGER = (
     '%s does not tell how it was made: it is given RGB in 0..255, and if it wants others its embeddings are wrong; '
     'with `reference`, its checkpoint, they are compared'
 )
+NORMALISED_WARNING = (
+    '%s gives embeddings of length 1, to which those of the mirror images are added afterwards: '
+    'figures differ a little from those of its checkpoint'
+)
 OnFault = Callable[[str, DataError], None]
 
 
@@ -117,6 +121,8 @@ class Embedder:
         logger.info('%s by %s, %s', model, opened.name, opened.precision)
         if model.kind != 'checkpoint' and reference is None and CHECKPOINT not in opened.metadata:
             logger.warning(STRANGER, model)
+        if mirror != 'none' and '"normalise": true' in opened.metadata.get('options', ''):
+            logger.warning(NORMALISED_WARNING, model)
         settings = Settings(normalise, mirror, resize, batch_size)
         return cls(opened, _network(model, opened.metadata), settings)
 

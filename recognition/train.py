@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import re
 import shlex
 import sys
@@ -24,8 +25,9 @@ from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
 from recognition.utils.files import PathLike
+from recognition.utils.output_paths import check_outputs
 from recognition.utils.processes import INTERRUPTED, stop_requests
-from recognition.utils.run_paths import check_prefix, params_path, parse_checkpoint
+from recognition.utils.run_paths import check_prefix, check_vacant, config_path, params_path, parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.training.loop import Loop
@@ -137,6 +139,20 @@ def _result(loop: Loop, seconds: float) -> TrainResult:
     )
 
 
+def _check_output(args: argparse.Namespace) -> None:
+    """Raise an error, before mxnet is imported, where the checkpoints cannot be written or may not be replaced."""
+    check_prefix(args.prefix)
+    check_outputs([config_path(args.prefix)], overwrite=True)
+    if not args.resume and not args.overwrite:
+        check_vacant(args.prefix)
+    if (
+        args.overwrite
+        and args.pretrained
+        and os.path.realpath(args.pretrained) == os.path.realpath(args.prefix)
+    ):
+        raise ConfigError(f'--pretrained {args.pretrained} would be replaced; choose another --output')
+
+
 def _split_pretrained(args: argparse.Namespace) -> None:
     """Take `--pretrained prefix,epoch` apart, the form that the other programs have."""
     text, given = args.pretrained or '', args.pretrained_epoch
@@ -155,8 +171,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     _split_pretrained(args)
     cfg = config_from(args, **({} if args.image_size is None else {'image_shape': args.image_size}))
     check_training(cfg)
+    if args.resume and args.overwrite:
+        raise ConfigError('--resume and --overwrite contradict each other; give one')
     if args.prefix:
-        check_prefix(args.prefix)
+        _check_output(args)
     for folder in split_path(cfg.dataset_path):
         record_files(folder)
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)

@@ -19,8 +19,8 @@ HEAD = f"""# Commands
 `{COMMAND} COMMAND ...`, or `python -m recognition COMMAND ...` from the root of a checkout that is not installed.
 `{COMMAND} COMMAND --help` describes a command. A mistake is one sentence on standard error, and the exit status is 1.
 
-Completion in a shell needs `pip install 'facesymbols[completion]'` and one line in its start-up file
-(`~/.bashrc`; zsh and tcsh likewise):
+Completion in bash and zsh needs `pip install 'facesymbols[completion]'` and one line in `~/.bashrc`
+(zsh: `~/.zshrc`):
 
     eval "$({COMMAND} completion bash)"
 

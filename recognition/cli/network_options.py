@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
-from config import complete, resolve
+from config import complete, network, resolve
 from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
 from recognition.cli.parser import Parser
@@ -35,8 +36,8 @@ class Request(NamedTuple):
 
     @property
     def is_preset(self) -> bool:
-        """Whether `text` is the name of a preset."""
-        return not (self.text.endswith(('.json', '.onnx', '.params')) or ',' in self.text)
+        """Whether `text` is the name of a preset, or is meant to be one: it is not like a path."""
+        return self.text in network or not re.search(r'[,./]', self.text)
 
     @property
     def files(self) -> List[Path]:
@@ -111,14 +112,24 @@ def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Reques
         if args.shape:
             raise ConfigError('--image-size and --shape both give the shape of an input; give one')
         height, width, channels = args.image_size
-        request.shapes[''] = (1, channels, height, width)
+        if 'image_shape' in request.settings:
+            raise ConfigError(
+                '--image-size and --config image_shape=... both give the size of an image; give one'
+            )
+        own = (
+            resolve(request.text, **request.settings).image_shape[2] if request.is_preset else DEFAULT_SIZE[2]
+        )
+        request.shapes[''] = (1, channels or own, height, width)
     if request.is_preset:
         _config(request)
     elif request.settings:
         keys = ', '.join(sorted(request.settings))
         raise ConfigError(f'{request.text} is already built, so {keys} cannot change; name a preset')
     elif not request.text.endswith('.json'):
-        find_model(request.text).check_files()
+        model = find_model(request.text)
+        if model.kind == 'ncnn':
+            raise ConfigError(f'{request.text} holds no graph of MXNet; give {FORMS}')
+        model.check_files()
     elif not Path(request.text).is_file():
         raise CheckpointError(f'{request.text} does not exist')
     return request

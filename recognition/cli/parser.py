@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import re
 import sys
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
-from config.errors import ConfigError, nearest
+from config.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,13 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             word = next((word for word in unknown if word.startswith('-')), unknown[0]).partition('=')[0]
             what = 'an option' if word.startswith('-') else 'expected'
-            self.error(f'{word!r} is not {what}{nearest(word, self.option_names())}')
+            self.error(f'{word!r} is not {what}{self._nearest(word)}')
+
+    def _nearest(self, word: str) -> str:
+        """Return a hint at the option that is most like a word; of one letter none is."""
+        names = {name.lstrip('-'): name for name in self.option_names() if name.startswith('--')}
+        close = difflib.get_close_matches(word.lstrip('-'), names, n=1, cutoff=0.6)
+        return f'; did you mean {names[close[0]]!r}?' if close else ''
 
     def _knows(self, word: str) -> bool:
         return word.partition('=')[0] in self.option_names()

@@ -5,9 +5,12 @@ A program imports this module before all others, so that Ctrl-C is answered in a
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
-from types import TracebackType
+import threading
+from types import ModuleType, TracebackType
 from typing import Any, Callable, NoReturn, Optional, Type
 
 from config.errors import FaceSymbolsError
@@ -39,6 +42,9 @@ def run(main: Callable[[], Optional[int]]) -> NoReturn:
         print(WORD, file=sys.stderr)
         status = INTERRUPTED
     _drop_output()
+    if threading.current_thread() is threading.main_thread():
+        # The work is done, and Python's own end takes a moment.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)
 
 
@@ -74,9 +80,17 @@ def _leave_the_job() -> None:
         os._exit(1)
 
 
+def _is_command(main: ModuleType) -> bool:
+    """Return whether Python runs `facesymbols` or `python -m recognition`, which have no `run`."""
+    spec = getattr(main, '__spec__', None)
+    name = os.path.basename(getattr(main, '__file__', None) or '')
+    return name == 'facesymbols' or (spec is not None and spec.name == 'recognition.__main__')
+
+
 def _uncaught(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
     """Say a word instead of a traceback where Ctrl-C comes before `run`, in a program whose main module has `run`."""
-    is_program = _running or getattr(sys.modules['__main__'], 'run', None) is run
+    main = sys.modules['__main__']
+    is_program = _running or getattr(main, 'run', None) is run or _is_command(main)
     if is_program and issubclass(kind, KeyboardInterrupt):
         print(WORD, file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
 from config.schema import parse_value
@@ -23,6 +23,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def gpus(text: str) -> str:
+    """Check numbers of devices with commas between them."""
+    if text and not all(number.isdecimal() for number in text.split(',')):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a list of numbers, such as 0,1')
+    return text
+
+
 def path(text: str) -> Path:
     """Parse the path of a file or folder."""
     if not text:
@@ -30,23 +37,23 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def image_size(text: str) -> ImageShape:
-    """Parse H,W or H,W,C in pixels as (height, width, channels)."""
+def image_size(text: str) -> Tuple[int, int, Optional[int]]:
+    """Parse H,W or H,W,C in pixels as (height, width, channels or None)."""
     sides = [side.strip() for side in text.split(',')]
     if len(sides) not in (2, 3) or not all(side.isdecimal() and int(side) > 0 for side in sides):
         raise argparse.ArgumentTypeError(f'{text!r} is not H,W or H,W,C in pixels, such as 112,112')
-    height, width, channels = (*map(int, sides), CHANNELS)[:3]
-    return height, width, channels
+    height, width, *channels = map(int, sides)
+    return height, width, channels[0] if channels else None
 
 
 def rgb_size(text: str) -> ImageShape:
     """Parse as `image_size` does, for commands that read photographs."""
-    size = image_size(text)
-    if size[2] != CHANNELS:
+    height, width, channels = image_size(text)
+    if channels not in (None, CHANNELS):
         raise argparse.ArgumentTypeError(
-            f'{text!r} has {size[2]} channels; photographs are read as RGB, 3 channels'
+            f'{text!r} has {channels} channels; photographs are read as RGB, 3 channels'
         )
-    return size
+    return height, width, CHANNELS
 
 
 def add_output(
@@ -107,7 +114,7 @@ def add_batch_size(parser: Parser, default: int = 64) -> None:
 def add_gpus(parser: Parser) -> None:
     """Add --gpus."""
     parser.add_argument(
-        '--gpus', default='', metavar='LIST', help='numbers of the GPUs, as 0,1 (default: the CPU)'
+        '--gpus', type=gpus, default='', metavar='LIST', help='numbers of the GPUs, as 0,1 (default: the CPU)'
     )
 
 

@@ -8,6 +8,7 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from config.errors import ConfigError
 from recognition.cli.parser import Parser
 from recognition.cli.standard_options import add_batch_size, add_gpus, add_mirror
 from recognition.engines.model import Model
@@ -32,6 +33,8 @@ def open_network(
     """
     height, width = image_size[:2]
     if model.kind != 'checkpoint':
+        if args.gpus:
+            raise ConfigError(f'--gpus is for checkpoints, which MXNet runs; {model} runs on the CPU')
         from recognition.embed import Embedder
 
         embedder = Embedder.load(

@@ -83,8 +83,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     compared = [request_from(args, text) for text in args.diff or ()]
     if bool(request) + bool(compared) + args.all != 1:
         raise ConfigError('name one network, or two with --diff, or give --all')
-    if limits and not request:
-        raise ConfigError('limits are for one network')
+    if not request and (limits or args.explain):
+        raise ConfigError('limits and --explain are for one network')
     sizes = _sizes(args) if args.all else {}
     if args.output:
         read = [file for each in (request, *compared) if each for file in each.files]

@@ -26,7 +26,8 @@ from recognition.utils.progress_bar import progress_bar
 from recognition.utils.run_paths import params_path, parse_checkpoint
 
 STEP = 15  # degrees of a line of the histogram
-DROPPED = 'dropped.csv'  # which images a cleaned set left out
+# What a cleaned set holds: recognition.cleaning, which imports mxnet, has the same.
+CONTENT = ('dropped.csv', 'identities.csv', 'train.rec', 'train.idx', 'property', '*.bin', 'model-*')
 
 
 def build_parser() -> Parser:
@@ -53,9 +54,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Embed the images, write the new set, and print what was left out."""
     args = build_parser().parse_args(argv)
     prefix, epoch = parse_checkpoint('--model', args.model)
-    check_output_folder(args.output, overwrite=args.overwrite, mark=DROPPED, sources=[args.dataset_path])
+    model = Model('checkpoint', Path(prefix), epoch)
+    read = [args.dataset_path, *model.files]
+    check_output_folder(args.output, overwrite=args.overwrite, content=CONTENT, sources=read)
     dataset = FaceDataset(args.dataset_path)
-    Model('checkpoint', Path(prefix), epoch).check_files()
+    model.check_files()
 
     from recognition.checkpoint.network import load_embedding, load_network
     from recognition.cleaning import centres_of, clean, write_cleaned

@@ -16,14 +16,20 @@ from config import resolve
 from config.checks import check_training
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import PRESET_KEYS, add_config, add_output, config_settings
-from recognition.data.orl import SETTINGS, find_photographs, prepare_orl
+from recognition.data.orl import CREDITS_NAME, PAIRS_NAME, SETTINGS, find_photographs, prepare_orl
+from recognition.data.writer import SET_FILES
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.processes import INTERRUPTED
+from recognition.utils.run_paths import existing_files
 
 logger = logging.getLogger('demo')
 
 PAIRS = 'orl'
 REPORT = 'report.html'
+WRITTEN = (
+    *('audit.txt', 'network.svg', 'roc.png', 'training.png', 'result.json', REPORT),
+    *(f'data/{name}' for name in (*SET_FILES, PAIRS_NAME, CREDITS_NAME)),
+)
 KEPT = (*PRESET_KEYS, 'seed', 'dataset_path', 'num_classes', 'val_targets', 'image_shape', 'ckpt')
 
 
@@ -49,7 +55,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     cfg = resolve(args.network, PAIRS, args.loss, **settings)
     check_training(cfg)
     find_photographs()
-    check_outputs([folder / 'model-symbol.json', folder / REPORT], overwrite=args.overwrite)
+    written = [folder / name for name in WRITTEN]
+    check_outputs([*existing_files(folder / 'model'), *written], overwrite=args.overwrite)
 
     from recognition.commands.demo_results import describe_network, write_results
     from recognition.optim.lr_schedule import check_schedule
@@ -60,7 +67,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     logger.info('preparing the ORL faces in %s', cfg.dataset_path)
     prepare_orl(cfg.dataset_path)
     audited = describe_network(cfg, folder)
-    result = train(cfg, prefix=folder / 'model', force=True, save_every=cfg.end_epoch)
+    result = train(cfg, prefix=folder / 'model', force=args.overwrite, save_every=cfg.end_epoch)
     if result.stopped_by:
         logger.info('stopped by %s; the demo has no result', result.stopped_by)
         return INTERRUPTED

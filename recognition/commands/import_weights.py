@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from config import resolve
 from config.errors import CheckpointError
@@ -17,6 +17,7 @@ from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
+from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, parse_checkpoint
 
@@ -64,11 +65,16 @@ def _no_settings(preset: Any) -> Dict[str, Any]:
     return {}
 
 
+def _prefix_and_epoch(file: str) -> Tuple[Path, int]:
+    prefix, epoch = parse_checkpoint('insightface', file)
+    return Path(prefix), epoch
+
+
 def _insightface(file: str, cfg: Any, part: str) -> Source:
     from recognition.checkpoint import load_embedding
     from recognition.training.pretrained import check_pair
 
-    prefix, epoch = parse_checkpoint('insightface', file)
+    prefix, epoch = _prefix_and_epoch(file)
     saved = load_embedding(prefix, epoch)
     check_pair(saved, prefix, epoch, cfg.image_shape, part)
     return Source(saved.values, saved)
@@ -124,7 +130,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     settings = settings_from(args)
     resolve(args.network, **settings)
     written = Model('checkpoint', Path(args.output), args.epoch)
-    check_outputs(written.files, overwrite=args.overwrite, option='--output or --epoch')
+    read = [args.file]
+    if args.format == 'insightface':
+        source = Model('checkpoint', *_prefix_and_epoch(args.file))
+        source.check_files()
+        read = [str(path) for path in source.files]
+    elif not Path(args.file).is_file():
+        raise CheckpointError(f'{args.file} does not exist')
+    files = [*written.files, checksum_path(written.files[-1])]
+    check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
     _import(args, FORMATS[args.format], settings, written)
     return None
 

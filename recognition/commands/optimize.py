@@ -11,6 +11,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import add_source_options, source_from
 from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
+from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix
 
@@ -42,7 +43,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     check_prefix(args.output)
     read, written = (Model('checkpoint', Path(each), source.epoch) for each in (source.prefix, args.output))
     read.check_files()
-    check_outputs(written.files, overwrite=args.overwrite, sources=read.files)
+    files = [*written.files, checksum_path(written.files[-1])]
+    check_outputs(files, overwrite=args.overwrite, sources=read.files)
 
     from recognition.export import export_optimized
 

@@ -22,7 +22,7 @@ from recognition.cli.standard_options import add_image_size, add_output, rgb_siz
 from recognition.data.image_sources import SUFFIXES
 from recognition.data.images import JPEG, decode_image, encode_image, load_cv2
 from recognition.data.writer import SET_FILES, write_pairs, write_records
-from recognition.utils.output_paths import check_outputs
+from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.utils.progress_bar import progress_bar
 
 KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes
@@ -182,8 +182,9 @@ def samples(people: Iterable[Person], packer: Packer, faults: Faults) -> Iterato
 
 def make_training_set(args: argparse.Namespace) -> None:
     """Write train.rec, train.idx and property for the people of `args.source`."""
-    check_outputs([args.output / name for name in SET_FILES], overwrite=args.overwrite)
     people = listed_people(args.source) if args.source.suffix == '.lst' else folder_people(args.source)
+    read = [args.source, *(path for person in people for path in person.images)]
+    check_outputs([args.output / name for name in SET_FILES], overwrite=args.overwrite, sources=read)
     packer = Packer(args.image_size[:2], args.quality)
     faces = samples(progress_bar(people, unit='people'), packer, Faults(args.skip_bad))
     count = write_records(args.output, faces, None, args.image_size)
@@ -192,9 +193,11 @@ def make_training_set(args: argparse.Namespace) -> None:
 
 def make_verification_set(args: argparse.Namespace) -> None:
     """Write a .bin of the pairs in `args.pairs`."""
-    check_outputs([args.output], overwrite=args.overwrite)
-    packer, faults = Packer(args.image_size[:2], args.quality), Faults(args.skip_bad)
+    check_suffix(args.output, ['bin'])
     pairs = listed_pairs(args.pairs)
+    read = [args.pairs, *(path for pair in pairs for path in pair[:2])]
+    check_outputs([args.output], overwrite=args.overwrite, sources=read)
+    packer, faults = Packer(args.image_size[:2], args.quality), Faults(args.skip_bad)
     encoded: Dict[Path, bytes] = {}
     for path in progress_bar(dict.fromkeys(path for pair in pairs for path in pair[:2]), unit='images'):
         try:

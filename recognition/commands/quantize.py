@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence
 
+from config.errors import CheckpointError, DataError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_model, add_output, positive
-from recognition.utils.output_paths import check_outputs
+from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.verification import load_bin
 
 if TYPE_CHECKING:
@@ -50,7 +51,13 @@ def build_parser() -> Parser:
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Quantize, compare, print."""
     args = build_parser().parse_args(argv)
-    check_outputs([args.output], overwrite=args.overwrite, sources=[args.model])
+    check_suffix(args.output, ['onnx'])
+    if not Path(args.model).is_file():
+        what = 'is a folder' if Path(args.model).is_dir() else 'does not exist'
+        raise CheckpointError(f'{args.model} {what}; `facesymbols export` makes an ONNX file of a checkpoint')
+    if not Path(args.pairs).is_file():
+        raise DataError(f'{args.pairs} does not exist')
+    check_outputs([args.output], overwrite=args.overwrite, sources=[args.model, args.pairs])
 
     from recognition.export import read_metadata
     from recognition.quantize import quantize, read_faces

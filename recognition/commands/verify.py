@@ -12,7 +12,7 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_image_size, add_json, add_model, add_overwrite, positive
 from recognition.cli.verify_options import add_verify_options, open_network
 from recognition.engines.model import find_model
-from recognition.utils.output_paths import check_outputs
+from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.verification import Verification, load_bin, verify
 
 
@@ -49,9 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     for model in models:
         model.check_files()
     if args.roc:
-        from recognition.reports.plots import check_picture_path
-
-        check_picture_path(args.roc)
+        check_suffix(args.roc, ['png'])
         read = [*args.pairs, *(file for model in models for file in model.files)]
         check_outputs([args.roc], overwrite=args.overwrite, sources=read, option='--roc')
     curves = {}

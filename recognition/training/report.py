@@ -12,15 +12,10 @@ from recognition.reports.html import Block, Section, paragraph, picture, setting
 from recognition.reports.plots import training_picture
 from recognition.training.progress import Record, read_history
 from recognition.utils.files import PathLike
-from recognition.utils.run_paths import config_path, environment_path, history_path, report_path
+from recognition.utils.run_paths import config_path, curves_path, environment_path, history_path, report_path
 
 SHOWN = 20  # steps that were left out
 PRESETS = ('network', 'dataset', 'loss')
-
-
-def curves_path(prefix: PathLike) -> Path:
-    """Return `prefix-curves.png`."""
-    return Path(f'{prefix}-curves.png')
 
 
 def write_run_report(prefix: PathLike, output: Optional[PathLike] = None) -> Path:

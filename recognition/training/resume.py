@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, List, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from recognition.checkpoint.training_state import TrainingState, newest_state
 from recognition.data.loader import FaceLoader
 from recognition.training.trainer import Trainer
-from recognition.utils.run_paths import best_prefix, epochs_of, files_of
+from recognition.utils.run_paths import check_vacant
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.
 KEPT_KEYS = (
@@ -31,20 +31,9 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
     """Return the state to resume from, or None for a new run; CheckpointError where that would overwrite one."""
     if resume:
         return newest_state(prefix)
-    there = checkpoint_files(prefix)
-    if there and not force:
-        raise CheckpointError(
-            f'{there[0]} already exists; resume with --resume, replace it with --overwrite, or choose another --prefix'
-        )
+    if not force:
+        check_vacant(prefix)
     return None
-
-
-def checkpoint_files(prefix: Path) -> List[Path]:
-    """Return the files of the checkpoints and training states that are there, and of the best network."""
-    epochs = sorted({*epochs_of(prefix), *epochs_of(prefix, 'state')})
-    checkpoints = [(prefix, epoch) for epoch in (*epochs, 0)] + [(best_prefix(prefix), 0)]
-    files = dict.fromkeys(path for each in checkpoints for path in files_of(*each))
-    return [path for path in files if path.exists()]
 
 
 def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state: TrainingState) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from config.errors import ConfigError
+from config.errors import ConfigError, first_few
 from recognition.utils.files import PathLike
 
 
@@ -44,20 +45,32 @@ def check_outputs(
 
 
 def check_output_folder(
-    folder: Path, *, overwrite: bool, mark: str, sources: Sequence[PathLike] = ()
+    folder: Path, *, overwrite: bool, content: Sequence[str], sources: Sequence[PathLike] = ()
 ) -> None:
     """Raise ConfigError where a new folder cannot be made, or one that exists may not be replaced.
 
-    mark: a file that every folder of this kind has; another folder is never replaced. sources: folders that are read.
+    content: patterns of the names of its files, the first being that of a file which every folder of this kind has; a
+    folder without it, or with anything else in it, is never replaced. sources: what is read.
     """
-    if os.path.realpath(folder) in {os.path.realpath(source) for source in sources}:
-        raise ConfigError(f'{folder} is read as an input; choose another --output')
     if not os.path.lexists(folder):
         _check_folder(folder)
-    elif not overwrite:
+        return
+    if not overwrite:
         raise ConfigError(f'{folder} already exists; choose another --output, or replace it with --overwrite')
-    elif not (folder / mark).is_file():
-        raise ConfigError(f'{folder} is not replaced, because it holds no {mark}; choose another --output')
+    place = Path(os.path.realpath(folder))
+    for source in (Path(os.path.realpath(source)) for source in sources):
+        if source == place or place in source.parents:
+            raise ConfigError(f'{folder} holds {source}, which is read as an input; choose another --output')
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if content[0] not in held:
+        raise ConfigError(
+            f'{folder} is not replaced, because it holds no {content[0]}; choose another --output'
+        )
+    others = [name for name in held if not any(fnmatch(name, pattern) for pattern in content)]
+    if others:
+        raise ConfigError(
+            f'{folder} is not replaced, because it also holds {first_few(others)}; choose another --output'
+        )
 
 
 def _check_folder(file: Path) -> None:

@@ -75,6 +75,37 @@ def history_path(prefix: PathLike) -> Path:
     return Path(f'{prefix}-history.jsonl')
 
 
+def curves_path(prefix: PathLike) -> Path:
+    """Return `prefix-curves.png`."""
+    return Path(f'{prefix}-curves.png')
+
+
+def checkpoint_files(prefix: PathLike) -> List[Path]:
+    """Return the files of the checkpoints and training states that exist, and of the best network."""
+    epochs = sorted({*epochs_of(prefix), *epochs_of(prefix, 'state')})
+    checkpoints = [(prefix, epoch) for epoch in (*epochs, 0)] + [(best_prefix(prefix), 0)]
+    files = dict.fromkeys(path for each in checkpoints for path in files_of(*each))
+    return [path for path in files if path.exists()]
+
+
+def existing_files(prefix: PathLike) -> List[Path]:
+    """Return all files of a run that exist: checkpoints and states, and what it leaves beside them."""
+    beside = (
+        name(prefix) for name in (config_path, environment_path, history_path, report_path, curves_path)
+    )
+    return [*checkpoint_files(prefix), *(path for path in beside if path.exists())]
+
+
+def check_vacant(prefix: PathLike) -> None:
+    """Raise CheckpointError where a run has left files at the prefix."""
+    existing = existing_files(prefix)
+    if existing:
+        raise CheckpointError(
+            f'{existing[0]} already exists; resume with --resume, replace it with --overwrite, '
+            'or choose another --output'
+        )
+
+
 def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:
     """Split 'prefix,epoch', the value of `option`; CheckpointError when it is something else."""
     prefix, _, epoch = text.rpartition(',')

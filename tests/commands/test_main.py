@@ -91,13 +91,34 @@ ABOUT_FILES = [
     ('export --model model,1 -o net.onnx.gz', 'must end in .onnx'),
     ('export --model model,1 -o old.onnx', 'old.onnx already exists'),
     ('optimize --model model,1 -o fast,1', 'fast,1 is not a PREFIX'),
-    ('quantize --model a.onnx --faces f --pairs p -o old.onnx', 'old.onnx already exists'),
+    ('quantize --model a.onnx --faces f --pairs p -o new.onnx', 'a.onnx does not exist'),
     (
         'import-weights keras w.h5 --network keras_resnet50 -o model --epoch 1',
         'model-symbol.json already exists',
     ),
-    ('report model', 'model-report.html already exists'),
+    ('report model', 'model-config.json does not exist'),
+    ('report run', 'run-report.html already exists'),
+    ('report run -o run.txt', 'run.txt: the suffix names the format'),
+    ('report run -o new.html', 'run-curves.png already exists'),
     ('demo -o .', 'model-symbol.json already exists'),
+    ('demo -o demo', 'demo/data/train.rec already exists'),
+    ('train --dataset-path faces -o model', 'model-symbol.json already exists'),
+    ('train --dataset-path faces -o run', 'run-config.json already exists'),
+    ('train --dataset-path faces -o model --overwrite --pretrained model,1', 'model would be replaced'),
+    ('train --dataset-path faces -o old.svg/m', 'old.svg is not a folder'),
+    ('pack --pairs pairs.bin -o pairs.bin --overwrite', 'pairs.bin is read as an input'),
+    ('pack --pairs pairs.bin -o pairs.txt', 'pairs.txt: the suffix names the format'),
+    (
+        'import-weights insightface model,1 --network r18 -o model --epoch 1 --overwrite',
+        'is read as an input',
+    ),
+    ('import-weights keras none.h5 --network keras_resnet50 -o new', 'none.h5 does not exist'),
+    ('quantize --model one.png --faces f --pairs one.png -o one.png --overwrite', 'one.png: the suffix'),
+    ('quantize --model old.onnx --faces f --pairs one.png -o old.onnx --overwrite', 'is read as an input'),
+    ('verify --model old.onnx --pairs one.png --gpus x', "--gpus: 'x' is not a list of numbers"),
+    ('verify --model model,1 --pairs one.png --roc one.png --overwrite', 'one.png is read as an input'),
+    ('audit net.ncnn.param', 'net.ncnn.param does not exist|holds no graph of MXNet'),
+    ('audit runs/model', 'is not PREFIX,EPOCH'),
     ('train --dataset-path nowhere', 'there is no folder nowhere'),
 ]
 ABOUT_WORDS = [
@@ -116,6 +137,10 @@ ABOUT_WORDS = [
     ('plot r18 --image-size 64,64 --shape 1,3,64,64', '--image-size and --shape'),
     ('plot model-symbol.json --head GAP', 'already built, so net_output cannot change'),
     ('audit', 'name one network, or two with --diff, or give --all'),
+    ('audit --all --explain', 'limits and --explain are for one network'),
+    ('audit r18 --config image_shape=64,64,3 --image-size 64,64', '--image-size and --config image_shape'),
+    ('train --resume --overwrite', '--resume and --overwrite contradict each other'),
+    ('audit -x r18', "'-x' is not an option (facesymbols audit --help"),
     ('audit r18 --max-params many', "--max-params 'many'"),
     ('compare a b --model c,1 --threshold 5', '--threshold 5 must be a squared distance'),
     ('pack -o set', 'give either a source of people or --pairs'),
@@ -130,9 +155,14 @@ ABOUT_WORDS = [
 def test_no_mistake_in_arguments_needs_mxnet(tmp_path):
     for name in ('model-symbol.json', 'model-0001.params', 'model-report.html', 'report.html'):
         (tmp_path / name).touch()
-    for name in ('old.svg', 'old.npz', 'old.onnx', 'one.png'):
+    for name in ('old.svg', 'old.npz', 'old.onnx', 'one.png', 'pairs.bin'):
         (tmp_path / name).touch()
-    (tmp_path / 'set').mkdir()
+    for name in ('run-config.json', 'run-environment.json', 'run-report.html', 'run-curves.png'):
+        (tmp_path / name).touch()
+    for name in ('set', 'faces', 'demo/data'):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ('faces/train.rec', 'faces/property', 'demo/data/train.rec'):
+        (tmp_path / name).touch()
     mistakes = [*ABOUT_FILES, *ABOUT_WORDS]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     told = python(

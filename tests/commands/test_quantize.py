@@ -107,7 +107,7 @@ def test_a_set_that_does_not_fit(files, tmp_path):
         ),
         (('--model', '.'), CheckpointError, r'\. is a folder; `facesymbols export` makes'),
         (('--faces', 'nowhere'), DataError, 'nowhere is no folder'),
-        (('--output', 'int8.bin'), ConfigError, r'must end in \.onnx'),
+        (('--output', 'int8.bin'), ConfigError, r'must be one of \.onnx'),
     ],
 )
 def test_mistakes(files, tmp_path, more, error, sentence):

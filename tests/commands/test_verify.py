@@ -180,7 +180,7 @@ def test_the_program_ends_with_a_sentence_and_a_status(folder):
 def test_the_roc_replaces_no_other_file(folder, tmp_path):
     symbol = (folder / 'model-symbol.json').read_bytes()
     for path in (folder / 'model-symbol.json', tmp_path / 'no.xyz'):
-        with pytest.raises(ConfigError, match=r'does not end in \.png'):
+        with pytest.raises(ConfigError, match=r'must be one of \.png'):
             main(arguments(folder, '--roc', str(path), pairs='missing.bin'))  # before any work
     assert (folder / 'model-symbol.json').read_bytes() == symbol
     assert not list(tmp_path.iterdir())

@@ -164,14 +164,14 @@ def test_a_cleaned_set_is_replaced_whole_or_not_at_all(folder, trained, tmp_path
     dataset, net, centres, saved = opened(folder, trained)
     given = (dataset, clean(dataset, net, centres), centres, saved)
     write_cleaned(tmp_path / 'new', *given)
-    (tmp_path / 'new' / 'note').write_text('of the first')
+    (tmp_path / 'new' / 'old.bin').write_text('of the first')
     with monkeypatch.context() as patch:
         patch.setattr('recognition.cleaning.save_network', lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_cleaned(tmp_path / 'new', *given, overwrite=True)
-    assert (tmp_path / 'new' / 'note').is_file()
+    assert (tmp_path / 'new' / 'old.bin').is_file()
     write_cleaned(tmp_path / 'new', *given, overwrite=True)
-    assert not (tmp_path / 'new' / 'note').exists()
+    assert not (tmp_path / 'new' / 'old.bin').exists()
     assert [path.name for path in tmp_path.iterdir()] == ['new']
 
 

@@ -81,6 +81,7 @@ def check_data(folder: PathLike, *, workers: int = 1, show: Optional[Show] = Non
     workers: processes that decode; 0 decodes here. show: `(images, count) -> images`, a progress bar say.
     DataError where there is nothing to check: no folder, no record file, or one that cannot be opened.
     """
+    load_cv2()  # here, where its absence is one sentence
     folder = Path(folder)
     faults, copies = ValidationReport(), _Copies()
     paths = record_files(folder, needs_property=False)

@@ -99,9 +99,9 @@ def check_origin(path: PathLike, prefix: PathLike, epoch: int) -> None:
 
 
 def _load(path: Path) -> Any:
+    onnx = load_onnx()
     from google.protobuf.message import DecodeError
 
-    onnx = load_onnx()
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'does not exist'
         raise CheckpointError(f'{path} {what}; `facesymbols export` makes an ONNX file of a checkpoint')

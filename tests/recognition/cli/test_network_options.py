@@ -100,6 +100,7 @@ def test_a_picture_is_called_after_the_network(text, title, monkeypatch):
 
 def test_the_size_of_an_image_is_the_networks():
     assert network_from(request('y1', '--image-size', '64,48'))[1] == {'data': (1, 3, 64, 48)}
+    assert network_from(request('d2l_densenet', '--image-size', '64,64'))[1] == {'data': (1, 1, 64, 64)}
     assert network_from(request('d2l_densenet'))[1] == {
         'data': (1, *resolve('d2l_densenet').image_shape[2:], 96, 96)
     }

@@ -9,8 +9,8 @@ import pytest
 
 from config.errors import CheckpointError
 from recognition.train import train
-from recognition.training.report import curves_path, write_run_report
-from recognition.utils.run_paths import config_path, environment_path, history_path
+from recognition.training.report import write_run_report
+from recognition.utils.run_paths import config_path, curves_path, environment_path, history_path
 from tests.helpers.training import config, write_faces
 
 

@@ -62,18 +62,22 @@ def test_a_folder_that_takes_no_files(tmp_path, monkeypatch):
 
 def test_a_folder_is_replaced_only_where_it_is_of_its_kind(tmp_path):
     folder = tmp_path / 'clean'
-    check_output_folder(folder, overwrite=False, mark='dropped.csv')
+    kind = {'content': ('dropped.csv', 'model-*')}
+    check_output_folder(folder, overwrite=False, **kind)
     folder.mkdir()
-    for overwrite, words in (
-        (False, 'already exists'),
-        (True, 'is not replaced, because it holds no dropped.csv'),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            check_output_folder(folder, overwrite=overwrite, mark='dropped.csv')
-    (folder / 'dropped.csv').touch()
-    check_output_folder(folder, overwrite=True, mark='dropped.csv')
-    with pytest.raises(ConfigError, match='is read as an input'):
-        check_output_folder(folder, overwrite=True, mark='dropped.csv', sources=[tmp_path / '.' / 'clean'])
+    with pytest.raises(ConfigError, match='already exists'):
+        check_output_folder(folder, overwrite=False, **kind)
+    with pytest.raises(ConfigError, match=r'is not replaced, because it holds no dropped\.csv'):
+        check_output_folder(folder, overwrite=True, **kind)
+    for name in ('dropped.csv', 'model-0001.params'):
+        (folder / name).touch()
+    check_output_folder(folder, overwrite=True, **kind)
+    for source in (tmp_path / '.' / 'clean', folder / 'model-0001.params'):
+        with pytest.raises(ConfigError, match='which is read as an input'):
+            check_output_folder(folder, overwrite=True, sources=[source], **kind)
+    (folder / 'mine').mkdir()
+    with pytest.raises(ConfigError, match='because it also holds mine'):
+        check_output_folder(folder, overwrite=True, **kind)
 
 
 def test_a_suffix_names_the_format():
