@@ -93,7 +93,7 @@ ABOUT_FILES = [
     ('optimize --model model,1 -o fast,1', 'fast,1 is not a PREFIX'),
     ('quantize --model a.onnx --faces f --pairs p -o new.onnx', 'a.onnx does not exist'),
     (
-        'import-weights keras w.h5 --network keras_resnet50 -o model --epoch 1',
+        'import-weights keras one.png --network keras_resnet50 -o model --epoch 1',
         'model-symbol.json already exists',
     ),
     ('report model', 'model-config.json does not exist'),

@@ -13,7 +13,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.commands.verify import main
-from recognition.export.onnx_export import export_onnx
+from recognition.export.onnx_export import Options, export_onnx
 from recognition.verification.lfw import embed, load_bin, verify
 
 import mxnet as mx
@@ -97,6 +97,17 @@ def test_an_onnx_file_has_the_figures_of_its_checkpoint(folder, capsys, tmp_path
     assert exported.pop('model') == str(path)
     assert checkpoint.pop('model') == f'{folder / "model"},7'
     assert exported == checkpoint
+
+
+@pytest.mark.parametrize('mirror', ['sum', 'none'])
+def test_a_file_that_normalises_by_itself_warns_where_mirror_images_are_added(
+    folder, tmp_path, caplog, mirror
+):
+    path = tmp_path / 'net.onnx'
+    options = Options(normalise=True)
+    export_onnx(folder / 'model', 7, path, image_shape=(SIZE, SIZE, 3), options=options)
+    assert not main(['--model', str(path), '--pairs', str(folder / 'pairs.bin'), '--mirror', mirror])
+    assert ('gives embeddings of length 1' in caplog.text) == (mirror == 'sum')
 
 
 def test_the_table_shows_them_and_the_picture_is_drawn(folder, capsys, tmp_path):
