@@ -148,7 +148,7 @@ ABOUT_WORDS = [
     ('import-weights keras w.h5 --network keras_resnet -o m', "'keras_resnet' is not a network preset"),
     ('demo --config seed=3', 'seed is not set by --config here'),
     ('veryfy', "'veryfy' is not a command; did you mean 'verify'?"),
-    ('--verbose', "'--verbose' is not an option; did you mean '--version'?"),
+    ('--verison', "'--verison' is not an option; did you mean '--version'?"),
 ]
 
 
