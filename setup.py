@@ -39,7 +39,6 @@ setup(
     description='MXNet Gluon face-embedding backbones in the InsightFace layout',
     license='Apache-2.0',
     packages=find_packages(include=['config*', 'symbols*', 'recognition*']),
-    package_dir={'': '.'},  # so that an editable install is a path, which type checkers follow, too
     package_data={
         **{package: ['py.typed'] for package in ('config', 'symbols', 'recognition')},
         'recognition.drawing': ['page/*'],

@@ -17,8 +17,7 @@ from config.errors import CheckpointError
 from config.schema import parse_value
 from recognition.checkpoint.network import save_network
 from recognition.data.dataset import FaceDataset, FaceLoader
-from recognition.training.resume import checkpoint_files
-from recognition.utils.run_paths import check_prefix
+from recognition.utils.run_paths import check_prefix, checkpoint_files
 from symbols import get_symbol
 
 import mxnet as mx

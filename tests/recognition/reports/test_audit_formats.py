@@ -147,7 +147,7 @@ def test_what_is_not_counted_keeps_no_limit():
     [
         ([], 'name one network'),
         (['r18', '--all'], 'name one network'),
-        (['--all', '--max-params', '1M'], 'limits are for one network'),
+        (['--all', '--max-params', '1M'], 'limits and --explain are for one network'),
         (['--all', '--head', 'E'], '--head, --shape, --image-size and --config are for one network'),
         (['--diff', 'r18', 'r19'], "'r19' is not a network preset"),
     ],
