@@ -8,6 +8,12 @@ from config.errors import ConfigError
 from config.keys import HEAD_NAMES, KEYS
 
 COLOURS = 3
+EMBEDDING, CLASS_SCORES, FEATURE_MAP = 'embedding', 'class scores', 'feature map'  # kinds of output
+KINDS = {
+    'classifier': CLASS_SCORES,
+    'map': FEATURE_MAP,
+    'bn_dropout': FEATURE_MAP,
+}  # by head; else an embedding
 WHOLE_ONLY = {  # losses that cannot be computed in parts, and why
     'curricularface': 'compares every identity with the own one of a sample',
     'triplet': 'has no classifier',
@@ -28,6 +34,11 @@ def check_training(cfg: Mapping[str, Any]) -> None:
     for key in ('pretrained_part', 'pretrained_fc7'):
         if cfg[key] != KEYS[key].default and not cfg['pretrained']:
             raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')
+
+
+def output_kind(cfg: Mapping[str, Any]) -> str:
+    """Return the kind of output of a config's network: EMBEDDING, CLASS_SCORES or FEATURE_MAP."""
+    return KINDS.get(HEAD_NAMES.get(cfg['net_output'], ''), EMBEDDING)
 
 
 def check_head(name: Optional[str]) -> None:

@@ -55,6 +55,11 @@ def files_of(prefix: PathLike, epoch: int) -> List[Path]:
     return [symbol_path(prefix), params, checksum_path(params), state_path(prefix, epoch)]
 
 
+def classes_path(prefix: PathLike) -> Path:
+    """Return `prefix-classes.txt`, the names of the classes of a classifier."""
+    return Path(f'{prefix}-classes.txt')
+
+
 def config_path(prefix: PathLike) -> Path:
     """Return `prefix-config.json`."""
     return Path(f'{prefix}-config.json')
