@@ -129,10 +129,13 @@ def resolve(
     Raises ConfigError for an unknown preset or key (with the nearest name), a bad value, or values from which no
     network can be built.
     """
-    settings: Dict[str, Any] = {}
-    settings.update(_preset(loss, 'loss', loss_name))
-    settings.update(_preset(network, 'network', network_name))
-    settings.update(_preset(dataset, 'dataset', dataset_name))
+    losses = _preset(loss, 'loss', loss_name)
+    networks = _preset(network, 'network', network_name)
+    settings: Dict[str, Any] = {**losses, **networks, **_preset(dataset, 'dataset', dataset_name)}
+    # the objective chooses the head, and the network the images, whatever the presets after them hold
+    settings.update(
+        {key: row[key] for row, key in ((losses, 'net_output'), (networks, 'image_shape')) if key in row}
+    )
     chosen = {'network': network_name, 'dataset': dataset_name, 'loss': loss_name}
     settings.update({key: name for key, name in chosen.items() if name is not None})
     settings.update(overrides)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
 from config.errors import ConfigError
 from config.keys import HEAD_NAMES, KEYS
 
-COLOURS = 3
+CHANNELS = (1, 3)  # of images: grey, RGB
 EMBEDDING, CLASS_SCORES, FEATURE_MAP = 'embedding', 'class scores', 'feature map'  # kinds of output
 KINDS = {
     'classifier': CLASS_SCORES,
@@ -18,18 +18,20 @@ WHOLE_ONLY = {  # losses that cannot be computed in parts, and why
     'curricularface': 'compares every identity with the own one of a sample',
     'triplet': 'has no classifier',
     'atriplet': 'has no classifier',
+    'cross_entropy': "is computed from the network's own classifier",
 }
+CLASSES_ONLY = ('label_smoothing', 'class_weights')  # keys that no other loss than cross_entropy reads
 
 
 def check_training(cfg: Mapping[str, Any]) -> None:
     """Raise ConfigError for settings that contradict each other in training."""
     channels = cfg['image_shape'][2]
-    if channels != COLOURS:
+    if channels not in CHANNELS:
         raise ConfigError(
-            f'image_shape={tuple(cfg["image_shape"])} has {channels} channels, and faces are RGB images, which have '
-            f'{COLOURS}; grey ones are read as RGB, too'
+            f'image_shape={tuple(cfg["image_shape"])} has {channels} channels; images are read as grey, 1 channel, or '
+            'RGB, 3 channels'
         )
-    check_head(cfg['net_output'])
+    check_objective(cfg)
     check_partial(cfg)
     for key in ('pretrained_part', 'pretrained_fc7'):
         if cfg[key] != KEYS[key].default and not cfg['pretrained']:
@@ -41,13 +43,29 @@ def output_kind(cfg: Mapping[str, Any]) -> str:
     return KINDS.get(HEAD_NAMES.get(cfg['net_output'], ''), EMBEDDING)
 
 
-def check_head(name: Optional[str]) -> None:
-    """Raise ConfigError for the head that gives class scores; of a name that is none the config tells."""
-    if HEAD_NAMES.get(name or '') == 'classifier':
+def trains_classes(cfg: Mapping[str, Any]) -> bool:
+    """Return whether the loss is the cross-entropy of the network's own class scores."""
+    return bool(cfg['loss_name'] == 'cross_entropy')
+
+
+def check_objective(cfg: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a head whose output the loss cannot read, and for keys that it does not read."""
+    head, kind = cfg['net_output'], output_kind(cfg)
+    if trains_classes(cfg) and kind != CLASS_SCORES:
         raise ConfigError(
-            f'net_output={name!r} gives a score for each class, and training needs a head that gives an embedding, '
-            'bn_dropout_fc_bn say; the loss brings the classes'
+            f"loss_name='cross_entropy' needs class scores, which net_output='classifier' gives, and the output of "
+            f'net_output={head!r} is of another kind: {kind}'
         )
+    if not trains_classes(cfg) and kind == CLASS_SCORES:
+        raise ConfigError(
+            f'net_output={head!r} gives a score for each class, and loss_name={cfg["loss_name"]!r} needs a head that '
+            'gives an embedding, bn_dropout_fc_bn say; --loss classes trains a classifier'
+        )
+    for key in CLASSES_ONLY:
+        if cfg[key] != KEYS[key].default and not trains_classes(cfg):
+            raise ConfigError(
+                f'{key}={cfg[key]!r} needs --loss classes, and the loss is {cfg["loss_name"]!r}'
+            )
 
 
 def is_partial(cfg: Mapping[str, Any]) -> bool:

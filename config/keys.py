@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from config.presets import ACTIVATIONS, FAMILIES, HEADS
-from config.rules import Rule, choice, flag, integer, optional, real, rising, sequence, text
+from config.rules import Rule, choice, flag, integer, optional, or_word, real, rising, sequence, text
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items() if 
 HEAD_NAMES = {name: name for name in HEADS}
 HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
 
-LOSS_NAMES = ('softmax', 'margin_softmax', 'curricularface', 'adaface', 'magface', 'triplet', 'atriplet')
+LOSS_NAMES = (
+    *('softmax', 'margin_softmax', 'curricularface', 'adaface', 'magface'),
+    *('triplet', 'atriplet', 'cross_entropy'),
+)
 KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
 
 NETWORK = _group(
@@ -94,14 +97,18 @@ DATA = _group(
     dataset_path=(
         '',
         text(),
-        'folder with train.rec, property and the .bin verification sets; a:b joins two',
+        'folder with train.rec, property and the sets to verify on; a:b joins two',
     ),
     num_classes=(
         1000,
         integer(0),
         'identities (or classes of the classifier head); 0 reads it from `property`',
     ),
-    val_targets=((), sequence(text()), 'verification sets: <name>.bin in the data set folder'),
+    val_targets=(
+        (),
+        sequence(text()),
+        'sets to verify on: <name>.bin (pairs) or <name>.rec (labelled images) in the data set folder',
+    ),
     data_rand_mirror=(True, flag(), 'mirror half of the training images'),
     data_shift=(0.0, real(0.0, 64.0), 'largest random shift of a training image, in pixels'),
     data_rotate=(0.0, real(0.0, 180.0), 'largest random rotation of a training image, in degrees'),
@@ -162,6 +169,16 @@ LOSS = _group(
         'margin of the triplet loss: squared distance, for atriplet an angle in radians',
     ),
     triplet_max_ap=(0.0, real(0.0), 'largest distance of anchor and positive in a triplet; 0: no limit'),
+    label_smoothing=(
+        0.0,
+        real(0.0, 0.999),
+        'cross_entropy: share of the target that is spread evenly over all classes',
+    ),
+    class_weights=(
+        (),
+        or_word('balanced', sequence(real(1e-6))),
+        'cross_entropy: a weight for each class; balanced: by how rare it is, n / (classes * n of the class)',
+    ),
     sample_rate=(
         1.0,
         real(0.0001, 1.0),
@@ -209,13 +226,15 @@ TRAIN = _group(
     best=(
         '',
         text(),
-        "what the best network is judged by: a set's name (accuracy), or name:eer, name:auc, name:tar@0.001",
+        "what the best network is judged by: a set's name (accuracy), or name:eer, name:auc, name:tar@0.001; of "
+        'labelled images name:top1, name:top5, name:loss',
     ),
     per_batch_size=(128, integer(1), 'images per device and step'),
     end_epoch=(10000, integer(1), 'epochs to train'),
     max_steps=(0, integer(0), 'steps to train; 0 sets no limit'),
     frequent=(20, integer(1), 'steps between two lines of the log'),
     verbose=(2000, integer(0), 'steps between two verifications; 0 verifies at the end alone'),
+    verify_epochs=(0, integer(0), 'epochs between two verifications, besides those of verbose; 0: none'),
     ckpt=(3, integer(0, 3), 'InsightFace: 0 saves nothing, 1 when better, 2 always, 3 always over the last'),
     models_root=('./models', text(), 'folder of the checkpoints'),
     pretrained=('', text(), 'prefix of a checkpoint to start from'),

@@ -229,11 +229,14 @@ DATASETS = {
         'val_targets': ('orl',),
     },
     # Any folder with train.rec, train.idx and property; the number of identities is read from `property`.
-    'folder': {
+    'folder': {'dataset_path': './datasets', 'num_classes': 0, 'val_targets': ()},
+    # Such a folder with test.rec, as `facesymbols pack --test` makes it; digits and letters are not mirrored.
+    'images': {
         'dataset_path': './datasets',
         'num_classes': 0,
-        'image_shape': (112, 112, 3),
-        'val_targets': (),
+        'val_targets': ('test',),
+        'data_rand_mirror': False,
+        'verify_epochs': 1,
     },
 }
 
@@ -259,4 +262,5 @@ LOSSES = {
     'magface': {'loss_name': 'magface', 'loss_s': 64.0},
     'triplet': {'loss_name': 'triplet', **TRIPLETS},
     'atriplet': {'loss_name': 'atriplet', 'triplet_alpha': 0.35, **TRIPLETS},
+    'classes': {'loss_name': 'cross_entropy', 'net_output': 'classifier'},
 }

@@ -143,6 +143,19 @@ def rising() -> Rule:
     return Rule('str', allowed, check, str)
 
 
+def or_word(word: str, rule: Rule) -> Rule:
+    """What `rule` allows, or one word."""
+    allowed = f'{rule.allowed}, or {word!r}'
+
+    def check(value: Any) -> Any:
+        try:
+            return word if value == word else rule.check(value)
+        except ValueError:
+            raise ValueError(allowed) from None
+
+    return Rule(rule.type_name, allowed, check, lambda text: word if text == word else rule.parse(text))
+
+
 def optional(rule: Rule) -> Rule:
     """What `rule` allows, or None."""
 

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, Iterable, Mapping, Tuple
 
 from config.errors import ConfigError, nearest
-from config.keys import ACCEPTED, FAMILY_NAMES, HEAD_NAMES, KEYS, OWN_KEYS
+from config.keys import ACCEPTED, FAMILY_NAMES, KEYS, OWN_KEYS
 from config.presets import FAMILIES, NOT_BUILT, READ_BY_SOME, TAKEN_BY_ALL
 
 BLOCKS = 4  # values of net_blocks that are read
@@ -65,10 +65,6 @@ def check_together(values: Mapping[str, Any]) -> None:
     if prod(values['image_shape']) > LARGEST_ARRAY:
         raise ConfigError(
             f'image_shape={values["image_shape"]!r} is too large: an image may have {LARGEST_ARRAY} values'
-        )
-    if HEAD_NAMES[values['net_output']] == 'classifier' and not values['num_classes']:
-        raise ConfigError(
-            "num_classes=0 does not go with net_output='classifier'; say how many classes it has"
         )
     if values['kernel_l2'] and not values['wd']:
         raise ConfigError('kernel_l2 does not go with wd=0.0: it is applied as a share of the weight decay')

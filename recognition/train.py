@@ -1,4 +1,4 @@
-"""Train a face-embedding network: `facesymbols train --network r18 --dataset orl --loss cosface`.
+"""Train a network: `facesymbols train --network r18 --dataset orl --loss cosface`.
 
 From Python: `train(resolve('r18', 'orl', 'cosface', net_multiplier=0.25), prefix='runs/orl/model')`.
 """
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from recognition.cli import run
-from config.checks import check_head, check_training
+from config import complete
+from config.checks import check_training
 from config.errors import ConfigError, FaceSymbolsError
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
@@ -32,7 +33,6 @@ from recognition.utils.run_paths import check_prefix, check_vacant, config_path,
 if TYPE_CHECKING:
     from recognition.training.loop import Loop
     from recognition.training.progress import Record
-    from recognition.verification import Verification
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class TrainResult:
     images_per_second: float  # verifications and saving left out
     seconds: float  # of the whole call
     history: List[Record]  # see recognition.training.progress.History
-    verifications: Dict[str, Verification]  # the last one, by name of the set
+    verifications: Dict[str, Any]  # the last one (recognition.verification.evaluation), by name of the set
     stopped_by: Optional[str] = None  # the signal's name
     rank: int = 0  # of this worker among those that trained together; the first has saved
 
@@ -64,7 +64,7 @@ def train(
     save_every: int = 1,
     verify: bool = True,
 ) -> TrainResult:
-    """Train the network of `cfg` (a `config.resolve(...)`) on the faces in cfg.dataset_path.
+    """Train the network of `cfg` (a `config.resolve(...)`) on the images in cfg.dataset_path.
 
     prefix: of the checkpoints; models_root/network-loss-dataset/model when None.
     resume: go on from the newest training state there. force: replace checkpoints that are there, once the first
@@ -76,7 +76,7 @@ def train(
     ConfigError, DataError or CheckpointError for input that does not do, before anything is written;
     FaceSymbolsError when the loss is no longer finite.
     """
-    from recognition.training.build import build_loop, build_trainer, load_pairs, note_end, open_loader
+    from recognition.training.build import build_loop, build_trainer, load_evaluators, note_end, open_loader
     from recognition.training.checks import check_settings
     from recognition.training.resume import find_state
     from symbols.context import select_context
@@ -93,9 +93,9 @@ def train(
         stop = stack.enter_context(stop_requests())
         # the workers are forked before mxnet has threads
         loader = stack.enter_context(open_loader(cfg, dataset, contexts))
-        pair_sets = load_pairs(cfg) if verify else {}
+        evaluators = load_evaluators(cfg) if verify else {}
         trainer = build_trainer(cfg, loader, contexts, prefix, found)
-        loop = build_loop(cfg, trainer, loader, pair_sets, prefix, found, save_every, stack)
+        loop = build_loop(cfg, trainer, loader, evaluators, prefix, found, save_every, stack)
         loop.run(stop)
         note_end(loop)
     return _result(loop, time.monotonic() - begin)
@@ -167,9 +167,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; return 0, or 130 when Ctrl-C or SIGTERM ended the training."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(argv).parse_args(argv)
-    check_head(args.net_output)
     _split_pretrained(args)
-    cfg = config_from(args, **({} if args.image_size is None else {'image_shape': args.image_size}))
+    cfg = config_from(args)
+    if args.image_size:
+        height, width, channels = args.image_size
+        cfg = complete({**cfg, 'image_shape': (height, width, channels or cfg.image_shape[2])})
     check_training(cfg)
     if args.resume and args.overwrite:
         raise ConfigError('--resume and --overwrite contradict each other; give one')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
+from config.checks import CLASS_SCORES, output_kind
 from config.errors import ConfigError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from symbols.activations import Act
@@ -104,8 +105,13 @@ def _named(symbol: mx.sym.Symbol) -> Iterator[Tuple[str, str]]:
 def build(cfg: Mapping[str, Any]) -> Network:
     """Build the network of a whole, checked config (`config.complete`).
 
-    Raises ConfigError where two of its layers or parameters have one name.
+    Raises ConfigError for a classifier without a number of classes, and where two of its layers or parameters have one
+    name.
     """
+    if output_kind(cfg) == CLASS_SCORES and not cfg['num_classes']:
+        raise ConfigError(
+            f'num_classes=0 does not go with net_output={cfg["net_output"]!r}; say how many classes it has'
+        )
     backbone = BACKBONES.get(cfg['net_name'])(cfg)
     body = backbone(mx.sym.var(INPUT))
     spec = HeadSpec(

@@ -10,7 +10,8 @@ from typing import Any, Dict, List, Mapping, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from recognition.checkpoint.matching import set_parameters
+from recognition.checkpoint.matching import CLASSIFIER, set_parameters
+from recognition.distributed.kvstore import KVStoreGroup
 from recognition.utils.streamed_array import Rows
 
 import mxnet as mx
@@ -101,8 +102,30 @@ class WholeClassifier:
 
     def values(self) -> Dict[str, np.ndarray]:
         """Return the values of all parameters by name."""
-        return {name: each.list_data()[0].asnumpy() for name, each in self.parameters.items()}
+        held = {name: each for name, each in self.parameters.items() if name.startswith(CLASSIFIER)}
+        return {name: each.list_data()[0].asnumpy() for name, each in held.items()}
 
     def load(self, values: Mapping[str, Any]) -> None:
         """Put values in the parameters of those names."""
         set_parameters(self.block, values)
+
+
+class WeightedClasses(WholeClassifier):
+    """A CrossEntropy with weights: the loss of a step is divided by the weights of all its labels, on all workers."""
+
+    def __init__(self, block: gluon.HybridBlock, workers: KVStoreGroup) -> None:
+        super().__init__(block)
+        self._workers, self._factor = workers, 1.0
+
+    def begin(self, labels: np.ndarray, step: int) -> None:
+        """Add up the weights of the labels of a step, by whose number the trainer divides."""
+        own = self.block.weights[np.asarray(labels, np.int64)].sum(dtype=np.float64)
+        samples, weight = self._workers.total([len(labels), own])
+        self._factor = float(samples / weight)
+
+    def objective(
+        self, embeddings: Sequence[mx.nd.NDArray], labels: Sequence[mx.nd.NDArray], scale: float
+    ) -> Objective:
+        """Run the block on every device."""
+        results = [[loss * self._factor, scores] for loss, scores in map(self.block, embeddings, labels)]
+        return [loss * scale for loss, _ in results], None, list(results)

@@ -16,7 +16,7 @@ import numpy as np
 from config.checks import check_partial, is_partial
 from config.errors import ConfigError
 from recognition.checkpoint.matching import compare, require
-from recognition.classifier.base import PARAMETERS, Classifier, Objective, WholeClassifier
+from recognition.classifier.base import PARAMETERS, Classifier, Objective, WeightedClasses, WholeClassifier
 from recognition.classifier.gradient_cache import Bag
 from recognition.classifier.shard import CHUNK, Shard
 from recognition.classifier.sharded_softmax import BEST, combine, cross_entropy, log_total
@@ -40,6 +40,8 @@ def build_classifier(cfg: Any, contexts: Sequence[mx.Context], workers: KVStoreG
     block.hybridize(static_alloc=True, static_shape=True)
     if not has_classifier(cfg) and int(cfg['accumulate']) * len(contexts) > 1:
         return Bag(block, contexts, int(cfg['accumulate']))
+    if cfg['class_weights']:
+        return WeightedClasses(block, workers)
     return WholeClassifier(block)
 
 

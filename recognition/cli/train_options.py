@@ -8,7 +8,7 @@ from typing import Sequence
 from config import default
 from recognition.cli.config_options import add_config_options
 from recognition.cli.parser import COMMAND, Parser
-from recognition.cli.standard_options import add_gpus, add_image_size, add_overwrite, positive, rgb_size
+from recognition.cli.standard_options import add_gpus, add_image_size, add_overwrite, image_size, positive
 
 ALL = '--help-all'
 SHOWN = (
@@ -27,10 +27,11 @@ ALIASES = {
     'per_batch_size': '--batch-size',
     'verbose': '--verify-every',
 }
-DESCRIPTION = f"""Train a face-embedding network on a folder of faces: train.rec, train.idx, property.
+DESCRIPTION = f"""Train a network on a folder of images: train.rec, train.idx, property.
 
     {COMMAND} train --network r50 --dataset-path faces --loss arcface --prefix runs/r50/model
     {COMMAND} train --network r50 --dataset-path faces --loss arcface --prefix runs/r50/model --resume
+    {COMMAND} train --network d2l_densenet --loss classes --dataset images --dataset-path digits -o runs/digits/model
 
 Every key of the config is an option, too; {ALL} lists them. An option takes precedence over the presets.
 """
@@ -64,7 +65,7 @@ def build_parser(argv: Sequence[str] = ()) -> Parser:
         }
     add('--ckpt-every', type=positive, default=1, metavar='N', help=further['ckpt_every'])
     add('--no-verify', action='store_true', help=further['no_verify'])
-    add_image_size(parser, further['image_size'], type=rgb_size)
+    add_image_size(parser, further['image_size'], type=image_size)
     add_config_options(parser, aliases=ALIASES, shown=None if everything else SHOWN)
     add(ALL, action='help', help='list every option')
     return parser

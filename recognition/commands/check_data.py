@@ -1,12 +1,12 @@
-"""Check a training set and the pair sets beside it, and name every fault in one pass.
+"""Check a training set and the test and pair sets beside it, and name every fault in one pass.
 
-    facesymbols check-data faces                  train.rec, train.idx, property and every .bin in the folder
+    facesymbols check-data faces                  train.rec, train.idx, property; test.rec, classes.txt, every .bin
     facesymbols check-data faces --json > faults.json
     facesymbols check-data faces --write-index    make train.idx anew, for a set that has lost it
 
 It looks for damaged and lost records, lines of the index that lead nowhere, identity ranges that overlap, leave gaps or
 mix labels, labels out of range and classes without images, images that cannot be read or have another size, duplicate
-images (by a hash of their pixels), pairs that are wrong, and images that are in the training set and in a pair set.
+images (by a hash of their pixels), pairs that are wrong, and images that are trained on and tested on.
 Status 1 where there is a fault.
 """
 
@@ -58,7 +58,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     checked = check_data(args.folder, workers=args.data_workers, show=partial(progress_bar, unit='images'))
     if args.json:
-        counts = {'images': checked.images, 'identities': checked.identities, 'pairs': checked.pairs}
+        counts = {
+            'images': checked.images,
+            'identities': checked.identities,
+            'test': checked.test,
+            'pairs': checked.pairs,
+        }
         print(json.dumps({**counts, 'faults': checked.faults.sentences}, indent=2))
     else:
         print_report(args.folder, checked, args.limit)
@@ -76,5 +81,6 @@ def print_report(folder: Path, checked: Checked, most: int) -> None:
         if len(sentences) > most:
             print(f'  and {len(sentences) - most:,} more; --limit shows more of them, --json all')
     pairs = ''.join(f', {count:,} pairs in {name}' for name, count in checked.pairs.items())
+    pairs = f', {checked.test:,} to test{pairs}' if checked.test else pairs
     found = f'{len(checked.faults):,} faults' if checked.faults else 'no fault'
     print(f'{folder}: {checked.images:,} images of {checked.identities:,} identities{pairs}: {found}')

@@ -1,6 +1,9 @@
-"""Pack aligned face images into a training set (train.rec, train.idx, property) or a pair set (.bin).
+"""Pack images into a training set (train.rec, train.idx, property), with classes and a test set, or a pair set (.bin).
 
     facesymbols pack faces -o data/mine              faces/NAME/*.jpg, one folder for each person
+    facesymbols pack birds --test-share 0.1 -o data/birds       birds/CLASS/*.jpg; test.rec and classes.txt besides
+    facesymbols pack birds --test birds-test -o data/birds      the same with the test images of another folder
+    facesymbols pack train-images-idx3-ubyte.gz --test t10k-images-idx3-ubyte.gz -o data/mnist
     facesymbols pack faces.lst -o data/mine          lines `aligned<TAB>path<TAB>label`, as InsightFace's
     facesymbols pack --pairs pairs.txt -o mine.bin   lines `first second 0|1`
 
@@ -12,108 +15,25 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from config.errors import ConfigError, DataError
 from recognition.cli.parser import Parser, command_parser
-from recognition.cli.standard_options import add_image_size, add_output, rgb_size
-from recognition.data.image_sources import SUFFIXES
-from recognition.data.images import JPEG, decode_image, encode_image, load_cv2
-from recognition.data.writer import SET_FILES, write_pairs, write_records
+from recognition.cli.standard_options import add_image_size, add_output, positive, rgb_size
+from recognition.data.packing import (
+    Faults,
+    Packer,
+    Person,
+    class_sources,
+    folder_people,
+    samples,
+    split_classes,
+)
+from recognition.data.writer import CLASS_FILES, SET_FILES, write_pairs, write_records
 from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.utils.progress_bar import progress_bar
 
-KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes
-LEAST_PEOPLE = 2  # with one identity there is nothing to learn
 log = logging.getLogger('pack')
-
-
-class Person(NamedTuple):
-    """One identity: its name in messages, and its image files."""
-
-    name: str
-    images: List[Path]
-
-
-class Faults:
-    """Faults of the input, a sentence each: left out with a warning, or kept together to refuse them all."""
-
-    def __init__(self, skip: bool) -> None:
-        self.skip = skip
-        self.sentences: List[str] = []
-
-    def add(self, sentence: str) -> None:
-        """Note a fault."""
-        self.sentences.append(sentence)
-        if self.skip:
-            log.warning(f'left out: {sentence}')
-
-    def refuse(self) -> None:
-        """Raise DataError for what was noted and not left out."""
-        if self.skip or not self.sentences:
-            return
-        if len(self.sentences) == 1:
-            raise DataError(self.sentences[0])
-        for sentence in self.sentences:
-            log.error(sentence)
-        raise DataError(
-            f'{len(self.sentences)} faults, named above, so nothing is written; --skip-bad leaves them out'
-        )
-
-
-class Packer:
-    """Brings image files to one size; bytes that are right already stay as they are."""
-
-    def __init__(self, size: Tuple[int, int], quality: int) -> None:
-        self.size = size
-        self.quality = quality
-        self.resized = 0
-
-    def pack(self, path: Path) -> bytes:
-        """Return the encoded image of a file; DataError when it cannot be read."""
-        try:
-            encoded = path.read_bytes()
-        except OSError as error:
-            raise DataError(f'cannot read the image {path}: {error.strerror}') from None
-        image = decode_image(encoded, str(path))
-        if image.shape[:2] == self.size:
-            return encoded if encoded.startswith(KEPT) else encode_image(image, JPEG, quality=self.quality)
-        self.resized += 1
-        return encode_image(fit(image, self.size), JPEG, quality=self.quality)
-
-    def report(self) -> str:
-        """Say how many images had another size."""
-        return f' ({self.resized} had another size and were cropped and scaled)' if self.resized else ''
-
-
-def fit(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Cut the middle of an image (H, W, 3) to the proportions of `size` (height, width) and scale it."""
-    cv2 = load_cv2()
-    height, width = image.shape[:2]
-    scale = max(size[0] / height, size[1] / width)
-    high, wide = min(height, round(size[0] / scale)), min(width, round(size[1] / scale))
-    top, left = (height - high) // 2, (width - wide) // 2
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(
-        cv2.resize(image[top : top + high, left : left + wide], size[::-1], interpolation=method)
-    )
-
-
-def folder_people(folder: Path) -> List[Person]:
-    """Return the people of a folder with one sub-folder of images for each, both in order of name."""
-    if not folder.is_dir():
-        raise DataError(
-            f'there is no folder {folder}; give a folder with one folder of images for each person'
-        )
-    people = sorted(path for path in folder.iterdir() if path.is_dir())
-    if not people:
-        raise DataError(f'{folder} has no folder of images in it; one for each person is wanted')
-    return [
-        Person(str(person), sorted(file for file in person.iterdir() if file.suffix.lower() in SUFFIXES))
-        for person in people
-    ]
 
 
 def listed_people(path: Path) -> List[Person]:
@@ -156,39 +76,67 @@ def read_lines(path: Path) -> List[Tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def samples(people: Iterable[Person], packer: Packer, faults: Faults) -> Iterator[Tuple[bytes, int]]:
-    """Yield (encoded image, label) for all people with a readable image, labelled 0, 1, ... in order."""
-    label = 0
-    for person in people:
-        count = 0
-        for path in person.images:
-            try:
-                encoded = packer.pack(path)
-            except DataError as error:
-                faults.add(str(error))
-                continue
-            count += 1
-            yield encoded, label
-        if not person.images:
-            faults.add(f'{person.name} has no image')
-        elif not count and faults.skip:  # otherwise its images have been named already
-            faults.add(f'{person.name} has no readable image')
-        label += count > 0
-    faults.refuse()
-    if faults.sentences and label < LEAST_PEOPLE:
-        left = f'{label} of the people' if label else 'nobody'
-        raise DataError(f'--skip-bad leaves {left}, and a training set needs at least {LEAST_PEOPLE}')
-
-
 def make_training_set(args: argparse.Namespace) -> None:
     """Write train.rec, train.idx and property for the people of `args.source`."""
     people = listed_people(args.source) if args.source.suffix == '.lst' else folder_people(args.source)
-    read = [args.source, *(path for person in people for path in person.images)]
-    check_outputs([args.output / name for name in SET_FILES], overwrite=args.overwrite, sources=read)
+    _check_set(args, people)
     packer = Packer(args.image_size[:2], args.quality)
     faces = samples(progress_bar(people, unit='people'), packer, Faults(args.skip_bad))
     count = write_records(args.output, faces, None, args.image_size)
     log.info(f'{args.output}: {count} images{packer.report()}')
+
+
+def make_class_set(args: argparse.Namespace) -> None:
+    """Write the set of the classes of `args.source`, with test.rec where it is asked for, and classes.txt."""
+    _check_class_options(args)
+    classes = class_sources(args.source, args.classes)
+    train = [*classes.values()]
+    empty = next((person.name for person in train if not len(person.images)), None)
+    if empty is not None:
+        raise DataError(f'{empty} has no image')
+    test = None
+    if args.test:
+        found = class_sources(args.test, args.classes)
+        unknown = next((name for name in found if name not in classes), None)
+        if unknown is not None:
+            raise DataError(f'{args.test} has the class {unknown!r}, which {args.source} does not have')
+        test = [found.get(name, Person(name, [])) for name in classes]
+    elif args.test_share:
+        train, test = split_classes(train, args.test_share, args.seed)
+    _check_set(args, [*train, *(test or [])])
+    packer, faults = Packer(args.image_size[:2], args.quality), Faults(args.skip_bad)
+    count = write_records(
+        args.output,
+        samples(progress_bar(train, unit='classes'), packer, faults, fixed=True),
+        len(train),
+        args.image_size,
+        test=None if test is None else samples(test, packer, faults, fixed=True),
+        classes=[*classes],
+    )
+    tests = '' if test is None else f' and {packer.packed - count} to test'
+    log.info(f'{args.output}: {count} images to train{tests}, of {len(classes)} classes{packer.report()}')
+
+
+def _check_class_options(args: argparse.Namespace) -> None:
+    if args.source.suffix == '.lst':
+        raise ConfigError(
+            f'{args.source} is a list of faces; --test, --test-share and --classes go with folders and '
+            'IDX files'
+        )
+    if args.test and args.test_share is not None:
+        raise ConfigError('--test and --test-share contradict each other; give one')
+    if args.classes and not args.source.is_file():
+        raise ConfigError(
+            f'--classes {args.classes} goes with an IDX file; the folders in {args.source} name their classes'
+        )
+
+
+def _check_set(args: argparse.Namespace, people: Sequence[Person]) -> None:
+    """Raise ConfigError where a file of the set cannot be written, may not be replaced, or is read."""
+    files = [path for person in people for path in person.images if isinstance(path, Path)]
+    read = [args.source, *(path for path in (args.test, args.classes) if path), *files]
+    names = (*CLASS_FILES, *SET_FILES)
+    check_outputs([args.output / name for name in names], overwrite=args.overwrite, sources=read)
 
 
 def make_verification_set(args: argparse.Namespace) -> None:
@@ -220,12 +168,38 @@ def quality(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Parse a share of images, 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a share of images, from 0 to below 1')
+    return value
+
+
 def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = command_parser('pack', __doc__)
     add = parser.add_argument
-    add('source', nargs='?', type=Path, help='a folder with one folder of images per person, or a .lst file')
+    add(
+        'source',
+        nargs='?',
+        type=Path,
+        help='a folder with one folder of images per person or class, a .lst file, or an IDX file of images',
+    )
     add('--pairs', type=Path, metavar='FILE', help='pack the pairs in FILE, one `first second 0|1` a line')
+    add('--test', type=Path, metavar='PATH', help='folder or IDX file of the same classes, for test.rec')
+    add('--test-share', type=share, metavar='SHARE', help='share of the images of each class for test.rec')
+    add(
+        '--seed',
+        type=positive,
+        default=1,
+        metavar='N',
+        help='of the draw of --test-share (default: %(default)s)',
+    )
+    add('--classes', type=Path, metavar='FILE', help='names of the classes of an IDX file, one a line')
     add_output(parser, 'PATH', 'the folder of the training set, or the .bin of the pairs')
     add_image_size(parser, 'in pixels (default: 112,112)', default=rgb_size('112,112'))
     parser.rename('--size', '--image-size')
@@ -246,4 +220,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if (args.source is None) == (args.pairs is None):
         raise ConfigError('give either a source of people or --pairs FILE')
     logging.basicConfig(format='%(message)s', level=logging.INFO)
-    (make_training_set if args.pairs is None else make_verification_set)(args)
+    of_classes = args.test or args.classes or args.test_share is not None
+    if args.pairs is not None:
+        if of_classes:
+            raise ConfigError('--test, --test-share and --classes do not go with --pairs')
+        make_verification_set(args)
+    elif of_classes or (args.source.is_file() and args.source.suffix != '.lst'):
+        make_class_set(args)
+    else:
+        make_training_set(args)

@@ -1,8 +1,8 @@
 """Random changes to a training face that leave the person the same.
 
-A step is a function `(image, rng, augmentation) -> image`. It returns the image itself where its setting is
-off, and draws from `rng` only where it is on. A new kind of change is one field, one step in STEPS and one
-row in KEYS.
+A step is a function `(image, rng, augmentation) -> image`, of RGB (H, W, 3) or grey (H, W). It returns the image itself
+where its setting is off, and draws from `rng` only where it is on. A new kind of change is one field, one step in STEPS
+and one row in KEYS.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ FILLING = 128  # grey, of what is cut out
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A fixed set of random changes, called as `augmentation(image, rng)` on uint8 RGB (H, W, 3).
+    """A fixed set of random changes, called as `augmentation(image, rng)` on uint8 RGB (H, W, 3) or grey (H, W, 1).
 
     mirror: left and right change places for every second image.
     crop: share 0..0.9; up to so much of both sides is cut off, anywhere, and the rest scaled to the image's size.
@@ -110,9 +110,11 @@ class Augmentation:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the changed image, uint8 and of the same shape; the one given is not written to."""
+        shape = image.shape
+        image = image[:, :, 0] if shape[2] == 1 else image  # OpenCV leaves out the axis of one channel
         for step in STEPS:
             image = step(image, rng, self)
-        return image
+        return image.reshape(shape)
 
 
 def mirror(image: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.ndarray:
@@ -155,10 +157,12 @@ def colour(image: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np
     if brightness == contrast == saturation == 1.0:
         return image
     scale = brightness * contrast
-    matrix = scale * (saturation * np.eye(3) + (1 - saturation) * np.tile(LUMA, (3, 1)))
-    offset = np.zeros((3, 1))
+    luma = LUMA if image.ndim == 3 else np.ones(1)
+    count = len(luma)
+    matrix = scale * (saturation * np.eye(count) + (1 - saturation) * np.tile(luma, (count, 1)))
+    offset = np.zeros((count, 1))
     if contrast != 1.0:
-        offset += (1 - contrast) * brightness * float(image.mean(axis=(0, 1)) @ LUMA)
+        offset += (1 - contrast) * brightness * float(np.atleast_1d(image.mean(axis=(0, 1))) @ luma)
     return load_cv2().transform(image, np.hstack([matrix, offset]))
 
 
@@ -174,7 +178,8 @@ def compress(image: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> 
     if not aug.jpeg or rng.random() >= aug.jpeg:
         return image
     quality = int(rng.integers(*aug.jpeg_quality, endpoint=True))
-    return decode_image(encode_image(image, JPEG, quality=quality), 'an image that was encoded again')
+    encoded, channels = encode_image(image, JPEG, quality=quality), 3 if image.ndim == 3 else 1
+    return decode_image(encoded, 'an image that was encoded again', channels).reshape(image.shape)
 
 
 def cut_out(image: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.ndarray:

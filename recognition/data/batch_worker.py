@@ -31,7 +31,7 @@ class Faces(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Tuple[np.ndarray, int]:
-        """Return image `index`, uint8 RGB (H, W, 3), and its label."""
+        """Return image `index`, uint8 (H, W, C), and its label."""
 
 
 def generator(seed: int, epoch: int, stream: int, position: int = 0) -> np.random.Generator:
@@ -55,7 +55,7 @@ class Filler(NamedTuple):
     replaces: bool = False
 
     def fill(self, out: np.ndarray, epoch: int, position: int, indices: np.ndarray) -> Filled:
-        """Write images `indices`, at `position` and after in the epoch, to `out` uint8 (n, 3, H, W)."""
+        """Write images `indices`, at `position` and after in the epoch, to `out` uint8 (n, C, H, W)."""
         faults: List[str] = []
         labels = np.empty(len(indices), np.float32)
         for row, index in enumerate(indices):
@@ -80,7 +80,7 @@ class Filler(NamedTuple):
 def start_pool(workers: int, filler: Filler, slots: np.ndarray) -> ProcessPoolExecutor:
     """Start all workers now, whose task is `fill_slot`; they inherit the data set and the slots by fork.
 
-    slots: uint8 (K, N, 3, H, W), in memory that a fork shares.
+    slots: uint8 (K, N, C, H, W), in memory that a fork shares.
     """
     pool = ProcessPoolExecutor(
         workers,

@@ -40,11 +40,11 @@ Batch = Tuple[np.ndarray, np.ndarray]
 
 
 class FaceLoader:
-    """Endless epochs of shuffled batches: uint8 RGB images (N, 3, H, W) in C order and float32 labels (N,).
+    """Endless epochs of shuffled batches: uint8 images (N, C, H, W), grey or RGB, in C order and float32 labels (N,).
 
     dataset: a FaceDataset.
     batch_size: images in a batch; the images left over at the end of an epoch are dropped.
-    augment: `(image uint8 (H, W, 3), rng) -> image`, an Augmentation for instance; None leaves images as they
+    augment: `(image uint8 (H, W, C), rng) -> image`, an Augmentation for instance; None leaves images as they
     are.
     workers: processes that decode, started here; 0 decodes in this process.
     prefetch: batches decoded ahead; twice the workers where it is None.
@@ -162,8 +162,8 @@ class FaceLoader:
 
     @property
     def _batch_shape(self) -> Tuple[int, int, int, int]:
-        height, width, _ = self.dataset.image_shape
-        return self.batch_size, 3, height, width
+        height, width, channels = self.dataset.image_shape
+        return self.batch_size, channels, height, width
 
     def _order(self, epoch: int) -> np.ndarray:
         return self._sample(generator(self._seed, epoch, ORDER))

@@ -21,9 +21,9 @@ UINT8, BOOL = 'u1', 'b1'  # numpy's codes; the only element types in a verificat
 
 
 def load_bin(
-    path: PathLike, image_size: Optional[Sequence[int]] = None, *, resize: bool = False
+    path: PathLike, image_size: Optional[Sequence[int]] = None, *, resize: bool = False, channels: int = 3
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Read a verification set: uint8 RGB images (2P, 3, H, W) and the answers (P,) as booleans.
+    """Read a verification set: uint8 images (2P, channels, H, W), RGB or grey, and the answers (P,) as booleans.
 
     Pair p is images 2p and 2p + 1. `image_size` is (height, width), that of the first image when None; an
     image of another size is resized (bicubic, as InsightFace's `load_bin`) only when `resize` is true.
@@ -32,11 +32,11 @@ def load_bin(
     booleans, whose counts do not fit, or with an image that cannot be decoded or has another size.
     """
     encoded, issame = read_pairs(path)
-    first = decode_image(encoded[0], f'{path}: image 0')
+    first = decode_image(encoded[0], f'{path}: image 0', channels)
     height, width = (int(side) for side in (first.shape if image_size is None else image_size)[:2])
-    images = np.empty((len(encoded), 3, height, width), dtype=np.uint8)
+    images = np.empty((len(encoded), channels, height, width), dtype=np.uint8)
     for number, buffer in enumerate(encoded):
-        image = first if number == 0 else decode_image(buffer, f'{path}: image {number}')
+        image = first if number == 0 else decode_image(buffer, f'{path}: image {number}', channels)
         if image.shape[:2] != (height, width):
             if not resize:
                 raise DataError(
@@ -74,7 +74,8 @@ def read_pairs(path: PathLike) -> Tuple[List[bytes], np.ndarray]:
 
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     cv2 = load_cv2()
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
+    sized = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(sized).reshape(height, width, image.shape[2])
 
 
 def _booleans(answers: Any, path: PathLike) -> np.ndarray:

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from config.errors import DataError
+from recognition.data.class_names import FILE as CLASSES
+from recognition.data.class_names import write_classes
 from recognition.utils.files import PathLike
 
 LARGEST_KEY = 1 << 24  # labels are float32, which counts no further
-SET_FILES = ('train.rec', 'train.idx', 'property')  # in the order in which they are put in place
+# in the order in which they are put in place: of classes, of every training set
+CLASS_FILES = ('test.rec', 'test.idx', CLASSES)
+SET_FILES = ('train.rec', 'train.idx', 'property')
 
 
 def write_records(
@@ -20,28 +24,39 @@ def write_records(
     samples: Iterable[Tuple[bytes, int]],
     num_classes: Optional[int],
     image_shape: Sequence[int],
+    *,
+    test: Optional[Iterable[Tuple[bytes, int]]] = None,
+    classes: Sequence[str] = (),
 ) -> int:
-    """Write train.rec, train.idx and property in the indexed layout, and return the number of images.
+    """Write train.rec, train.idx and property in the indexed layout, and return the number of training images.
 
     samples: (encoded image, label), the labels 0, 0, 1, 1, 1, 2 ... num_classes-1 in ascending order and none
     left out.
     num_classes: the number of identities; None takes as many as there are in `samples`.
     image_shape: (H, W, ...) of all images, in pixels.
+    test: samples of test.rec and test.idx, where labels may be left out. classes: names, written to classes.txt.
 
     Files appear when all are complete, `property` last; an older set stays whole until then. DataError for
     labels out of order, an identity without images, more than 2**24 records, or a folder that cannot be
     written to; then nothing is written.
     """
     folder = Path(folder)
-    temporary = {name: folder / f'{name}.{os.getpid()}.tmp' for name in SET_FILES}
+    temporary = {name: folder / f'{name}.{os.getpid()}.tmp' for name in (*CLASS_FILES, *SET_FILES)}
     with _made_folder(folder), _removed(temporary.values()):
-        count, classes = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
-        temporary['property'].write_text(f'{classes},{image_shape[0]},{image_shape[1]}\n')
+        count, known = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
+        temporary['property'].write_text(f'{known},{image_shape[0]},{image_shape[1]}\n')
+        if test is not None:
+            _write_rec(temporary['test.rec'], temporary['test.idx'], test, known, gaps=True)
+        if classes:
+            write_classes(temporary[CLASSES], classes)
         # without property, a mixture of an old and a new set is not taken for whole
         with suppress(FileNotFoundError):
             (folder / 'property').unlink()
-        for name in SET_FILES:
-            os.replace(temporary[name], folder / name)
+        for name, path in temporary.items():
+            if path.exists():
+                os.replace(path, folder / name)
+            else:  # an older set's test images and names are not those of this one
+                (folder / name).unlink(missing_ok=True)
     return count
 
 
@@ -68,9 +83,14 @@ def write_pairs(path: PathLike, images: Iterable[bytes], issame: Iterable[object
 
 
 def _write_rec(
-    rec: Path, idx: Path, samples: Iterable[Tuple[bytes, int]], num_classes: Optional[int]
+    rec: Path,
+    idx: Path,
+    samples: Iterable[Tuple[bytes, int]],
+    num_classes: Optional[int],
+    *,
+    gaps: bool = False,
 ) -> Tuple[int, int]:
-    """Write all records and return the numbers of images and identities.
+    """Write all records and return the numbers of images and identities; gaps: identities may have no image.
 
     The header (record 0) and the identities stand after the images, whose number is known by then only.
     """
@@ -81,24 +101,25 @@ def _write_rec(
             writer.write_idx(key, recordio.pack(recordio.IRHeader(flag, label, key, 0), encoded))
 
     starts: List[int] = []  # the first key of each identity
-    key = 1
+    key, last = 1, -1
     with _named_faults(rec.parent):
         rec.touch()  # an OSError says why that cannot be, mxnet's error does not
         writer = recordio.MXIndexedRecordIO(str(idx), str(rec), 'w')
     try:
         for encoded, label in samples:
-            _check_label(rec.parent, label, len(starts), num_classes)
-            if label == len(starts):
+            _check_label(rec.parent, label, last + 1 if not gaps else max(last + 1, label), num_classes)
+            if label > last:
                 starts.append(key)
+                last = label
             put(key, 0, float(label), encoded)
             key += 1
             if key + len(starts) > LARGEST_KEY:
                 raise DataError(f'{rec.parent} would have more than {LARGEST_KEY} records; split the set')
-        if not starts or len(starts) < (num_classes or 0):
+        if not starts or (len(starts) < (num_classes or 0) and not gaps):
             raise DataError(f'{rec.parent}: identity {len(starts)} of {num_classes or "all"} has no image')
         put(0, 2, [key, key + len(starts)])
-        for identity, (first, last) in enumerate(zip(starts, [*starts[1:], key])):
-            put(key + identity, 2, [first, last])
+        for identity, (first, end) in enumerate(zip(starts, [*starts[1:], key])):
+            put(key + identity, 2, [first, end])
     finally:
         writer.close()
     return key - 1, len(starts)

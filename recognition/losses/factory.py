@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict
 
 from config.errors import ConfigError, nearest
 from recognition.losses.adaptive_margin import AdaFace, CurricularFace, MagFace
+from recognition.losses.class_scores import CrossEntropy
 from recognition.losses.margin import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax, Softmax
 from recognition.losses.triplet import AngularTriplet, Triplet
 
@@ -16,7 +17,8 @@ def build_loss(cfg: Any) -> HybridBlock:
     """Build the objective: `loss, scores, *states = block(embedding (N, D), label (N,))`, not yet initialised.
 
     Reads loss_name and the keys of that loss; for one with a classifier also num_classes, emb_size, fc7_lr_mult and
-    fc7_wd_mult. Raises ConfigError for another loss_name, or a scale, margin or size out of range.
+    fc7_wd_mult. The cross-entropy is of class scores (N, C), its class_weights numbers. Raises ConfigError for another
+    loss_name, or a scale, margin or size out of range.
     """
     name = cfg['loss_name']
     if name not in LOSSES:
@@ -91,6 +93,10 @@ def _angular_triplet(cfg: Any) -> Triplet:
     return AngularTriplet(alpha=float(cfg['triplet_alpha']), max_ap=float(cfg['triplet_max_ap']))
 
 
+def _cross_entropy(cfg: Any) -> CrossEntropy:
+    return CrossEntropy(smoothing=float(cfg['label_smoothing']), weights=tuple(cfg['class_weights']))
+
+
 LOSSES: Dict[str, Callable[[Any], HybridBlock]] = {
     'softmax': _softmax,
     'margin_softmax': _margin,
@@ -99,4 +105,5 @@ LOSSES: Dict[str, Callable[[Any], HybridBlock]] = {
     'magface': _magface,
     'triplet': _triplet,
     'atriplet': _angular_triplet,
+    'cross_entropy': _cross_entropy,
 }

@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn without a screen: the ROC curve and the course of training."""
+"""Pictures of a run, drawn without a screen: ROC curves, the course of training, confusion matrices."""
 
 from __future__ import annotations
 
@@ -42,10 +42,51 @@ def roc_picture(path: PathLike, verifications: Mapping[str, Verification]) -> Pa
 
 def roc_image(verifications: Mapping[str, Verification]) -> np.ndarray:
     """Return the picture of `roc_picture` as uint8 RGB (H, W, 3); MissingExtra without matplotlib."""
-    figure = _roc_figure(verifications)
-    _plain(figure)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy()
+    return _pixels(_roc_figure(verifications))
+
+
+def confusion_image(confusion: np.ndarray) -> np.ndarray:
+    """Return a confusion matrix (C, C), true classes down and predicted ones across, as a picture uint8 RGB (H, W, 3).
+
+    A square is the darker, the greater its share of the images of its true class. MissingExtra without matplotlib.
+    """
+    figure = _figure(6.4, 5.4)
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    shown = axes.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
+    figure.colorbar(shown, label='share of the true class (%)')
+    axes.set_xlabel('predicted class')
+    axes.set_ylabel('true class')
+    return _pixels(figure)
+
+
+def epochs_picture(path: PathLike, history: Sequence[Mapping[str, Any]]) -> Path:
+    """Draw training loss, training accuracy and the accuracies on labelled images over the epochs as a PNG.
+
+    Those of the training are means over each epoch. Errors are those of `training_picture`, whose `history` it takes.
+    """
+    check_picture_path(path)
+    steps = [record for record in history if 'loss' in record]
+    epochs = sorted({record['epoch'] for record in steps})
+    curves = {
+        f'train {key}': {
+            epoch: float(np.mean([record[key] for record in steps if record['epoch'] == epoch]))
+            for epoch in epochs
+        }
+        for key in ('loss', 'accuracy')
+    }
+    for record in history:
+        for name, figures in record.get('verification', {}).items():
+            curves.setdefault(f'{name} accuracy', {})[record['epoch']] = figures['accuracy']
+    figure = _figure(6.4, 4.4)
+    axes = figure.subplots()
+    for number, (label, points) in enumerate(curves.items()):
+        marker = 'o' if len(points) == 1 else None  # a line of one point would not be seen
+        axes.plot(list(points), list(points.values()), label=label, marker=marker, **_look(number))
+    axes.set_xlabel('epoch')
+    axes.set_ylim(bottom=0)
+    axes.legend(framealpha=0.9)
+    return _save(figure, path)
 
 
 def _roc_figure(verifications: Mapping[str, Verification]) -> Any:
@@ -172,6 +213,12 @@ def _figure(width: float, height: float) -> Any:
     figure = figures.Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout='constrained')
     agg.FigureCanvasAgg(figure)
     return figure
+
+
+def _pixels(figure: Any) -> np.ndarray:
+    _plain(figure)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy()
 
 
 def _plain(figure: Any) -> None:

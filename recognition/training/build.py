@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
+from config.checks import output_kind, trains_classes
 from config.errors import ConfigError
 from recognition.checkpoint.run_files import RunRecord
 from recognition.checkpoint.training_state import TrainingState
 from recognition.data.augment import Augmentation
-from recognition.data.dataset import FaceLoader, TrainingFaces, split_path
+from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, open_faces, split_path
 from recognition.data.pair_sets import load_bin
 from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import build_schedule, total_steps
-from recognition.training.checks import check_embedding
-from recognition.training.loop import Loop, PairSets
+from recognition.training.checks import check_output
+from recognition.training.loop import Evaluators, Loop
 from recognition.training.pretrained import load_pretrained
 from recognition.training.progress import History, Progress
 from recognition.training.resume import restore
@@ -25,6 +26,7 @@ from recognition.training.trainer import Trainer
 from recognition.utils.environment import environment
 from recognition.utils.files import remove_leftovers
 from recognition.utils.run_paths import checkpoint_files, history_path, state_path
+from recognition.verification.evaluation import Evaluator, LabelledSet, PairSet
 from symbols import get_symbol
 from symbols.context import check_precision
 
@@ -35,19 +37,36 @@ logger = logging.getLogger(__name__)
 Found = Optional[Tuple[int, TrainingState]]  # the state that a run goes on from, and its epoch
 
 
-def load_pairs(cfg: Any) -> PairSets:
-    """Read the verification sets that are there; one that is missing is logged, a damaged one is a DataError."""
-    sets = {}
+def load_evaluators(cfg: Any) -> Evaluators:
+    """Read the verification sets that are there; one that is missing is logged, a damaged one is a DataError.
+
+    Raises ConfigError for a set that judges another kind of output than the network's.
+    """
+    sets: Dict[str, Evaluator] = {}
     for name in cfg.val_targets:
-        paths = [folder / f'{name}.bin' for folder in split_path(cfg.dataset_path)]
+        paths = [
+            folder / f'{name}.{kind}' for kind in ('rec', 'bin') for folder in split_path(cfg.dataset_path)
+        ]
         there = next((path for path in paths if path.exists()), None)
-        if there:
-            sets[name] = load_bin(there, cfg.image_shape[:2])
-        else:
-            logger.warning('%s is not there, so the network is not verified on it', paths[0])
+        if there is None:
+            logger.warning('%s is not there, so the network is not verified on it', paths[-1])
+            continue
+        found = _load_set(cfg, name, there)
+        if found.kind != output_kind(cfg):
+            raise ConfigError(
+                f'val_targets: {there} holds {found.content}, which judge a network whose output is of the kind '
+                f'{found.kind!r}, and that of net_output={cfg.net_output!r} is {output_kind(cfg)!r}'
+            )
+        sets[name] = found
     if cfg.ckpt == 1 and not sets:
         raise ConfigError('ckpt=1 saves when the verification gets better, so it needs a set in val_targets')
     return sets
+
+
+def _load_set(cfg: Any, name: str, path: Path) -> Evaluator:
+    if path.suffix == '.rec':
+        return LabelledSet(open_faces(cfg.dataset_path, cfg.image_shape, name=name))
+    return PairSet(*load_bin(path, cfg.image_shape[:2], channels=cfg.image_shape[2]))
 
 
 def open_loader(cfg: Any, dataset: TrainingFaces, contexts: Sequence[mx.Context]) -> FaceLoader:
@@ -71,7 +90,7 @@ def build_trainer(
     workers = KVStoreGroup(cfg.kvstore, contexts)
     loader.share(workers.rank, workers.size)
     symbol = get_symbol(cfg)
-    check_embedding(symbol, cfg)
+    check_output(symbol, cfg)
     check_precision(symbol, contexts)
     schedule = build_schedule(cfg, total_steps(cfg, loader.batches_per_epoch))
     trainer = Trainer(symbol, cfg, schedule, contexts, workers)
@@ -91,7 +110,7 @@ def build_loop(
     cfg: Any,
     trainer: Trainer,
     loader: FaceLoader,
-    pair_sets: PairSets,
+    evaluators: Evaluators,
     prefix: Path,
     found: Found,
     save_every: int,
@@ -126,7 +145,8 @@ def build_loop(
         total=total,
         history=history,
         progress=progress,
-        pair_sets=pair_sets,
+        evaluators=evaluators,
+        classes=class_names(cfg.dataset_path) if trains_classes(cfg) else (),
         save_every=save_every,
         replaced=replaced,
         record=stack.enter_context(record),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
+from config.checks import trains_classes
 from recognition.checkpoint.network import save_network
 from recognition.checkpoint.run_files import RunRecord
 from recognition.checkpoint.training_state import TrainingState, saving_state
+from recognition.data.class_names import write_classes
 from recognition.data.loader import FaceLoader
 from recognition.training.best import Best
 from recognition.training.progress import History, Progress, Record
@@ -20,17 +22,18 @@ from recognition.training.trainer import StepResult, Trainer
 from recognition.utils.processes import StopRequest
 from recognition.utils.run_paths import (
     best_prefix,
+    classes_path,
     epochs_of,
     files_of,
     params_path,
     remove_params,
     state_path,
 )
-from recognition.verification.lfw import Verification, embed, verify
+from recognition.verification.evaluation import Evaluation, Evaluator
 
 logger = logging.getLogger(__name__)
 
-PairSets = Mapping[str, Tuple[np.ndarray, np.ndarray]]
+Evaluators = Mapping[str, Evaluator]  # by the name of the set
 KEPT = 2  # training states; each is as large as the weights three times over
 NEVER, BETTER, ALWAYS, NEWEST = range(4)  # the config's ckpt
 
@@ -38,7 +41,8 @@ NEVER, BETTER, ALWAYS, NEWEST = range(4)  # the config's ckpt
 class Loop:
     """Trains to step `total`, from wherever `trainer` stands.
 
-    pair_sets: name -> (images, issame) as from `load_bin`, verified every cfg.verbose steps and at the end.
+    evaluators: verified on every cfg.verbose steps and cfg.verify_epochs epochs, and at the end. classes: their names,
+    which are kept beside the checkpoints.
     prefix: of the checkpoints; save_every: epochs between two of them. replaced: files of an older run, which go
     once this one has saved, as do its files in `history` and `record`. board: where the figures are shown, too.
     The first of several workers alone shows, verifies and saves; the others keep step with it.
@@ -56,20 +60,21 @@ class Loop:
         total: int,
         history: History,
         progress: Progress,
-        pair_sets: PairSets,
+        evaluators: Evaluators,
+        classes: Sequence[str] = (),
         save_every: int = 1,
         replaced: Sequence[Path] = (),
         record: RunRecord,
         board: Optional[Board] = None,
     ) -> None:
         self.trainer, self.loader, self.cfg, self.prefix = trainer, loader, cfg, prefix
-        self.total, self.history, self.progress, self.pair_sets = total, history, progress, pair_sets
-        self.save_every, self.replaced = save_every, list(replaced)
+        self.total, self.history, self.progress, self.evaluators = total, history, progress, evaluators
+        self.save_every, self.replaced, self.classes = save_every, list(replaced), list(classes)
         self.record, self.board = record, board
         self.saved: Optional[int] = None
-        self.best = Best(cfg.best, list(pair_sets))
+        self.best = Best(cfg.best, {name: each.figures for name, each in evaluators.items()})
         self._workers = trainer.workers
-        self.verifications: Dict[str, Verification] = {}
+        self.verifications: Dict[str, Evaluation] = {}
         self.stopped_by: Optional[str] = None
         self._saved_step = self._verified_step = self._settled_step = -1
         self._epochs_saved: List[int] = []
@@ -99,14 +104,21 @@ class Loop:
                 stopped = self._stop_everywhere(stop)
                 if stopped or self.trainer.steps >= self.total:
                     break
-            if self._epoch_is_over() and self.epoch % self.save_every == 0:
-                self._save_unless(NEVER, BETTER)
+            if self._epoch_is_over():
+                self._end_epoch()
         if not stopped:
             self.trainer.guard.end()
             if self.trainer.steps != self._verified_step:
                 self._verify()
         if self.trainer.steps:
             self._save_unless(NEVER, *([] if stopped or self.saved is None else [BETTER]))
+
+    def _end_epoch(self) -> None:
+        every = self.cfg.verify_epochs
+        if every and self.epoch % every == 0 and self.trainer.steps != self._verified_step:
+            self._verify()
+        if self.epoch % self.save_every == 0:
+            self._save_unless(NEVER, BETTER)
 
     def _stop_everywhere(self, stop: StopRequest) -> bool:
         """Return whether any worker was asked to stop: all of them then do, after the same step."""
@@ -155,10 +167,10 @@ class Loop:
             self.trainer.settle()
 
     def _verify(self) -> None:
-        """Verify on every set of pairs, and save the network where it is the best so far and that is asked for."""
+        """Verify on every set, and save the network where it is the best so far and that is asked for."""
         self._verified_step = self.trainer.steps
         self._settle()
-        improved = bool(self.pair_sets) and self._workers.leads and self._improved()
+        improved = bool(self.evaluators) and self._workers.leads and self._improved()
         # a word to those that do not verify, since all have a part in saving
         if self._workers.total([improved])[0]:
             self._save_best()
@@ -168,14 +180,13 @@ class Loop:
         """Verify, and return whether the network is the best so far."""
         with self.progress.throughput.paused():
             net, ctx = self.trainer.embedding_network(), self.trainer.contexts[0]
-            for name, (images, issame) in self.pair_sets.items():
-                result = verify(embed(net, images, ctx), issame.tolist())
-                self.verifications[name] = result
-                logger.info(
-                    '%s: accuracy %.2f %% +- %.2f %%', name, 100 * result.accuracy, 100 * result.accuracy_std
-                )
+            for name, evaluate in self.evaluators.items():
+                self.verifications[name] = evaluate(net, ctx)
+                logger.info('%s: %s', name, self.verifications[name].summary())
         figures = {name: result.as_dict() for name, result in self.verifications.items()}
         self._note({'verification': figures})
+        if trains_classes(self.cfg):
+            self.progress.verified(self.history.epoch_means(self.epoch), self.verifications)
         if self.board:
             self.board.verified(self.verifications, self.trainer.steps)
         return self.best.improved(self.verifications)
@@ -183,8 +194,13 @@ class Loop:
     def _save_best(self) -> None:
         if self.cfg.best and self._workers.leads and not self.trainer.guard.in_a_row:
             prefix = best_prefix(self.prefix)
-            save_network(prefix, 0, self.trainer.symbol, *self.trainer.network_arrays())
+            self._save_network(prefix, 0)
             self._own(prefix, 0)
+
+    def _save_network(self, prefix: Path, epoch: int) -> None:
+        save_network(prefix, epoch, self.trainer.symbol, *self.trainer.network_arrays())
+        if self.classes:
+            write_classes(classes_path(prefix), self.classes)
 
     def _save_unless(self, *modes: int) -> None:
         """Write checkpoint and state, once a step, unless ckpt is one of `modes`.
@@ -201,7 +217,7 @@ class Loop:
             self.trainer.hand_over()
             return
         with self.progress.throughput.paused(), saving_state(self.prefix, self.epoch, self._state()):
-            save_network(self.prefix, self.epoch, self.trainer.symbol, *self.trainer.network_arrays())
+            self._save_network(self.prefix, self.epoch)
         self._own(self.prefix, self.epoch)
         self._remove_replaced()
         logger.debug('saved %s', params_path(self.prefix, self.epoch))
@@ -229,7 +245,7 @@ class Loop:
 
     def _own(self, prefix: Path, epoch: int) -> None:
         """Take the files of a checkpoint from the older run's: they are this run's now."""
-        own = files_of(prefix, epoch)
+        own = {*files_of(prefix, epoch)} - {*([] if self.classes else [classes_path(prefix)])}
         self.replaced = [path for path in self.replaced if path not in own]
 
     def _drop_old(self) -> None:

@@ -7,7 +7,7 @@ import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, TextIO
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from config.errors import CheckpointError
 from recognition.training.metrics import Throughput, TrainingMetrics
 from recognition.training.trainer import StepResult
 from recognition.utils.files import replacing
+from recognition.verification.evaluation import Evaluation
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ class History:
         """Add a record, in the file too."""
         self.records.append(record)
         self._write([record] if self._file else self.records)
+
+    def epoch_means(self, epoch: int) -> Record:
+        """Return the mean loss and accuracy over the steps of an epoch, {} where none was done."""
+        own = [record for record in self.records if record['epoch'] == epoch and 'loss' in record]
+        return {key: float(np.mean([record[key] for record in own])) for key in ('loss', 'accuracy') if own}
 
     def release(self) -> None:
         """Replace another run's file by this run's records, if it was held."""
@@ -134,6 +140,21 @@ class Progress:
                 rate,
                 self.throughput.images_per_second,
                 duration(left),
+            )
+
+    def verified(self, epoch: Mapping[str, float], results: Mapping[str, Evaluation]) -> None:
+        """Show the means of the running epoch beside the accuracies on other images."""
+        if epoch and results:
+            accuracies = ''.join(
+                f', {name} accuracy {100 * each.accuracy:.1f} %' for name, each in results.items()
+            )
+            logger.info(
+                'epoch %s: loss %.3f, train accuracy %.1f %%%s, %.0f images/s',
+                self._epoch(),
+                epoch['loss'],
+                100 * epoch['accuracy'],
+                accuracies,
+                self.throughput.images_per_second,
             )
 
     def _epoch(self) -> str:

@@ -8,11 +8,19 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from config import resolve
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.run_files import Start, read_json
+from recognition.data.class_names import read_classes
 from recognition.reports.html import Block, Section, paragraph, picture, settings, table, write_report
-from recognition.reports.plots import training_picture
+from recognition.reports.plots import epochs_picture, training_picture
 from recognition.training.progress import Record, read_history
 from recognition.utils.files import PathLike
-from recognition.utils.run_paths import config_path, curves_path, environment_path, history_path, report_path
+from recognition.utils.run_paths import (
+    classes_path,
+    config_path,
+    curves_path,
+    environment_path,
+    history_path,
+    report_path,
+)
 
 SHOWN = 20  # steps that were left out
 PRESETS = ('network', 'dataset', 'loss')
@@ -31,14 +39,11 @@ def write_run_report(prefix: PathLike, output: Optional[PathLike] = None) -> Pat
     history = read_history(history_path(prefix))
     steps = [record for record in history if 'loss' in record]
     sections = [
-        Section('Verification', _verifications(history)),
+        Section('Verification', _verifications(prefix, history)),
         Section('Training', [*_ended(starts), *_left_out(history)]),
     ]
     if steps:
-        drawn = training_picture(curves_path(prefix), history)
-        sections.insert(
-            1, Section('Curves', [picture(drawn, 'Loss, accuracy and learning rate over the steps')])
-        )
+        sections.insert(1, Section('Curves', [_curves(prefix, history)]))
     sections += [
         Section('Settings', [settings(_changed(cfg), 'what differs from the presets and defaults')]),
         Section('Environment', [settings(_flat(starts[-1]), 'of the last start')]),
@@ -58,32 +63,81 @@ def _summary(steps: Sequence[Record], starts: Sequence[Start]) -> str:
     )
 
 
-def _verifications(history: Sequence[Record]) -> List[Block]:
+def _verifications(prefix: Path, history: Sequence[Record]) -> List[Block]:
     """Return the last verification of each set as a table, and the best accuracy with its step."""
     records = [record for record in history if 'verification' in record]
     if not records:
         return [paragraph('The network was not verified.')]
     last = records[-1]
+    if _judges_classes(last):
+        return _classifications(prefix, records)
     rows = []
     for name, figures in last['verification'].items():
-        best = max(
-            (record for record in records if name in record['verification']),
-            key=lambda record: record['verification'][name]['accuracy'],
-        )
-        low, high = figures['accuracy_interval']
         tars = [f'{100 * tar:.2f} at {far}' for far, tar in figures['tar_at_far'].items()]
         rows.append(
             [
                 name,
-                f'{100 * figures["accuracy"]:.2f} ({100 * low:.2f} to {100 * high:.2f})',
+                _share(figures['accuracy'], figures['accuracy_interval']),
                 f'{100 * figures["eer"]:.2f}',
                 f'{figures["auc"]:.4f}',
                 ', '.join(tars) or '-',
-                f'{100 * best["verification"][name]["accuracy"]:.2f} at step {best["step"]:,}',
+                _best_accuracy(records, name),
             ]
         )
     head = ['set', 'accuracy (%), 95 % interval', 'EER (%)', 'AUC', 'TAR (%) at FAR', 'best accuracy (%)']
     return [table(head, rows, f'after step {last["step"]:,}')]
+
+
+def _best_accuracy(records: Sequence[Record], name: str) -> str:
+    best = max(
+        (record for record in records if name in record['verification']),
+        key=lambda record: record['verification'][name]['accuracy'],
+    )
+    return f'{100 * best["verification"][name]["accuracy"]:.2f} at step {best["step"]:,}'
+
+
+def _judges_classes(record: Record) -> bool:
+    return any('top1' in figures for figures in record.get('verification', {}).values())
+
+
+def _curves(prefix: Path, history: Sequence[Record]) -> Block:
+    if any(map(_judges_classes, history)):
+        return picture(epochs_picture(curves_path(prefix), history), 'Loss and accuracies over the epochs')
+    drawn = training_picture(curves_path(prefix), history)
+    return picture(drawn, 'Loss, accuracy and learning rate over the steps')
+
+
+def _classifications(prefix: Path, records: Sequence[Record]) -> List[Block]:
+    """Return the last figures of each set of labelled images as a table, and its confusion matrix as another."""
+    last = records[-1]
+    rows, matrices = [], []
+    for name, figures in last['verification'].items():
+        shares = [_share(figures[key], figures[f'{key}_interval']) for key in ('top1', 'top5')]
+        best = _best_accuracy(records, name)
+        rows.append([name, figures['images'], f'{figures["loss"]:.4f}', *shares, best])
+        if 'confusion' in figures:
+            matrices.append(_confusion(prefix, name, figures['confusion']))
+    head = [
+        'set',
+        'images',
+        'loss',
+        'top-1 (%), 95 % interval',
+        'top-5 (%), 95 % interval',
+        'best accuracy (%)',
+    ]
+    return [table(head, rows, f'after step {last["step"]:,}'), *matrices]
+
+
+def _share(value: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f'{100 * value:.2f} ({100 * low:.2f} to {100 * high:.2f})'
+
+
+def _confusion(prefix: Path, name: str, confusion: Sequence[Sequence[int]]) -> Block:
+    path = classes_path(prefix)
+    names = read_classes(path, len(confusion)) if path.exists() else [*map(str, range(len(confusion)))]
+    rows = [[own, *counts] for own, counts in zip(names, confusion)]
+    return table(['true class', *names], rows, f'images of {name} by true class (rows) and predicted class')
 
 
 def _ended(starts: Sequence[Start]) -> List[Block]:

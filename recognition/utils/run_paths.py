@@ -52,7 +52,13 @@ def state_path(prefix: PathLike, epoch: int) -> Path:
 def files_of(prefix: PathLike, epoch: int) -> List[Path]:
     """Return the files that a checkpoint with its training state may have."""
     params = params_path(prefix, epoch)
-    return [symbol_path(prefix), params, checksum_path(params), state_path(prefix, epoch)]
+    return [
+        symbol_path(prefix),
+        params,
+        checksum_path(params),
+        state_path(prefix, epoch),
+        classes_path(prefix),
+    ]
 
 
 def classes_path(prefix: PathLike) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -29,11 +29,24 @@ class Classification:
     top5_interval: Interval
     confusion: np.ndarray
 
+    @property
+    def accuracy(self) -> float:
+        """Return top1."""
+        return self.top1
+
+    def summary(self) -> str:
+        """Return accuracy with its interval, top-5 accuracy and loss."""
+        low, high = self.top1_interval
+        return (
+            f'accuracy {100 * self.top1:.2f} % ({100 * low:.1f} to {100 * high:.1f}), '
+            f'top-5 {100 * self.top5:.2f} %, loss {self.loss:.3f}, {self.images:,} images'
+        )
+
     def as_dict(self) -> Dict[str, Any]:
         """Return the figures for JSON; the confusion matrix as lists, of at most MAX_LISTED_CLASSES classes."""
         figures: Dict[str, Any] = {
             name: getattr(self, name)
-            for name in ('images', 'loss', 'top1', 'top5', 'top1_interval', 'top5_interval')
+            for name in ('images', 'loss', 'accuracy', 'top1', 'top5', 'top1_interval', 'top5_interval')
         }
         if len(self.confusion) <= MAX_LISTED_CLASSES:
             figures['confusion'] = self.confusion.tolist()
@@ -47,7 +60,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def classify(batches: Iterable[Tuple[np.ndarray, Sequence[int]]]) -> Classification:
+def classify(batches: Iterable[Tuple[np.ndarray, Union[Sequence[int], np.ndarray]]]) -> Classification:
     """Return the figures of batches of class scores (N, C), which are logits, and labels (N,) in 0..C-1.
 
     Of equal scores the class with the lower number comes first. Raises ValueError where there is no image.

@@ -54,6 +54,10 @@ class Verification:
         """Return the mean of the folds' thresholds (squared L2 distance, 0..4)."""
         return float(np.mean(self.thresholds))
 
+    def summary(self) -> str:
+        """Return the accuracy with its standard deviation."""
+        return f'accuracy {100 * self.accuracy:.2f} % +- {100 * self.accuracy_std:.2f} %'
+
     def as_dict(self) -> Dict[str, Any]:
         """Return the figures, without the curve, as plain values that JSON can hold."""
         return {
@@ -124,8 +128,8 @@ def embed(
     rows: List[np.ndarray] = []
     for start in range(0, len(distinct), batch_size):
         batch = images[distinct[start : start + batch_size]]
-        mirrored = partial(_forward, net, batch[:, :, :, ::-1], ctx)
-        rows.append(FLIPS[flip](_forward(net, batch, ctx), mirrored))
+        mirrored = partial(forward, net, batch[:, :, :, ::-1], ctx)
+        rows.append(FLIPS[flip](forward(net, batch, ctx), mirrored))
     embeddings = np.concatenate(rows)[places]
     damaged = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(damaged):
@@ -158,7 +162,8 @@ def _distinct(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     return distinct, places
 
 
-def _forward(net: Callable[..., Any], batch: np.ndarray, ctx: Any) -> np.ndarray:
+def forward(net: Callable[..., Any], batch: np.ndarray, ctx: Any) -> np.ndarray:
+    """Return what a network gives for images (N, C, H, W), float64 (N, D); CheckpointError for another shape."""
     import mxnet as mx
 
     data = mx.nd.array(np.ascontiguousarray(batch, dtype=np.float32), ctx=ctx, dtype=np.float32)

@@ -15,6 +15,8 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 import numpy as np
 
 from config.errors import DataError
+from recognition.data.class_names import FILE as CLASSES
+from recognition.data.class_names import read_classes
 from recognition.data.dataset import index_of, read_property, record_files, size_text
 from recognition.data.images import decode_image, load_cv2
 from recognition.data.pair_sets import read_pairs
@@ -24,6 +26,7 @@ from recognition.data.validation.index import open_whole
 from recognition.data.validation.report import ValidationReport
 from recognition.utils.files import PathLike
 
+TEST = 'test.rec'
 CHUNK = 64  # images that a process looks at before it reports
 Show = Callable[[Iterable['Seen'], int], Iterable['Seen']]
 
@@ -45,6 +48,7 @@ class Checked(NamedTuple):
     images: int
     identities: int
     pairs: Dict[str, int]
+    test: int = 0  # images
 
 
 class Looker(NamedTuple):
@@ -76,7 +80,7 @@ def digest_of(image: np.ndarray) -> bytes:
 
 
 def check_data(folder: PathLike, *, workers: int = 1, show: Optional[Show] = None) -> Checked:
-    """Check a training set with every .bin in its folder: whatever is wrong, each a sentence, without stopping.
+    """Check a training set with test.rec, classes.txt and every .bin in its folder: whatever is wrong, a sentence each.
 
     workers: processes that decode; 0 decodes here. show: `(images, count) -> images`, a progress bar say.
     DataError where there is nothing to check: no folder, no record file, or one that cannot be opened.
@@ -88,17 +92,27 @@ def check_data(folder: PathLike, *, workers: int = 1, show: Optional[Show] = Non
     classes, shape = _property(folder, faults)
     labels: List[np.ndarray] = []
     count = 0
-    for path in paths:
+
+    def look(path: Path) -> Tuple[Records, List[Seen]]:
         records = open_whole(path, index_of(path), faults)
-        seen = list(_look(Looker(records, shape), image_keys(records), workers, show))
+        return records, list(_look(Looker(records, shape), image_keys(records), workers, show))
+
+    for path in paths:
+        records, seen = look(path)
         count += len(seen)
         labels.append(_check_part(records, seen, classes, faults))
         copies.take(records, seen)
     present = np.unique(np.concatenate(labels))
     _check_classes(folder, classes, present, faults)
     copies.report(faults)
+    tests = 0
+    if (folder / TEST).is_file():
+        records, seen = look(folder / TEST)
+        tests = len(seen)
+        _check_part(records, seen, classes, faults)
+        copies.compare(records, seen, faults)
     pairs = {path.stem: _check_pairs(path, shape, copies, faults) for path in sorted(folder.glob('*.bin'))}
-    return Checked(faults, count, len(present), pairs)
+    return Checked(faults, count, len(present), pairs, tests)
 
 
 def _property(folder: Path, faults: ValidationReport) -> Tuple[Optional[int], Optional[Tuple[int, int, int]]]:
@@ -163,6 +177,11 @@ def _check_part(
 def _check_classes(
     folder: Path, classes: Optional[int], present: np.ndarray, faults: ValidationReport
 ) -> None:
+    if (folder / CLASSES).exists():
+        try:
+            read_classes(folder / CLASSES, classes or 0)
+        except DataError as error:
+            faults.add('property', str(error))
     if classes is None:
         return
     absent = np.setdiff1d(np.arange(classes), present)
@@ -191,6 +210,13 @@ class _Copies:
     def first(self, digest: bytes) -> str:
         place, label = self._places[digest][0]
         return f'{place} (label {label:g})'
+
+    def compare(self, records: Records, seen: Iterable[Seen], faults: ValidationReport) -> None:
+        """Note images of a test set that are trained on."""
+        for each in seen:
+            if each.digest in self:
+                words = f'{records.where(each.key)} is the same as {self.first(each.digest)}'
+                faults.add('shared', words)
 
     def report(self, faults: ValidationReport) -> None:
         """Note images that stand more than once, in one identity or in several."""
