@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from config.presets import ACTIVATIONS, FAMILIES, HEADS
-from config.rules import Rule, choice, flag, integer, optional, or_word, real, rising, sequence, text
+from config.rules import (
+    Rule,
+    choice,
+    flag,
+    integer,
+    one_or_three,
+    optional,
+    or_word,
+    real,
+    rising,
+    sequence,
+    text,
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,21 @@ NETWORK = _group(
         optional(real(1e-12, 1.0)),
         "eps of every batch norm; None: InsightFace's own, which differ by family and head",
     ),
-    input_mean=(127.5, real(0.0, 255.0), 'taken off every pixel inside the network'),
-    input_scale=(0.0078125, real(0.00001, 1000.0), 'what a pixel is multiplied by after that'),
+    input_order=(
+        'rgb',
+        choice(('rgb', 'bgr')),
+        'order of the channels in front of the first layer; images are given as RGB either way',
+    ),
+    input_mean=(
+        127.5,
+        one_or_three(real(0.0, 255.0)),
+        'subtracted from every pixel inside the network; three numbers: by channel, in input_order',
+    ),
+    input_scale=(
+        0.0078125,
+        one_or_three(real(0.00001, 1000.0)),
+        'factor on every pixel after that; three numbers: by channel, in input_order',
+    ),
     padding=(
         'symmetric',
         choice(('symmetric', 'tf_same')),
@@ -286,7 +311,7 @@ ACCEPTED = _group(
 )
 
 # What no InsightFace config holds.
-OWN_KEYS = ('net_variant', 'bn_eps', 'input_mean', 'input_scale', 'padding', 'kernel_l2')
+OWN_KEYS = ('net_variant', 'bn_eps', 'input_order', 'input_mean', 'input_scale', 'padding', 'kernel_l2')
 
 KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}
 

@@ -120,6 +120,23 @@ def sequence(item: Rule, length: Optional[int] = None) -> Rule:
     return Rule('list', allowed, check, parse)
 
 
+def one_or_three(item: Rule) -> Rule:
+    """One value that passes `item`, or a tuple of three, one for each channel of an image."""
+    three = sequence(item, 3)
+    allowed = f'{item.allowed}, or three of them'
+
+    def check(value: Any) -> Any:
+        try:
+            return (three if isinstance(value, (list, tuple)) else item).check(value)
+        except ValueError:
+            raise ValueError(allowed) from None
+
+    def parse(text: str) -> Any:
+        return (three if ',' in text else item).parse(text)
+
+    return Rule(item.type_name, allowed, check, parse)
+
+
 def rising() -> Rule:
     """Whole numbers, each above the one before it, as the text 'a,b,c'; a list of them is taken too."""
     allowed = "whole numbers of at least 1, each above the one before it, as '1000,2000'"

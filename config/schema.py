@@ -9,6 +9,7 @@ from config.errors import ConfigError, nearest
 from config.keys import ACCEPTED, FAMILY_NAMES, KEYS, OWN_KEYS
 from config.presets import FAMILIES, NOT_BUILT, READ_BY_SOME, TAKEN_BY_ALL
 
+COLOURS = 3  # channels of an RGB image
 BLOCKS = 4  # values of net_blocks that are read
 LARGEST_ARRAY = 2**31 - 1  # values; MXNet counts them in 32 bits
 
@@ -66,6 +67,13 @@ def check_together(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f'image_shape={values["image_shape"]!r} is too large: an image may have {LARGEST_ARRAY} values'
         )
+    channels = values['image_shape'][2]
+    for key in ('input_order', 'input_mean', 'input_scale'):
+        if channels != COLOURS and (values[key] == 'bgr' or isinstance(values[key], tuple)):
+            raise ConfigError(
+                f'{key}={values[key]!r} is for images of {COLOURS} channels; image_shape={values["image_shape"]!r} '
+                f'has {channels}'
+            )
     if values['kernel_l2'] and not values['wd']:
         raise ConfigError('kernel_l2 does not go with wd=0.0: it is applied as a share of the weight decay')
 

@@ -11,17 +11,27 @@ from mxnet.gluon import HybridBlock
 
 
 class PixelNorm(HybridBlock):
-    """(x - input_mean) * input_scale, of images of any shape, so that a network takes them in 0..255.
+    """(x - input_mean) * input_scale, of images of any size, so that a network takes them as RGB in 0..255.
 
-    InsightFace's is (x - 127.5) * 0.0078125, from -0.996 to 0.996. With mean 0 and scale 1 nothing is done.
+    InsightFace's is (x - 127.5) * 0.0078125, from -0.996 to 0.996. With mean 0 and scale 1 nothing is done. Three
+    numbers are those of the channels, in the order of the network's first layer: with input_order='bgr' the channels
+    are reversed before.
     """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         super().__init__(prefix='')
-        self._mean, self._scale = cfg['input_mean'], cfg['input_scale']
+        self._mean, self._scale, self._order = cfg['input_mean'], cfg['input_scale'], cfg['input_order']
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        """Normalise."""
+        """Put the channels in order and normalise."""
+        if self._order == 'bgr':
+            x = F.reverse(x, axis=1, name='data_reversed')
+        if isinstance(self._mean, tuple) or isinstance(self._scale, tuple):
+            mean, scale = (
+                each if isinstance(each, tuple) else (each,) * 3 for each in (self._mean, self._scale)
+            )
+            deviations = tuple(1 / factor for factor in scale)
+            return F.image.normalize(x, mean=mean, std=deviations, name='data_normalised')
         if self._mean != 0:
             x = F._internal._minus_scalar(x, scalar=self._mean, name='data_centred')
         if self._scale != 1:

@@ -154,7 +154,7 @@ def test_a_name_of_the_head_in_the_backbone_is_reported_in_one_sentence_by_train
 
 def layer_names():
     """Yield the name of every node of the input, the stem and our heads, at any width."""
-    cfg = {'input_mean': 127.5, 'input_scale': 0.0078125}
+    cfg = {'input_order': 'rgb', 'input_mean': 127.5, 'input_scale': 0.0078125}
     stem = Stem(PixelNorm(cfg), 3, 4, Norm(), Act('prelu'))
     blocks = [stem]
     for name in (name for name in HEADS.names() if HEADS.get(name).__module__ == HEADS_FILE):

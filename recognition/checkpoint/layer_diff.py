@@ -10,6 +10,8 @@ import ast
 import json
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import own_name
 
@@ -21,6 +23,8 @@ MIRRORS = 'reverse'  # how `symbols.layers` pads as TensorFlow does: mirrored be
 GLUON_NODE = '_fwd'  # what Gluon's own layers put behind the name of their node
 INNER_POOLING = '_pooled'  # where `symbols.layers` mirrors around it
 PIXEL_LAYER = 'the input'
+COLOURS = 3
+CHANNEL_AXIS = (1, (1,))  # of images (N, C, H, W), as the attribute of an operator
 # What a difference is in words, and which key of the config removes it.
 WORDS = {
     'activation': 'is {saved} instead of {own}',
@@ -28,11 +32,18 @@ WORDS = {
     'fix_gamma': 'has fix_gamma={saved} instead of {own}',
     'mean': 'has {saved!r} taken off every pixel instead of {own!r}',
     'scale': 'has every pixel multiplied by {saved!r} instead of {own!r}',
+    'order': 'has its channels in the order {saved} instead of {own}',
     'stride': 'has stride {saved} instead of {own}',
     'pad': 'has padding {saved} instead of {own}',
     'padding': 'pads as {saved} instead of {own}',
 }
-KEYS = {'eps': 'bn_eps', 'mean': 'input_mean', 'scale': 'input_scale', 'padding': 'padding'}
+KEYS = {
+    'eps': 'bn_eps',
+    'order': 'input_order',
+    'mean': 'input_mean',
+    'scale': 'input_scale',
+    'padding': 'padding',
+}
 
 Nodes = List[Dict[str, Any]]
 Traits = Dict[Tuple[str, str], Any]  # (layer, what) -> value
@@ -92,6 +103,19 @@ def _settings(kinds: Iterable[Tuple[str, Any, Any]]) -> Dict[str, Any]:
     return {key: next(iter(found)) for key, found in values.items() if len(found) == 1}
 
 
+def pixel_formula(symbol: mx.sym.Symbol) -> str:
+    """Return what a network makes of the pixels x before its first layer, '' where it takes them as they are."""
+    order, mean, scale = dict(_pixels(json.loads(symbol.tojson())['nodes'])).values()
+    if (order, mean, scale) == ('rgb', 0.0, 1.0):
+        return ''
+    formula = f'(x - {_in_digits(mean)}) * {_in_digits(scale)}'
+    return formula if order == 'rgb' else f'{formula} of BGR'
+
+
+def _in_digits(value: Any) -> str:
+    return f'({", ".join(map(_in_digits, value))})' if isinstance(value, tuple) else f'{value:.10g}'
+
+
 def traits(symbol: mx.sym.Symbol) -> Traits:
     """Return what each layer computes, apart from its parameters, by (layer, what)."""
     nodes = json.loads(symbol.tojson())['nodes']
@@ -131,7 +155,8 @@ def _window(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     axes = len(ast.literal_eval(attributes['kernel']))
     for what, name, otherwise in (('stride', 'stride', (1,) * axes), ('pad', 'pad', (0,) * axes)):
         yield what, tuple(ast.literal_eval(attributes.get(name, '()'))) or otherwise
-    mirrored = nodes[node['inputs'][0][0]]['op'] == MIRRORS
+    before = nodes[node['inputs'][0][0]]
+    mirrored = before['op'] == MIRRORS and not _is_of_pixels(before)
     yield 'padding', 'tf_same' if mirrored else 'symmetric'
 
 
@@ -156,25 +181,40 @@ def _activation(node: Mapping[str, Any], names: Any) -> Optional[str]:
     return f'{kind} of slope {float(attributes.get("slope", 0.25)):g}' if kind in ('leaky', 'elu') else kind
 
 
-SCALARS: Dict[str, Callable[[float, float, float], Tuple[float, float]]] = {
-    '_minus_scalar': lambda mean, scale, value: (mean + value / scale, scale),
-    '_plus_scalar': lambda mean, scale, value: (mean - value / scale, scale),
-    '_mul_scalar': lambda mean, scale, value: (mean, scale * value),
-    '_div_scalar': lambda mean, scale, value: (mean, scale / value),
-    '_copy': lambda mean, scale, value: (mean, scale),
-    'Cast': lambda mean, scale, value: (mean, scale),
+# What an operator at the input makes of (x - mean) * scale, whose means and scales are those of the channels.
+PIXELS: Dict[str, Callable[[np.ndarray, np.ndarray, Any], Tuple[Any, Any]]] = {
+    '_minus_scalar': lambda mean, scale, get: (mean + get('scalar') / scale, scale),
+    '_plus_scalar': lambda mean, scale, get: (mean - get('scalar') / scale, scale),
+    '_mul_scalar': lambda mean, scale, get: (mean, scale * get('scalar')),
+    '_div_scalar': lambda mean, scale, get: (mean, scale / get('scalar')),
+    '_image_normalize': lambda mean, scale, get: (mean + get('mean') / scale, scale / get('std')),
+    MIRRORS: lambda mean, scale, get: (mean[::-1], scale[::-1]),
+    '_copy': lambda mean, scale, get: (mean, scale),
+    'Cast': lambda mean, scale, get: (mean, scale),
 }
 
 
-def _pixels(nodes: Nodes) -> Iterator[Tuple[str, float]]:
-    """Give the mean and scale of (x - mean) * scale, whatever operators at the input come to it."""
-    mean, scale = 0.0, 1.0
+def _pixels(nodes: Nodes) -> Iterator[Tuple[str, Any]]:
+    """Give the order of the channels, and mean and scale of (x - mean) * scale, whatever operators come to it."""
+    mean, scale, is_reversed = np.zeros(COLOURS), np.ones(COLOURS), False
     at = next((i for i, node in enumerate(nodes) if node['op'] == 'null' and node['name'] == INPUT), None)
     while at is not None:
         readers = [i for i, node in enumerate(nodes) if any(entry[0] == at for entry in node['inputs'])]
-        at = readers[0] if len(readers) == 1 and nodes[readers[0]]['op'] in SCALARS else None
+        at = readers[0] if len(readers) == 1 and _is_of_pixels(nodes[readers[0]]) else None
         if at is not None:
-            value = float(nodes[at].get('attrs', {}).get('scalar', 1.0))
-            mean, scale = SCALARS[nodes[at]['op']](mean, scale, value)
-    yield 'mean', mean
-    yield 'scale', scale
+            attributes = nodes[at].get('attrs', {})
+            mean, scale = PIXELS[nodes[at]['op']](
+                mean, scale, lambda key, held=attributes: np.array(ast.literal_eval(held[key]), np.float64)
+            )
+            is_reversed ^= nodes[at]['op'] == MIRRORS
+    yield 'order', 'bgr' if is_reversed else 'rgb'
+    for what, values in (('mean', mean), ('scale', scale)):
+        numbers = tuple(map(float, values))
+        yield what, numbers[0] if len(set(numbers)) == 1 else numbers
+
+
+def _is_of_pixels(node: Mapping[str, Any]) -> bool:
+    """Whether a node at the input is of PIXELS; a reversal only where it is of channels, not TensorFlow's padding."""
+    return node['op'] in PIXELS and (
+        node['op'] != MIRRORS or ast.literal_eval(node['attrs']['axis']) in CHANNEL_AXIS
+    )

@@ -121,7 +121,7 @@ _ACTIVATION = """
 """
 _NORMALISATION = """
     BatchNorm BatchNorm_v1 _contrib_SyncBatchNorm _contrib_BatchNormWithReLU
-    LayerNorm InstanceNorm GroupNorm L2Normalization LRN
+    LayerNorm InstanceNorm GroupNorm L2Normalization LRN _image_normalize
 """
 _POOLING_AND_REDUCTION = """
     Pooling Pooling_v1 _contrib_AdaptiveAvgPooling2D ROIPooling _contrib_ROIAlign

@@ -22,12 +22,12 @@ Entry = Tuple[int, int]
 
 _OVERWRITING = """
     Activation LeakyReLU elemwise_add elemwise_mul elemwise_sub _plus_scalar _minus_scalar _mul_scalar _div_scalar
-    _rminus_scalar _minimum_scalar _maximum_scalar relu sigmoid tanh clip Dropout add_n
+    _rminus_scalar _minimum_scalar _maximum_scalar relu sigmoid tanh clip Dropout add_n _image_normalize
 """
 _NOTHING = """
     elemwise_add elemwise_sub add_n broadcast_add broadcast_sub Concat Flatten Reshape expand_dims transpose slice
     slice_axis SliceChannel _plus_scalar _minus_scalar _rminus_scalar _mul_scalar _div_scalar _copy identity BlockGrad
-    Cast broadcast_like broadcast_axis broadcast_to sum mean Pad
+    Cast broadcast_like broadcast_axis broadcast_to sum mean Pad reverse _image_normalize
 """
 _INPUTS = """
     Convolution Deconvolution FullyConnected BatchNorm LayerNorm InstanceNorm GroupNorm elemwise_mul broadcast_mul

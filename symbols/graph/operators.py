@@ -198,6 +198,7 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     '_minus_scalar': _scalar('−'),
     '_mul_scalar': _scalar('×'),
     '_div_scalar': _scalar('÷'),
+    '_image_normalize': lambda operator: 'normalise',
     'Concat': lambda operator: 'concat',
     '_copy': lambda operator: 'identity',
     'null': lambda operator: 'input',

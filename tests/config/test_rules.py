@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from config.rules import choice, flag, integer, optional, real, rising, sequence, text
+from config.rules import choice, flag, integer, one_or_three, optional, real, rising, sequence, text
 
 INF, NAN = float('inf'), float('nan')
 
@@ -39,6 +39,8 @@ TAKEN = [
     (rising(), (), ''),
     (optional(integer(1)), None, None),
     (optional(integer(1)), 4.0, 4),
+    (one_or_three(real(0)), 1, 1.0),
+    (one_or_three(real(0)), [1, 2, np.float64(3)], (1.0, 2.0, 3.0)),
 ]
 
 RISING = "whole numbers of at least 1, each above the one before it, as '1000,2000'"
@@ -71,6 +73,10 @@ REFUSED = [
     (sequence(integer(1)), (1, 0), 'a list of values, each a whole number of at least 1'),
     (sequence(text()), 'abc', 'a list of values, each text'),
     (optional(integer(1)), 0, 'a whole number of at least 1, or None'),
+    *(
+        (one_or_three(real(0)), value, 'a number of at least 0, or three of them')
+        for value in (-1, (1, 2), (1, 2, -3), '1', None)
+    ),
 ]
 
 
@@ -107,6 +113,8 @@ def test_numbers_beyond_all_bounds(rule, value):
         (text(), 'a, b', 'a, b'),
         (choice(('a', 'b')), 'a', 'a'),
         (sequence(integer(1)), '1, 4,6,2', (1, 4, 6, 2)),
+        (one_or_three(real(0)), '127.5', 127.5),
+        (one_or_three(real(0)), '1, 2,3e-2', (1.0, 2.0, 0.03)),
         (sequence(text()), '', ()),
         (optional(integer(1)), 'None', None),
         (optional(integer(1)), '7', 7),

@@ -58,6 +58,7 @@ def test_each_choice_is_taken_and_a_slip_in_it_is_named(name):
         ('emb_size', 'wide', "emb_size='wide' is not allowed: it must be a whole number from 1 to 16777216"),
         ('emb_size', '0', 'emb_size=0 is not allowed'),
         ('net_se', 'maybe', "net_se='maybe' is not allowed: it must be True or False"),
+        ('input_mean', '1,2', 'input_mean=\\(1.0, 2.0\\) is not allowed: .* from 0 to 255, or three of them'),
         ('image_shape', '112,112', 'image_shape=\\(112, 112\\) is not allowed'),
         ('net_act', 'rleu', "did you mean 'relu'"),
         ('emb_sise', '1', "'emb_sise' is not a key of the config; did you mean 'emb_size'"),

@@ -11,6 +11,7 @@ from recognition.export.onnx.builder import Call, Draft
 from recognition.export.onnx.layers import Rule, scalar
 
 END, BEGINNING = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # where a slice goes as far as there is
+CHANNELS, COLOURS = 1, 3  # axis of the channels of images (N, C, H, W), and how many RGB images have
 # MXNet's names of types: the number that ONNX has for each
 TYPES = {'float32': 1, 'uint8': 2, 'int8': 3, 'int32': 6, 'int64': 7, 'float16': 10, 'float64': 11}
 
@@ -32,6 +33,14 @@ def _plain(op: str, draft: Draft, call: Call) -> str:
 
 def _scalar(op: str, draft: Draft, call: Call, *, first: bool = False) -> str:
     return scalar(draft, op, call.inputs[0], float(call.get('scalar')), call.name, first=first)
+
+
+def _normalise(draft: Draft, call: Call) -> str:
+    """Subtract the mean of each channel and divide by its deviation, (N, C, H, W) to the same."""
+    values = {key: np.reshape(_tuple(call.get(key)), (-1, 1, 1)) for key in ('mean', 'std')}
+    mean, deviation = (draft.constant(f'{call.name}_{key}', value) for key, value in values.items())
+    centred = draft.operator('Sub', [*call.inputs, mean], f'{call.name}_centred')
+    return draft.operator('Div', [centred, deviation], call.name)
 
 
 def _clip(draft: Draft, call: Call) -> str:
@@ -114,6 +123,13 @@ def _reverse(draft: Draft, call: Call) -> str:
     held = draft.array(call.inputs[0])
     if held is not None:
         return draft.constant(call.name, np.flip(held, axes))
+    if axes == (CHANNELS,) and call.shapes[0][CHANNELS] == COLOURS:  # ncnn has no slice of step -1
+        names = [f'{call.name}_{channel}' for channel in range(COLOURS)]
+        sizes = draft.constant(
+            f'{call.name}_sizes', [1] * COLOURS, np.int64
+        )  # without them pnnx makes no slices
+        parts = draft.operators('Split', [*call.inputs, sizes], names, axis=CHANNELS)
+        return draft.operator('Concat', parts[::-1], call.name, axis=CHANNELS)
     nothing = [None] * len(axes)
     return _cut(draft, call, axes, nothing, nothing, [-1] * len(axes))
 
@@ -163,8 +179,8 @@ def _broadcast_axis(draft: Draft, call: Call) -> str:
     )
 
 
-def _tuple(value: Any) -> Tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(value)
+def _tuple(value: Any) -> Tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _named(rule: Any, **names: str) -> Dict[str, Rule]:
@@ -185,6 +201,7 @@ ARITHMETIC: Dict[str, Rule] = {
     **_named(_scalar, _maximum_scalar='Max', _minimum_scalar='Min', _power_scalar='Pow'),
     **_named(partial(_scalar, first=True), _rminus_scalar='Sub', _rdiv_scalar='Div', _rpower_scalar='Pow'),
     **_named(_reduce, mean='ReduceMean', sum='ReduceSum', max='ReduceMax', min='ReduceMin', norm='ReduceL2'),
+    '_image_normalize': _normalise,
     'clip': _clip,
     'Cast': _cast,
     'Concat': _concat,

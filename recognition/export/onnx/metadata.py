@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from config import complete
 from config.errors import CheckpointError, FaceSymbolsError
-from recognition.checkpoint.layer_diff import PIXEL_LAYER, differences, traits
+from recognition.checkpoint.layer_diff import differences, pixel_formula
 from recognition.checkpoint.matching import wanted_shapes
 from recognition.checkpoint.run_files import read_json
 from recognition.export.onnx.builder import OPSET, load_onnx
@@ -56,15 +56,14 @@ def describe_network(
 def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape: Sequence[int]) -> str:
     """Return in words what the input must be."""
     height, width, channels = image_shape
-    found = traits(symbol)
-    mean, scale = (found[PIXEL_LAYER, what] for what in ('mean', 'scale'))
     pixels = {1: 'grey', 3: 'RGB'}.get(channels, f'{channels} channels')
     form = f'float32 (N, {channels}, {height}, {width})'
     if options.get('uint8_nhwc'):
         form = f'uint8 (N, {height}, {width}, {channels})'
-    if (mean, scale) == (0.0, 1.0):
+    formula = pixel_formula(symbol)
+    if not formula:
         return f'{pixels}, {form}, as the network was trained on; it takes no mean off and scales nothing'
-    return f'{pixels}, {form} in 0..255; (x - {mean:g}) * {scale:.10g} is inside the network'
+    return f'{pixels}, {form} in 0..255; {formula} is inside the network'
 
 
 def put_metadata(model: Any, told: Mapping[str, Any]) -> None:

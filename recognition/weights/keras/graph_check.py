@@ -50,6 +50,7 @@ OPERATORS: Dict[str, Optional[str]] = {
     'reverse': None,  # TensorFlow's padding
     '_minus_scalar': None,
     '_mul_scalar': None,
+    '_image_normalize': None,
 }
 WEIGHTED = ('Convolution', 'FullyConnected', 'BatchNorm')
 ENDINGS = ('_pw_weight', '_weight', '_gamma')

@@ -26,6 +26,19 @@ def symbol(network='r18', **settings):
         ('y1', {}, {'bn_eps': 1e-3}, 'fc1 has eps 2e-05 instead of 0.001'),
         ('r18', {'input_mean': 0.0}, {}, 'the input has 0.0 taken off every pixel instead of 127.5'),
         ('r18', {}, {'input_scale': 1 / 127.5}, 'has every pixel multiplied by 0.0078125 instead of 0.00784'),
+        (
+            'r18',
+            {'input_order': 'bgr'},
+            {},
+            "in the order bgr instead of rgb; with input_order='bgr' it is built so",
+        ),
+        ('r18', {'input_mean': (1, 2, 3)}, {}, 'has (1.0, 2.0, 3.0) taken off every pixel instead of 127.5'),
+        (
+            'r18',
+            {},
+            {'input_scale': (1, 2, 4)},
+            'every pixel multiplied by 0.0078125 instead of (1.0, 2.0, 4.0)',
+        ),
         ('r18', {'net_act': 'relu'}, {'net_act': 'elu'}, 'relu0 is relu instead of elu of slope 1'),
         ('r18', {'net_act': 'elu'}, {'net_act': 'selu'}, 'relu0 is elu of slope 1 instead of selu'),
         ('r18', {'net_act': 'swish'}, {'net_act': 'gelu'}, 'relu0 is swish instead of gelu'),
@@ -82,7 +95,13 @@ def test_nodes_are_matched_whatever_they_are_called(change, words):
 
 @pytest.mark.parametrize(
     'pixels',
-    [lambda x: (x - 127.5) / 128, lambda x: x * 0.0078125 - 0.99609375, lambda x: (x + -127.5) * 2**-7],
+    [
+        lambda x: (x - 127.5) / 128,
+        lambda x: x * 0.0078125 - 0.99609375,
+        lambda x: (x + -127.5) * 2**-7,
+        lambda x: mx.sym.reverse(mx.sym.reverse(x - 127.5, axis=1) * 2**-7, axis=(1,)),
+        lambda x: mx.sym.image.normalize(x, mean=[127.5] * 3, std=[128] * 3),
+    ],
 )
 def test_the_same_constants_in_other_words_are_no_difference(pixels):
     assert differences(small(pixels=pixels, names='{}_fwd'), small()) == []

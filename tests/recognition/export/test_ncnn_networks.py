@@ -50,6 +50,14 @@ def test_every_family(family, save, tmp_path):
 
 
 @pytest.mark.torch
+def test_channels_in_another_order(save, tmp_path):
+    """pnnx wants the sizes of a split, without which ncnn crashes."""
+    own = {'input_order': 'bgr', 'input_mean': (103.939, 116.779, 123.68), 'input_scale': (0.5, 0.1, 0.02)}
+    prefix = save(small('r18', image_shape=SMALL_SHAPE, **own))
+    assert export(prefix, tmp_path / 'net.param').difference <= TOLERANCE
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize(
     'head', [pytest.param(head, marks=pytest.mark.slow) for head in HEADS if head != 'gnap']
 )

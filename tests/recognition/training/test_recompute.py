@@ -76,6 +76,11 @@ def test_recomputed_gradients_and_statistics_are_those_of_the_whole(name):
     same(*(state_after(settings(name, recompute=each)) for each in (False, True)))
 
 
+def test_channels_in_another_order_are_recomputed():
+    own = {'input_order': 'bgr', 'input_mean': (103.939, 116.779, 123.68), 'input_scale': 0.017}
+    same(*(state_after(settings('r18', recompute=each, **own)) for each in (False, True)))
+
+
 @pytest.mark.parametrize(
     'how', [{'requests': 'add', 'batches': 3}, {'contexts': CPUS}], ids=['added', 'devices']
 )

@@ -130,6 +130,8 @@ OPERATORS = {
     'slice backwards': lambda: S.slice(data(), begin=(None, None), end=(None, None), step=(1, -1)),
     'slice_axis': lambda: S.slice_axis(data(), axis=2, begin=1, end=None) * 2,
     'reverse': lambda: S.reverse(data(), axis=(2, 3)),
+    'reverse of three channels': lambda: S.reverse(three(), axis=1),
+    '_image_normalize': lambda: S.image.normalize(three(), mean=(1, 2, 3), std=(1, 2, 0.5)),
     'reverse of a weight': lambda: S.Convolution(
         data(),
         S.reverse(S.var('w', shape=(8, 4, 3, 3)), axis=(2, 3)),
@@ -147,6 +149,10 @@ OPERATORS = {
 
 def column_like():
     return S.broadcast_like(column(), data())
+
+
+def three():
+    return S.slice_axis(data(), axis=1, begin=0, end=3)
 
 
 def mirrored_halves():
