@@ -33,7 +33,7 @@ def add_embed_options(parser: Parser, *, mirror: bool = True) -> None:
         help="threads of the engine (default: the engine's own choice)",
     )
     add('--no-resize', action='store_true', help='refuse images of another size than the network takes')
-    add_image_size(parser, 'what the network takes, in pixels (default: what its file says, or 112,112)')
+    add_image_size(parser, 'what the network takes, in pixels (default: as its files record it, or 112,112)')
     add(
         '--reference',
         metavar='PREFIX,EPOCH',

@@ -227,7 +227,7 @@ def build_parser() -> Parser:
     add('source', nargs='?', type=Path, help='a folder with one folder of images per person, or a .lst file')
     add('--pairs', type=Path, metavar='FILE', help='pack the pairs in FILE, one `first second 0|1` a line')
     add_output(parser, 'PATH', 'the folder of the training set, or the .bin of the pairs')
-    add_image_size(parser, 'in pixels (default: 112,112)', default=rgb_size('112,112'))
+    add_image_size(parser, 'in pixels (default: 112,112)', type=rgb_size, default=rgb_size('112,112'))
     parser.rename('--size', '--image-size')
     add(
         '--quality',

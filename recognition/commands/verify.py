@@ -57,7 +57,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         images, issame = load_bin(pairs, args.image_size, resize=args.image_size is not None)
         for text, model in zip(args.model, models):
             with ExitStack() as stack:
-                embeddings = open_network(model, args, images.shape[2:], stack)(images)
+                network = open_network(
+                    model, args, (images.shape[2], images.shape[3], (args.image_size or [None])[-1]), stack
+                )
+                embeddings = network.embed(images)
             verification = verify(embeddings, issame, args.folds)
             if args.json:
                 print(json.dumps({**verification.as_dict(), 'model': text, 'set': pairs}))

@@ -56,17 +56,17 @@ def classify(batches: Iterable[Tuple[np.ndarray, Sequence[int]]]) -> Classificat
     losses: List[float] = []
     confusion = np.zeros((0, 0), np.int64)
     for scores, labels in batches:
-        scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+        scores, true = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
         count, classes = scores.shape
         confusion = confusion if len(confusion) else np.zeros((classes, classes), np.int64)
-        own = scores[np.arange(count), labels]
+        own = scores[np.arange(count), true]
         shifted = scores - scores.max(axis=1, keepdims=True)
-        losses.append(float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(count), labels]).sum()))
+        losses.append(float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(count), true]).sum()))
         number = np.arange(classes)
-        before = (scores > own[:, None]) | ((scores == own[:, None]) & (number < labels[:, None]))
+        before = (scores > own[:, None]) | ((scores == own[:, None]) & (number < true[:, None]))
         rank = before.sum(axis=1)
         images, hits1, hits5 = images + count, hits1 + int((rank < 1).sum()), hits5 + int((rank < TOP).sum())
-        np.add.at(confusion, (labels, scores.argmax(axis=1)), 1)
+        np.add.at(confusion, (true, scores.argmax(axis=1)), 1)
     if not images:
         raise ValueError('there are no images to classify')
     return Classification(
