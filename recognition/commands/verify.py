@@ -55,11 +55,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     curves = {}
     for pairs in args.pairs:
         images, issame = load_bin(pairs, args.image_size, resize=args.image_size is not None)
+        height, width = images.shape[2:]
+        channels = args.image_size[2] if args.image_size else None
         for text, model in zip(args.model, models):
             with ExitStack() as stack:
-                network = open_network(
-                    model, args, (images.shape[2], images.shape[3], (args.image_size or [None])[-1]), stack
-                )
+                network = open_network(model, args, (height, width, channels), stack)
                 embeddings = network.embed(images)
             verification = verify(embeddings, issame, args.folds)
             if args.json:

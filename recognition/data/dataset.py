@@ -8,7 +8,9 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from config.errors import DataError
+from config.errors import DataError, first_few
+from recognition.data.class_names import FILE as CLASSES
+from recognition.data.class_names import read_classes
 from recognition.data.images import decode_image
 from recognition.data.loader import FaceLoader
 from recognition.data.record_layout import read_layout
@@ -21,17 +23,19 @@ FILES = {
     'property': 'one line num_classes,height,width',
     'train.rec': 'the images as RecordIO',
 }
-PARTS = 'train_*.rec'  # of a set that is cut into several files
+TRAIN = 'train'
+PARTS = '{}_*.rec'  # of a set that is cut into several files
 
 
 class FaceDataset:
     """The training faces of a folder: `len(dataset)` images, each with the label of its identity.
 
     folder: holds property and train.rec, or parts train_*.rec of one set, each with or without its index .idx.
-    image_shape: (H, W, 3) that the network wants; the folder's own where it is None. use_index: False reads the
-    records in the order of the file, as InsightFace does with `is_shuffled_rec`. fewest: identities with fewer images
-    are left out; the labels of the others stay.
-    num_classes: how many identities; image_shape: (H, W, 3); keys: record keys int64 (n,); labels: int64 (n,)
+    image_shape: (H, W, C) that the network wants, grey with 1 channel and RGB with 3; the folder's own H and W, in RGB,
+    where it is None. use_index: False reads the records in the order of the file, as InsightFace does with
+    `is_shuffled_rec`. fewest: identities with fewer images are left out; the labels of the others stay. name: of the
+    record files; of another set than `train`, a test set say, which may lack images of some classes.
+    num_classes: how many identities; image_shape: (H, W, C); keys: record keys int64 (n,); labels: int64 (n,)
     in 0..num_classes-1.
 
     Opening reads one record and one image header for each identity (flat layout: each image's header), not
@@ -46,21 +50,25 @@ class FaceDataset:
         *,
         use_index: bool = True,
         fewest: int = 0,
+        name: str = TRAIN,
     ) -> None:
         self.folder = Path(folder)
-        paths = record_files(self.folder)
+        paths = record_files(self.folder, name)
         self.num_classes, self.image_shape = read_property(self.folder / 'property')
-        if image_shape is not None and tuple(image_shape) != self.image_shape:
+        if image_shape is not None and tuple(image_shape[:2]) != self.image_shape[:2]:
             raise DataError(
                 f'{self.folder / "property"} says images of {size_text(self.image_shape)} pixels, '
                 f'and the network wants {size_text(image_shape)}'
             )
+        if image_shape is not None:
+            self.image_shape = (*self.image_shape[:2], int(image_shape[2]))
         self._parts = [Records(path, index_of(path) if use_index else None) for path in paths]
         layouts = [read_layout(part, self.num_classes) for part in self._parts]
         self.keys = np.concatenate([layout.keys for layout in layouts])
         self.labels = np.concatenate([layout.labels for layout in layouts])
         self._which = np.repeat(np.arange(len(layouts)), [len(layout.keys) for layout in layouts])
-        self._check_count(any(layout.indexed for layout in layouts))
+        if name == TRAIN:
+            self._check_count(any(layout.indexed for layout in layouts))
         if fewest > 1:
             self._leave_out(fewest)
 
@@ -68,9 +76,9 @@ class FaceDataset:
         return len(self.keys)
 
     def read(self, index: int) -> Tuple[np.ndarray, int]:
-        """Return image `index` as uint8 RGB (H, W, 3) and its label; DataError where the record has none."""
+        """Return image `index` as uint8 (H, W, C) and its label; DataError where the record has none."""
         encoded, label = self.encoded(index)
-        image = decode_image(encoded, self.where(index))
+        image = decode_image(encoded, self.where(index), self.image_shape[2])
         if image.shape != self.image_shape:
             raise DataError(
                 f'{self.where(index)} is an image of {size_text(image.shape)} pixels, and property says '
@@ -107,7 +115,7 @@ class FaceDataset:
         if not indexed:
             absent = np.setdiff1d(np.arange(self.num_classes), present)
             what += f' (label {absent[0]} has no image)'
-        held = self._parts[0].path if len(self._parts) == 1 else self.folder / PARTS
+        held = self._parts[0].path if len(self._parts) == 1 else self.folder / PARTS.format(TRAIN)
         raise DataError(
             f'{self.folder / "property"} says {self.num_classes} classes, and {held} has {len(present)} {what}'
         )
@@ -146,7 +154,7 @@ class JoinedDataset:
         return int(self._first_images[-1])
 
     def read(self, index: int) -> Tuple[np.ndarray, int]:
-        """Return image `index` as uint8 RGB (H, W, 3) and its label; DataError where the record has none."""
+        """Return image `index` as uint8 (H, W, C) and its label; DataError where the record has none."""
         which = int(np.searchsorted(self._first_images, index, side='right')) - 1
         image, label = self.sets[which].read(int(index - self._first_images[which]))
         return image, int(label + self._first_labels[which])
@@ -166,10 +174,12 @@ def open_faces(
     *,
     use_index: bool = True,
     fewest: int = 0,
+    name: str = TRAIN,
 ) -> TrainingFaces:
     """Open the folder `path`, or several of them with `:` between as in PATH, as one set; errors are FaceDataset's."""
     sets = [
-        FaceDataset(folder, image_shape, use_index=use_index, fewest=fewest) for folder in split_path(path)
+        FaceDataset(folder, image_shape, use_index=use_index, fewest=fewest, name=name)
+        for folder in split_path(path)
     ]
     return sets[0] if len(sets) == 1 else JoinedDataset(sets)
 
@@ -182,19 +192,44 @@ def split_path(path: PathLike) -> List[Path]:
     return [Path(part) for part in text.split(os.pathsep) if part] or [Path(text)]
 
 
-def record_files(folder: Path, *, needs_property: bool = True) -> List[Path]:
-    """Return the record files of a data set: train.rec, or else train_*.rec; DataError where something is missing."""
+def record_files(folder: Path, name: str = TRAIN, *, needs_property: bool = True) -> List[Path]:
+    """Return the record files of a data set: name.rec, or else name_*.rec; DataError where something is missing."""
     if not folder.is_dir():
         raise DataError(f'there is no folder {folder}; a data set is a folder with {", ".join(FILES)}')
-    whole = folder / 'train.rec'
-    paths = [whole] if whole.is_file() else sorted(folder.glob(PARTS))
-    for name, content in FILES.items():
-        wanted = needs_property if name == 'property' else not paths
-        if wanted and not (folder / name).is_file():
+    whole = folder / f'{name}.rec'
+    paths = [whole] if whole.is_file() else sorted(folder.glob(PARTS.format(name)))
+    if not paths and name != TRAIN:
+        raise DataError(
+            f'{folder} has no {name}.rec (labelled images as RecordIO, as `facesymbols pack` makes it)'
+        )
+    for file, content in FILES.items():
+        wanted = needs_property if file == 'property' else not paths
+        if wanted and not (folder / file).is_file():
             raise DataError(
-                f'{folder} has no {name} ({content}); a data set is {" and ".join(FILES)} together'
+                f'{folder} has no {file} ({content}); a data set is {" and ".join(FILES)} together'
             )
     return paths
+
+
+def class_names(path: PathLike) -> List[str]:
+    """Return the names in the classes.txt of each of the folders that a path names; [] where one has none.
+
+    Raises DataError for a file that does not name the classes of its folder, and for a name that two folders have.
+    """
+    names: List[str] = []
+    for folder in split_path(path):
+        file = folder / CLASSES
+        if not file.exists():
+            return []
+        own = read_classes(file, read_property(folder / 'property')[0])
+        twice = sorted({*names} & {*own})
+        if twice:
+            raise DataError(
+                f'{file} and that of a folder before it both name {first_few(map(repr, twice))}; sets that are joined '
+                'have different classes'
+            )
+        names += own
+    return names
 
 
 def read_property(path: Path) -> Tuple[int, Tuple[int, int, int]]:

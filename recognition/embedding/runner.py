@@ -24,7 +24,7 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.image_sources import items
-from recognition.embedding.batcher import OTHER_PROCESS, Batcher, Function
+from recognition.embedding.batcher import CLOSED, OTHER_PROCESS, Batcher, Function
 from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_embed
 from recognition.engines.model import Model, find_model
@@ -190,7 +190,7 @@ def _result(names: List[str], future: Future[np.ndarray]) -> Iterator[Tuple[str,
     try:
         rows = future.result()
     except CancelledError:
-        raise ConfigError('the embedder is closed') from None
+        raise ConfigError(CLOSED) from None
     return zip(names, rows)
 
 

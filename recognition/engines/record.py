@@ -11,7 +11,7 @@ from config.errors import CheckpointError, ConfigError
 from recognition.data.class_names import read_classes
 from recognition.engines.base import Shape, Wanted, agreed_shape
 from recognition.engines.model import Model
-from recognition.utils.files import PathLike
+from recognition.utils.files import PathLike, read_json
 from recognition.utils.run_paths import classes_path, config_path
 
 BEST = '-best'  # what the prefix of a run's best network has behind the run's
@@ -68,8 +68,6 @@ def checkpoint_record(prefix: PathLike) -> Record:
     classes = tuple(read_classes(names)) if names else ()
     if path is None:
         return Record(classes=classes, kind=CLASS_SCORES if names else None)
-    from recognition.checkpoint.run_files import read_json
-
     return _of_config(path, read_json(path), classes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -29,11 +29,24 @@ class Classification:
     top5_interval: Interval
     confusion: np.ndarray
 
+    @property
+    def accuracy(self) -> float:
+        """Return top1."""
+        return self.top1
+
+    def summary(self) -> str:
+        """Return accuracy with its interval, top-5 accuracy and loss."""
+        low, high = self.top1_interval
+        return (
+            f'accuracy {100 * self.top1:.2f} % ({100 * low:.1f} to {100 * high:.1f}), '
+            f'top-5 {100 * self.top5:.2f} %, loss {self.loss:.3f}, {self.images:,} images'
+        )
+
     def as_dict(self) -> Dict[str, Any]:
         """Return the figures for JSON; the confusion matrix as lists, of at most MAX_LISTED_CLASSES classes."""
         figures: Dict[str, Any] = {
             name: getattr(self, name)
-            for name in ('images', 'loss', 'top1', 'top5', 'top1_interval', 'top5_interval')
+            for name in ('images', 'loss', 'accuracy', 'top1', 'top5', 'top1_interval', 'top5_interval')
         }
         if len(self.confusion) <= MAX_LISTED_CLASSES:
             figures['confusion'] = self.confusion.tolist()
@@ -47,7 +60,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def classify(batches: Iterable[Tuple[np.ndarray, Sequence[int]]]) -> Classification:
+def classify(batches: Iterable[Tuple[np.ndarray, Union[Sequence[int], np.ndarray]]]) -> Classification:
     """Return the figures of batches of class scores (N, C), which are logits, and labels (N,) in 0..C-1.
 
     Of equal scores the class with the lower number comes first. Raises ValueError where there is no image.
@@ -56,17 +69,17 @@ def classify(batches: Iterable[Tuple[np.ndarray, Sequence[int]]]) -> Classificat
     losses: List[float] = []
     confusion = np.zeros((0, 0), np.int64)
     for scores, labels in batches:
-        scores, true = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+        scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
         count, classes = scores.shape
         confusion = confusion if len(confusion) else np.zeros((classes, classes), np.int64)
-        own = scores[np.arange(count), true]
+        own = scores[np.arange(count), labels]
         shifted = scores - scores.max(axis=1, keepdims=True)
-        losses.append(float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(count), true]).sum()))
+        losses.append(float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(count), labels]).sum()))
         number = np.arange(classes)
-        before = (scores > own[:, None]) | ((scores == own[:, None]) & (number < true[:, None]))
+        before = (scores > own[:, None]) | ((scores == own[:, None]) & (number < labels[:, None]))
         rank = before.sum(axis=1)
         images, hits1, hits5 = images + count, hits1 + int((rank < 1).sum()), hits5 + int((rank < TOP).sum())
-        np.add.at(confusion, (true, scores.argmax(axis=1)), 1)
+        np.add.at(confusion, (labels, scores.argmax(axis=1)), 1)
     if not images:
         raise ValueError('there are no images to classify')
     return Classification(
