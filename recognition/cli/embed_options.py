@@ -17,6 +17,16 @@ MODELS = 'checkpoint PREFIX,EPOCH, or a file NET.onnx or NET.ncnn.param'
 
 def add_embed_options(parser: Parser, *, mirror: bool = True) -> None:
     """Add the options that say which network embeds, and how; `mirror`: whether that is one of them."""
+    add_engine_options(parser)
+    parser.add_argument(
+        '--no-resize', action='store_true', help='refuse images of another size than the network takes'
+    )
+    if mirror:
+        add_mirror(parser)
+
+
+def add_engine_options(parser: Parser) -> None:
+    """Add the options that say which network is run on images, and by what."""
     add = parser.add_argument
     add_model(parser, MODELS, 'MODEL')
     add(
@@ -32,15 +42,12 @@ def add_embed_options(parser: Parser, *, mirror: bool = True) -> None:
         metavar='N',
         help="threads of the engine (default: the engine's own choice)",
     )
-    add('--no-resize', action='store_true', help='refuse images of another size than the network takes')
-    add_image_size(parser, 'what the network takes, in pixels (default: what its file says, or 112,112)')
+    add_image_size(parser, 'what the network takes, in pixels (default: as its files record it, or 112,112)')
     add(
         '--reference',
         metavar='PREFIX,EPOCH',
         help='checkpoint that a file was made of; the engine is refused where it disagrees with MXNet on it',
     )
-    if mirror:
-        add_mirror(parser)
 
 
 def load_embedder(

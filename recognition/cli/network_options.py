@@ -12,7 +12,7 @@ from config import complete, network, resolve
 from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
 from recognition.cli.parser import Parser
-from recognition.cli.standard_options import add_config, add_image_size, config_settings, image_size
+from recognition.cli.standard_options import add_config, add_image_size, config_settings
 from recognition.engines.model import find_model
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add_network_arguments(parser: Parser) -> None:
         help='shape of an input, batch first; once per input; NAME is data, or else the first argument, when '
         'it is left out (default: one image of the size that the network takes, or 112x112)',
     )
-    add_image_size(parser, 'of one image; the short form of --shape', type=image_size)
+    add_image_size(parser, 'of one image; the short form of --shape')
     add_setting_arguments(parser)
 
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 from recognition.cli.parser import Parser
-from recognition.cli.standard_options import ImageShape, add_image_size, add_model, rgb_size
+from recognition.cli.standard_options import add_image_size, add_model
 from recognition.utils.run_paths import parse_checkpoint
 
 
 class Source(NamedTuple):
-    """A checkpoint, the (H, W, C) of the images that it takes, and a folder of faces to compare on, if one is given."""
+    """A checkpoint, the (H, W, C) of its images and a folder of faces to compare on, where these are given."""
 
     prefix: str
     epoch: int
-    image_shape: ImageShape
+    image_shape: Optional[Tuple[int, int, Optional[int]]]
     faces: Optional[str]
 
 
 def add_source_options(parser: Parser) -> None:
     """Add --model, --image-size and --faces, which `source_from` reads."""
     add_model(parser)
-    add_image_size(parser, 'of the images in pixels (default: 112,112)', default=rgb_size('112,112'))
+    add_image_size(parser, 'of the images in pixels (default: as PREFIX-config.json records it, or 112,112)')
     parser.add_argument(
         '--faces', metavar='FOLDER', help='photographs to compare on, beside random pixels (default: our own)'
     )

@@ -83,8 +83,8 @@ def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH'
 
 
 def add_image_size(parser: Parser, help_text: str, **settings: Any) -> None:
-    """Add --image-size, which is (height, width, 3) once it is parsed."""
-    settings.setdefault('type', rgb_size)
+    """Add --image-size, which is (height, width, channels or None) once it is parsed."""
+    settings.setdefault('type', image_size)
     parser.add_argument('--image-size', metavar='H,W[,C]', help=help_text, **settings)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
-from typing import Callable, Sequence
+from typing import Callable, NamedTuple
 
 import numpy as np
 
+from config.checks import EMBEDDING
 from config.errors import ConfigError
 from recognition.cli.parser import Parser
 from recognition.cli.standard_options import add_batch_size, add_gpus, add_mirror
+from recognition.data.images import to_grey
+from recognition.engines.base import Shape, Wanted
 from recognition.engines.model import Model
+from recognition.engines.record import checkpoint_record, shape_of
 
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 RGB (N, 3, H, W) -> float32 (N, D) of length 1
 ENGINES = {'onnx': 'onnxruntime', 'ncnn': 'ncnn'}  # by the kind of file; a checkpoint is run by MXNet
@@ -24,14 +28,20 @@ def add_verify_options(parser: Parser) -> None:
     add_mirror(parser)
 
 
-def open_network(
-    model: Model, args: argparse.Namespace, image_size: Sequence[int], stack: ExitStack
-) -> Embed:
-    """Return a function that embeds images of `image_size` (height, width), each with its mirror image.
+class Network(NamedTuple):
+    """A network that is ready to embed: the function, and the (H, W, C) of its images."""
 
-    stack: ends what the network runs in. Raises CheckpointError for a network that is damaged or of another size.
+    embed: Embed
+    image_shape: Shape
+
+
+def open_network(model: Model, args: argparse.Namespace, image_size: Wanted, stack: ExitStack) -> Network:
+    """Return what embeds images, each with its mirror image.
+
+    image_size: (height, width, channels or None) of them; None leaves it to what the network's files record. stack:
+    ends what the network runs in. Raises ConfigError for a network of another size, and for one that is known to give
+    no embeddings; CheckpointError for one that is damaged.
     """
-    height, width = image_size[:2]
     if model.kind != 'checkpoint':
         if args.gpus:
             raise ConfigError(f'--gpus is for checkpoints, which MXNet runs; {model} runs on the CPU')
@@ -43,15 +53,26 @@ def open_network(
             mirror=args.mirror,
             resize=False,
             batch_size=args.batch_size,
-            image_shape=(height, width, 3),
+            image_shape=image_size,
         )
         stack.enter_context(embedder)
-        return lambda images: embedder(images.transpose(0, 2, 3, 1))
+        return Network(lambda images: embedder(images.transpose(0, 2, 3, 1)), embedder.image_shape)
+    checkpoint_record(model.path).check_kind(EMBEDDING, model)
 
     from recognition.checkpoint import load_network
     from recognition.verification import embed
     from symbols.context import select_context
 
+    shape = shape_of(model, image_size)
     ctx = select_context(args.gpus)[0]
-    net = load_network(model.path, model.epoch, ctx, image_shape=(height, width, 3))
-    return lambda images: embed(net, images, ctx, args.batch_size, flip=args.mirror)
+    net = load_network(model.path, model.epoch, ctx, image_shape=shape)
+    return Network(
+        lambda images: embed(net, _planes(images, shape[2]), ctx, args.batch_size, flip=args.mirror), shape
+    )
+
+
+def _planes(images: np.ndarray, channels: int) -> np.ndarray:
+    """Return RGB images (N, 3, H, W) as a network of so many channels takes them."""
+    if channels == images.shape[1]:
+        return images
+    return np.stack([to_grey(image.transpose(1, 2, 0)).transpose(2, 0, 1) for image in images])

@@ -28,6 +28,8 @@ COMMANDS = {
     'embed': Command('recognition.commands.embed', 'save the embeddings of images'),
     'compare': Command('recognition.commands.compare', 'compare faces in images'),
     'search': Command('recognition.commands.search', 'search saved embeddings for a face'),
+    'predict': Command('recognition.commands.predict', 'predict the classes of images'),
+    'evaluate': Command('recognition.commands.evaluate', 'evaluate a classifier on labelled images'),
     'plot': Command('recognition.commands.plot', 'draw a network'),
     'audit': Command('recognition.commands.audit', "print a network's parameters, MACs, memory and shapes"),
     'pack': Command('recognition.commands.pack', 'pack images into a training or verification set'),

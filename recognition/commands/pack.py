@@ -201,7 +201,7 @@ def build_parser() -> Parser:
     )
     add('--classes', type=Path, metavar='FILE', help='names of the classes of an IDX file, one a line')
     add_output(parser, 'PATH', 'the folder of the training set, or the .bin of the pairs')
-    add_image_size(parser, 'in pixels (default: 112,112)', default=rgb_size('112,112'))
+    add_image_size(parser, 'in pixels (default: 112,112)', type=rgb_size, default=rgb_size('112,112'))
     parser.rename('--size', '--image-size')
     add(
         '--quality',

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence
 
+import numpy as np
+
 from config.errors import CheckpointError, DataError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_model, add_output, positive
+from recognition.data.image_sources import as_pixels
 from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.verification import load_bin
 
@@ -62,12 +65,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     from recognition.export import read_metadata
     from recognition.quantize import quantize, read_faces
 
-    height, width, _ = read_metadata(args.model)['image_shape']
-    faces = read_faces(args.faces, (height, width), args.count)
+    height, width, channels = read_metadata(args.model)['image_shape']
+    faces = read_faces(args.faces, (height, width), args.count, channels)
     images, issame = load_bin(args.pairs, (height, width), resize=True)
-    outcome = quantize(
-        args.model, args.output, faces, images.transpose(0, 2, 3, 1), issame, most_lost=args.most_lost
-    )
+    pairs = np.stack([as_pixels(image.transpose(1, 2, 0), 'an image', channels) for image in images])
+    outcome = quantize(args.model, args.output, faces, pairs, issame, most_lost=args.most_lost)
     written, read = args.output.stat().st_size, Path(args.model).stat().st_size
     print(f'written    {args.output}, {written:,} bytes of {read:,}')
     print_outcome(outcome)

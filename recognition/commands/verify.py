@@ -55,9 +55,12 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     curves = {}
     for pairs in args.pairs:
         images, issame = load_bin(pairs, args.image_size, resize=args.image_size is not None)
+        height, width = images.shape[2:]
+        channels = args.image_size[2] if args.image_size else None
         for text, model in zip(args.model, models):
             with ExitStack() as stack:
-                embeddings = open_network(model, args, images.shape[2:], stack)(images)
+                network = open_network(model, args, (height, width, channels), stack)
+                embeddings = network.embed(images)
             verification = verify(embeddings, issame, args.folds)
             if args.json:
                 print(json.dumps({**verification.as_dict(), 'model': text, 'set': pairs}))

@@ -16,7 +16,7 @@ import numpy as np
 from config.errors import ConfigError, DataError
 from recognition.cli.embed_options import MODELS
 from recognition.cli.parser import Parser, command_parser
-from recognition.cli.standard_options import add_image_size, add_json, add_model, rgb_size
+from recognition.cli.standard_options import add_image_size, add_json, add_model
 from recognition.cli.verify_options import Embed, add_verify_options, open_network
 from recognition.data.images import decode_image, load_cv2
 from recognition.engines.model import find_model
@@ -47,7 +47,7 @@ def build_parser() -> Parser:
     add('--pairs', metavar='FILE', help='lines: template template 0|1')
     add('--gallery', metavar='FILE', help='lines: template person, each person once')
     add('--probes', metavar='FILE', help='lines: template person, of people in the gallery and of others')
-    add_image_size(parser, 'in pixels (default: 112,112)', default=rgb_size('112,112'))
+    add_image_size(parser, 'in pixels (default: as the files of the network record it, or 112,112)')
     add('--resize', action='store_true', help='resize images of another size')
     add_verify_options(parser)
     add_json(parser, 'print one JSON object')
@@ -59,14 +59,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     if not args.pairs and not (args.gallery and args.probes):
         raise ConfigError('nothing to judge by: give --pairs, or --gallery and --probes')
-    model, size = find_model(args.model), args.image_size[:2]
+    model = find_model(args.model)
     model.check_files()
     names, templates, media = read_media(args.media)
     pairs = read_template_pairs(args.pairs) if args.pairs else None
     searched = [read_template_people(path) for path in (args.gallery, args.probes) if path]
     files = [Path(args.images) / name for name in names]
     with ExitStack() as stack:
-        rows = _embed_files(files, size, args.resize, open_network(model, args, size, stack))
+        network = open_network(model, args, args.image_size, stack)
+        rows = _embed_files(files, network.image_shape[:2], args.resize, network.embed)
     known, rows = template_embeddings(rows, templates, media)
     found: Dict[str, Any] = {'images': len(files), 'templates': len(known)}
     if pairs:

@@ -1,8 +1,9 @@
-"""Images to embed, from whatever holds them: arrays, encoded bytes, files, folders, and lists of these.
+"""Images for a network, from whatever holds them: arrays, encoded bytes, files, folders, and lists of these.
 
-All become uint8 RGB (H, W, 3). Grey becomes three equal channels; of 16 bits the upper 8 are kept; an alpha channel is
-left out, so that what is transparent shows the colour that is stored there. An image in a file is turned as its EXIF
-orientation says; an array is taken as it is.
+All become uint8 RGB (H, W, 3), or grey (H, W, 1), 0.299 R + 0.587 G + 0.114 B, for a network of one channel. As RGB,
+grey becomes three equal channels; of 16 bits the upper 8 are kept; an alpha channel is left out, so that what is
+transparent shows the colour that is stored there. An image in a file is turned as its EXIF orientation says; an array
+is taken as it is.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 import numpy as np
 
 from config.errors import DataError
-from recognition.data.images import decode_image, load_cv2
+from recognition.data.images import decode_image, load_cv2, to_grey
 from recognition.utils.files import PathLike, readable
 
 SUFFIXES = (
@@ -34,33 +35,35 @@ TYPES = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 8}  # of arrays -> bits tha
 
 
 class Item(NamedTuple):
-    """An image that is not in memory yet: its name, and what reads it as uint8 RGB (H, W, 3), or DataError."""
+    """An image that is not in memory yet: its name, and what reads it as uint8 (H, W, C), or DataError."""
 
     name: str
     load: Callable[[], np.ndarray]
 
 
-def items(images: Any) -> Iterator[Item]:
-    """Give each image of `images`, one after another, folders in the order of their files' paths.
+def items(images: Any, channels: int = 3) -> Iterator[Item]:
+    """Give each image of `images`, of 3 channels or 1, one after another, folders in the order of their files' paths.
 
     An image without a name is called by its place: image 0, image 1. Raises DataError for what can be no image, and
     for a folder that holds none.
     """
-    return _items(images, [0])
+    return _items(images, channels, [0])
 
 
-def _items(images: Any, count: List[int]) -> Iterator[Item]:
+def _items(images: Any, channels: int, count: List[int]) -> Iterator[Item]:
     """`count`: how many images were given before."""
-    if isinstance(images, (str, os.PathLike)):
-        found: Iterable[Item] = _of_path(images)
+    if isinstance(images, Item):
+        found: Iterable[Item] = [images]
+    elif isinstance(images, (str, os.PathLike)):
+        found = (Item(readable(file), partial(read_image, file, channels)) for file in files_of(images))
     elif isinstance(images, (bytes, bytearray, memoryview)):
         name = f'image {count[0]}'
-        found = [Item(name, partial(decode_image, bytes(images), name))]
+        found = [Item(name, partial(decode_image, bytes(images), name, channels))]
     elif isinstance(images, np.ndarray):
-        found = _of_array(images, count[0])
+        found = _of_array(images, channels, count[0])
     elif isinstance(images, Iterable) and not isinstance(images, dict) and not hasattr(images, 'shape'):
         for each in images:
-            yield from _items(each, count)
+            yield from _items(each, channels, count)
         return
     else:
         raise DataError(
@@ -69,10 +72,6 @@ def _items(images: Any, count: List[int]) -> Iterator[Item]:
     for item in found:
         count[0] += 1
         yield item
-
-
-def _of_path(path: PathLike) -> Iterable[Item]:
-    return (Item(readable(file), partial(read_image, file)) for file in files_of(path))
 
 
 def files_of(path: PathLike) -> List[Path]:
@@ -132,25 +131,28 @@ def _may_be_read(file: Path) -> bool:
     return os.path.isfile(file) or not os.path.exists(file)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Read a file as uint8 RGB (H, W, 3); DataError where it is missing or no image."""
+def read_image(path: Path, channels: int = 3) -> np.ndarray:
+    """Read a file as uint8 RGB (H, W, 3), or grey (H, W, 1); DataError where it is missing or no image."""
     try:
         encoded = path.read_bytes()
     except (OSError, ValueError) as error:  # a ValueError of a path with a zero byte
         raise _unreadable(path, error) from None
-    return decode_image(encoded, readable(path))
+    return decode_image(encoded, readable(path), channels)
 
 
-def _of_array(array: np.ndarray, first: int) -> Iterable[Item]:
+def _of_array(array: np.ndarray, channels: int, first: int) -> Iterable[Item]:
     batch = array if array.ndim == 4 else array[None]
     return (
-        Item(f'image {number}', partial(as_rgb, image, f'image {number}'))
+        Item(f'image {number}', partial(as_pixels, image, f'image {number}', channels))
         for number, image in enumerate(batch, first)
     )
 
 
-def as_rgb(image: np.ndarray, name: str) -> np.ndarray:
-    """Return an array (H, W) or (H, W, 1|3|4), uint8 or uint16, as uint8 RGB (H, W, 3); DataError for another."""
+def as_pixels(image: np.ndarray, name: str, channels: int = 3) -> np.ndarray:
+    """Return an array (H, W) or (H, W, 1|3|4), uint8 or uint16, as uint8 of so many channels, 3 or 1.
+
+    Raises DataError for another array.
+    """
     if image.dtype not in TYPES:
         raise DataError(f'{name} is {image.dtype}, where uint8 of 0..255 (or uint16) is wanted')
     grey = image[..., None] if image.ndim == 2 else image
@@ -160,12 +162,39 @@ def as_rgb(image: np.ndarray, name: str) -> np.ndarray:
         )
     drop = TYPES[image.dtype]
     eight = (grey >> drop).astype(np.uint8) if drop else grey
-    return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight[:, :, :3]
+    if eight.shape[2] == 1:
+        return np.repeat(eight, channels, axis=2)
+    return eight[:, :, :3] if channels == 3 else to_grey(eight[:, :, :3])
 
 
 def resized(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Stretch uint8 RGB (H, W, 3) to `size` (height, width): by areas where both sides shrink, else bicubic."""
-    cv2 = load_cv2()
+    """Stretch uint8 (H, W, C) to `size` (height, width): by areas where both sides shrink, else bicubic."""
     shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=method))
+    return _stretched(image, size, 'INTER_AREA' if shrinks else 'INTER_CUBIC')
+
+
+def _stretched(image: np.ndarray, size: Tuple[int, int], method: str) -> np.ndarray:
+    cv2 = load_cv2()
+    found = cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=getattr(cv2, method))
+    return np.asarray(found).reshape(*size, image.shape[2])
+
+
+def _nearest(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Take the pixel under each centre, as Pillow does, and so Keras's load_img; OpenCV's two are other pixels."""
+    rows, columns = (_centres(old, new) for old, new in zip(image.shape, size))
+    return np.asarray(image[rows[:, None], columns])
+
+
+def _centres(old: int, new: int) -> np.ndarray:
+    step = old / new
+    found = np.cumsum([step / 2, *[step] * (new - 1)]).astype(
+        int
+    )  # summed up as Pillow does, rounding included
+    return np.minimum(found, old - 1)
+
+
+INTERPOLATIONS: Dict[str, Callable[[np.ndarray, Tuple[int, int]], np.ndarray]] = {
+    'nearest': _nearest,
+    'bilinear': partial(_stretched, method='INTER_LINEAR'),
+    'area': resized,
+}

@@ -55,6 +55,12 @@ def encode_image(image: np.ndarray, kind: str = JPEG, *, quality: int = 95) -> b
     return bytes(encoded.tobytes())
 
 
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """Return uint8 RGB (H, W, 3) as grey (H, W, 1): 0.299 R + 0.587 G + 0.114 B."""
+    cv2 = load_cv2()
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[:, :, None])
+
+
 def channels_first(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..255."""
+    """Return uint8 images (N, H, W, C) as float32 (N, C, H, W) in 0..255."""
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)

@@ -12,14 +12,14 @@ COUNT = 4  # images to compare
 
 
 def trial_images(image_shape: Shape, count: int, seed: int = 0) -> np.ndarray:
-    """Return uint8 images (count, H, W, 3): every other one noise, the others smooth, as a face is."""
+    """Return uint8 images (count, H, W, C): every other one noise, the others smooth, as a face is."""
     rng = np.random.default_rng(seed)
-    height, width, _ = image_shape
-    images = rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+    height, width, channels = image_shape
+    images = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     for image in images[1::2]:
         waves = rng.uniform(0.2, 1, (2, 3)) * 2 * np.pi
-        angle = y[..., None] * waves[0] + x[..., None] * waves[1] + rng.uniform(0, 6, 3)
+        angle = y[..., None] * waves[0] + x[..., None] * waves[1] + rng.uniform(0, 6, channels)
         image[...] = 127.5 + 127 * np.sin(angle)
     return images
 

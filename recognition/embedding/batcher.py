@@ -15,6 +15,7 @@ import numpy as np
 from config.errors import ConfigError
 
 WAITING = 4  # requests; whoever brings another one waits until there is room
+CLOSED = 'the embedder is closed'
 OTHER_PROCESS = 'an embedder does not go into another process: load it in each, after the fork'
 POLL = 0.1  # seconds between two looks at whether it is closed
 Function = Callable[[np.ndarray], np.ndarray]
@@ -56,7 +57,7 @@ class Batcher:
                 placed = True
         # the thread may have ended since, without having seen it
         if self._stopped.is_set() and (request.future.cancel() or request.future.cancelled()):
-            raise ConfigError('the embedder is closed')
+            raise ConfigError(CLOSED)
         return request.future
 
 

@@ -7,11 +7,12 @@ import os
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Optional, Tuple
+from typing import Callable, Dict, Iterator, Tuple
 
 from config.errors import ConfigError
-from recognition.engines.base import DEFAULT_SHAPE, Shape
+from recognition.engines.base import Shape, Wanted
 from recognition.engines.model import KINDS, Model
+from recognition.engines.record import shape_of
 
 KEPT = 4  # converted networks; the one that was used last is the last to go
 
@@ -27,7 +28,7 @@ def cache_folder() -> Path:
         raise ConfigError('there is no home folder for ~/.cache: set the variable XDG_CACHE_HOME') from None
 
 
-def onnx_of(model: Model, image_shape: Optional[Shape]) -> Model:
+def onnx_of(model: Model, image_shape: Wanted) -> Model:
     """Return a checkpoint as an ONNX file, which the export has compared with MXNet."""
 
     def write(path: Path, shape: Shape) -> None:
@@ -38,7 +39,7 @@ def onnx_of(model: Model, image_shape: Optional[Shape]) -> Model:
     return Model('onnx', _kept(model, image_shape, 'onnx', '.onnx', write))
 
 
-def ncnn_of(model: Model, image_shape: Optional[Shape]) -> Model:
+def ncnn_of(model: Model, image_shape: Wanted) -> Model:
     """Return a checkpoint as ncnn's pair, compared in the same way."""
 
     def write(path: Path, shape: Shape) -> None:
@@ -51,13 +52,13 @@ def ncnn_of(model: Model, image_shape: Optional[Shape]) -> Model:
 
 def _kept(
     model: Model,
-    image_shape: Optional[Shape],
+    image_shape: Wanted,
     kind: str,
     suffix: str,
     write: Callable[[Path, Shape], object],
 ) -> Path:
     """Return the file of a network in the cache, which `write` makes where it is not there."""
-    shape = image_shape or DEFAULT_SHAPE
+    shape = shape_of(model, image_shape)
     folder = cache_folder() / kind
     path = folder / f'{model.content_key()}-{"x".join(map(str, shape))}{suffix}'
     if path.is_file():
@@ -98,7 +99,7 @@ def _drop_old(folder: Path, pattern: str) -> None:
 
 PACKAGES = ('onnx', 'onnxruntime', 'pnnx')  # what conversions need, beside the engine
 # (what there is, what is wanted) -> how it is made
-CONVERSIONS: Dict[Tuple[str, str], Callable[[Model, Optional[Shape]], Model]] = {
+CONVERSIONS: Dict[Tuple[str, str], Callable[[Model, Wanted], Model]] = {
     ('checkpoint', 'onnx'): onnx_of,
     ('checkpoint', 'ncnn'): ncnn_of,
 }
@@ -109,7 +110,7 @@ def can_convert(model: Model, kind: str) -> bool:
     return model.kind == kind or (model.kind, kind) in CONVERSIONS
 
 
-def as_kind(model: Model, kind: str, image_shape: Optional[Shape], engine: str) -> Model:
+def as_kind(model: Model, kind: str, image_shape: Wanted, engine: str) -> Model:
     """Return a network as the kind of file that an engine reads; ConfigError where there is no way."""
     if model.kind == kind:
         return model

@@ -10,10 +10,11 @@ from recognition.embedding.agreement import COUNT, check_agreement, trial_images
 from recognition.embedding.autotune import choice_key, choose
 from recognition.embedding.conversion_cache import PACKAGES, as_kind, can_convert
 from recognition.engines import ENGINES
-from recognition.engines.base import Engine, Shape, checked_embed
+from recognition.engines.base import Engine, Wanted, checked_embed
 from recognition.engines.model import KINDS, Model
 from recognition.engines.mxnet_engine import Reference
 from recognition.engines.mxnet_threads import settle_threads
+from recognition.engines.record import shape_of
 from recognition.utils.packages import install_command
 
 AUTO = 'auto'
@@ -31,7 +32,7 @@ def open_engine(
     model: Model,
     *,
     batch_size: int,
-    image_shape: Optional[Shape] = None,
+    image_shape: Wanted = None,
     threads: Optional[int] = None,
     reference: Optional[Model] = None,
 ) -> Engine:
@@ -43,6 +44,9 @@ def open_engine(
     check_engine(name)
     if model.kind == 'checkpoint' or reference:  # mxnet is to be imported
         settle_threads(threads)
+    if model.kind == 'checkpoint':
+        model.check_files()
+        image_shape = shape_of(model, image_shape)
     opener = partial(
         _open, model=model, image_shape=image_shape, threads=threads, reference=_Reference(reference)
     )
@@ -78,7 +82,7 @@ class _Reference:
 
 
 def _open(
-    name: str, *, model: Model, image_shape: Optional[Shape], threads: Optional[int], reference: _Reference
+    name: str, *, model: Model, image_shape: Wanted, threads: Optional[int], reference: _Reference
 ) -> Engine:
     kind = ENGINES[name]
     if not kind.present():

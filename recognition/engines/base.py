@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from types import ModuleType
-from typing import ClassVar, Dict, Optional, Tuple
+from typing import ClassVar, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import CheckpointError, FaceSymbolsError
+from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.engines.model import Model
 from recognition.utils.packages import install_command, require
 
-Shape = Tuple[int, int, int]  # height, width, 3
+Shape = Tuple[int, int, int]  # height, width, channels
+Wanted = Optional[
+    Tuple[Optional[int], Optional[int], Optional[int]]
+]  # what a user asks for; None is left to the network's file
+CHANNELS = {1: 'grey', 3: 'RGB'}  # of images that an engine takes
 DEFAULT_SHAPE: Shape = (112, 112, 3)
 
 # How far, in cosine distance, an engine's embeddings may be from MXNet's.
@@ -39,16 +43,16 @@ class Engine:
     limit: float = LIMIT  # largest cosine distance from MXNet's embedding
     image_shape: Shape
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
         """Open a file of the kind that the engine reads.
 
-        image_shape: (H, W, 3) of networks whose file leaves it open; threads: None leaves it to the engine. Raises
+        image_shape: (H, W, C) of networks whose file leaves it open; threads: None leaves it to the engine. Raises
         CheckpointError for a damaged file, MissingExtra where the package is not installed.
         """
         raise NotImplementedError
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D), as the network gives them."""
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D), as the network gives them."""
         raise NotImplementedError
 
     @property
@@ -69,7 +73,7 @@ class Engine:
 
 
 def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
-    """Return an engine's embeddings of uint8 images (N, H, W, 3) as float64 (N, D).
+    """Return an engine's embeddings of uint8 images (N, H, W, C) as float64 (N, D).
 
     Raises CheckpointError where the package cannot run the network, and where that gives something else.
     """
@@ -89,6 +93,29 @@ def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
             f'({len(images)}, size); it has a head that gives no embeddings, or is damaged'
         )
     return found
+
+
+def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
+    """Return the (H, W, C) of a network: what its file says (None: open), or else what is wanted, or 112x112.
+
+    Raises ConfigError where the two contradict each other, CheckpointError for images that are neither grey nor RGB.
+    """
+    asked = wanted or (None, None, None)
+    told = found or (None, None, None)
+    height, width, channels = (
+        one or other or default for one, other, default in zip(told, asked, DEFAULT_SHAPE)
+    )
+    if any(other and one and one != other for one, other in zip(told, asked)):
+        raise ConfigError(
+            f'images of {_words(asked)} do not fit {source}, which takes {_words((height, width, channels))}'
+        )
+    if channels not in CHANNELS:
+        raise CheckpointError(f'{source} takes images of {channels} channels, which are neither RGB nor grey')
+    return height, width, channels
+
+
+def _words(shape: Sequence[Optional[int]]) -> str:
+    return 'x'.join(str(side) for side in shape if side)
 
 
 def damaged(model: Model, error: BaseException) -> CheckpointError:

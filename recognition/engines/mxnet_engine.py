@@ -7,7 +7,7 @@ from typing import Optional
 import numpy as np
 
 from recognition.data.images import channels_first
-from recognition.engines.base import DEFAULT_SHAPE, Engine, Shape
+from recognition.engines.base import Engine, Wanted, agreed_shape
 from recognition.engines.model import Model
 from recognition.engines.mxnet_threads import settle_threads, warn_of_threads
 
@@ -17,16 +17,16 @@ class MXNetEngine(Engine):
 
     name, reads, package = 'mxnet', 'checkpoint', 'mxnet'
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
         settle_threads(threads)
         warn_of_threads(threads)
         from recognition.engines.mxnet_executor import Bound, load_optimized
 
-        self.image_shape = image_shape or DEFAULT_SHAPE
+        self.image_shape = agreed_shape(model, None, image_shape)
         self._bound = Bound(*load_optimized(model.path, model.epoch, self.image_shape))
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         return self._bound(channels_first(images))
 
 
@@ -35,14 +35,14 @@ class Reference(Engine):
 
     name, reads, package = 'mxnet, as saved', 'checkpoint', 'mxnet'
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int] = None) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int] = None) -> None:
         from recognition.checkpoint.network import load_network
 
-        self.image_shape = image_shape or DEFAULT_SHAPE
+        self.image_shape = agreed_shape(model, None, image_shape)
         self._net = load_network(model.path, model.epoch, image_shape=self.image_shape)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         import mxnet as mx
 
         return np.asarray(self._net(mx.nd.array(channels_first(images))).asnumpy())

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, Dict, Optional, Sequence
 import numpy as np
 
 from config.compat import physical_cores
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError
 from recognition.data.images import channels_first
-from recognition.engines.base import DEFAULT_SHAPE, WINOGRAD_LIMIT, Engine, Shape, damaged
+from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged
 from recognition.engines.model import Model
 
 HALF_PRECISION = (
@@ -28,7 +28,7 @@ HALF_PRECISION = (
 
 
 class NcnnEngine(Engine):
-    """A net on the CPU; the graph takes one image at a time, float32 (3, H, W) in 0..255.
+    """A net on the CPU; the graph takes one image at a time, float32 (C, H, W) in 0..255.
 
     Several images run side by side, each on one thread, which takes less time than all threads on one; where there are
     too few of them, they run one by one on all threads. A net keeps the number of threads that it is loaded with.
@@ -37,7 +37,7 @@ class NcnnEngine(Engine):
     name, reads, package, extra = 'ncnn', 'ncnn', 'ncnn', 'ncnn'
     precision, limit = 'float32 with Winograd', WINOGRAD_LIMIT
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
         self._ncnn = self.load_package()
         self._told = read_told(model.path)
         self.image_shape = _shape_of(told_path(model.path), self._told.get('image_shape'), image_shape)
@@ -57,7 +57,7 @@ class NcnnEngine(Engine):
         return self._told
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         data = channels_first(images)
         if self._threads > 1 and 2 * len(data) <= self._threads:
             net = self._net(self._threads)
@@ -106,21 +106,15 @@ def _load(ncnn: ModuleType, model: Model, files: Sequence[BinaryIO], threads: in
     return net
 
 
-def _shape_of(source: Path, told: Optional[str], wanted: Optional[Shape]) -> Shape:
-    """Return the (H, W, 3) of a pair: as told beside it, or else as wanted; ConfigError where these are two."""
+def _shape_of(source: Path, told: Optional[str], wanted: Wanted) -> Shape:
+    """Return the (H, W, C) of a pair: as told beside it, or else as wanted; ConfigError where these are two."""
     if told is None:
-        return wanted or DEFAULT_SHAPE
+        return agreed_shape(source, None, wanted)
     try:
         height, width, channels = map(int, json.loads(told))
     except (ValueError, TypeError):
         raise CheckpointError(f'{source} is damaged: its image_shape is {told}') from None
-    if channels != DEFAULT_SHAPE[2]:
-        raise CheckpointError(f'{source} tells of images of {channels} channels, which are not RGB')
-    if wanted and tuple(wanted) != (height, width, channels):
-        raise ConfigError(
-            f'image_shape={tuple(wanted)} does not fit {source}, which tells of {(height, width, channels)}'
-        )
-    return height, width, channels
+    return agreed_shape(source, (height, width, channels), wanted)
 
 
 def told_path(prefix: Path) -> Path:

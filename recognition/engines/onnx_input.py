@@ -7,20 +7,28 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError
 from recognition.data.images import channels_first
-from recognition.engines.base import DEFAULT_SHAPE, INT8_LIMIT, INT8_OPERATORS, LIMIT, Shape
+from recognition.engines.base import (
+    CHANNELS,
+    INT8_LIMIT,
+    INT8_OPERATORS,
+    LIMIT,
+    Shape,
+    Wanted,
+    agreed_shape,
+)
 
 
 class Input(NamedTuple):
-    """Images as a graph takes them: uint8 (N, H, W, 3), or float32 (N, 3, H, W) in 0..255."""
+    """Images as a graph takes them: uint8 (N, H, W, C), or float32 (N, C, H, W) in 0..255."""
 
     as_bytes: bool
     image_shape: Shape
     batch: Optional[int]  # images at a time, where the graph fixes it
 
     def run(self, images: np.ndarray, forward: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return `forward` of uint8 images (N, H, W, 3), in as many calls as the graph's batch asks for."""
+        """Return `forward` of uint8 images (N, H, W, C), in as many calls as the graph's batch asks for."""
         data = np.ascontiguousarray(images) if self.as_bytes else channels_first(images)
         if self.batch is None:
             return forward(data)
@@ -32,9 +40,7 @@ class Input(NamedTuple):
         return np.concatenate(rows)
 
 
-def input_of(
-    source: object, is_uint8: bool, sides: Sequence[Optional[int]], image_shape: Optional[Shape]
-) -> Input:
+def input_of(source: object, is_uint8: bool, sides: Sequence[Optional[int]], image_shape: Wanted) -> Input:
     """Describe a graph's input by its type and `sides` (None for one that is open).
 
     Raises CheckpointError where it takes no images, ConfigError where it takes images of another size.
@@ -43,17 +49,11 @@ def input_of(
     height, width, channels = (
         found[1:] if is_uint8 else [*found[2:], *found[1:2]] if len(found) == 4 else [0] * 3
     )
-    if len(found) != 4 or channels not in (3, None):
+    if len(found) != 4 or channels not in (*CHANNELS, None):
         raise CheckpointError(
-            f'{source} takes an input of shape {tuple(found)}, which is no batch of RGB images'
+            f'{source} takes an input of shape {tuple(found)}, which is no batch of RGB or grey images'
         )
-    wanted = image_shape or DEFAULT_SHAPE
-    shape = (height or wanted[0], width or wanted[1], 3)
-    if image_shape and shape != tuple(image_shape):
-        raise ConfigError(
-            f'image_shape={tuple(image_shape)} does not fit {source}, which takes images of {shape}'
-        )
-    return Input(is_uint8, shape, found[0])
+    return Input(is_uint8, agreed_shape(source, (height, width, channels), image_shape), found[0])
 
 
 class Precision(NamedTuple):

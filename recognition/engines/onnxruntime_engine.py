@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from recognition.engines.base import Engine, Shape, damaged
+from recognition.engines.base import Engine, Wanted, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import input_of, precision_of
 
@@ -20,7 +20,7 @@ class OnnxRuntimeEngine(Engine):
 
     name, reads, package, extra = 'onnxruntime', 'onnx', 'onnxruntime', 'onnx'
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
         os.environ.setdefault(QUIET, '1')
         runtime = self.load_package()
         options = runtime.SessionOptions()
@@ -40,7 +40,7 @@ class OnnxRuntimeEngine(Engine):
         self.precision, self.limit = precision_of(model.path)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         (name,), outputs = self._names
         return self._input.run(images, lambda data: self._session.run(outputs, {name: data})[0])
 

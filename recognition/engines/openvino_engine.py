@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Dict, Optional
 
 import numpy as np
 
-from recognition.engines.base import BFLOAT16_LIMIT, LIMIT, Engine, Shape, damaged
+from recognition.engines.base import BFLOAT16_LIMIT, LIMIT, Engine, Wanted, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import input_of, precision_of
 from recognition.utils.processes import kept_signal_stack
@@ -21,7 +21,7 @@ class OpenVINOEngine(Engine):
     # Left to itself it computes in bfloat16 on processors that have it, which may move an embedding by more than LIMIT.
     hint: ClassVar[str] = 'f32'
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
         openvino = self.load_package()
         settings: Dict[str, Any] = {'INFERENCE_PRECISION_HINT': self.hint, 'PERFORMANCE_HINT': 'LATENCY'}
         if threads is not None:
@@ -42,7 +42,7 @@ class OpenVINOEngine(Engine):
         self._metadata = {key: str(value) for key, value in held.items()}
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 RGB images (N, H, W, 3) as float32 (N, D)."""
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         with kept_signal_stack():
             return self._input.run(images, lambda data: np.array(self._compiled([data])[0]))
 
@@ -57,7 +57,7 @@ class OpenVINOBfloat16Engine(OpenVINOEngine):
 
     name, exact, hint = 'openvino-bf16', False, 'bf16'
 
-    def __init__(self, model: Model, image_shape: Optional[Shape], threads: Optional[int]) -> None:
+    def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
         super().__init__(model, image_shape, threads)
         if self.limit == LIMIT:  # not of INT8
             self.precision, self.limit = 'bfloat16', BFLOAT16_LIMIT

@@ -17,6 +17,7 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError
+from recognition.engines.base import Wanted
 from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
 from recognition.export.onnx.builder import load_onnx
@@ -34,7 +35,7 @@ def export_ncnn(
     output: PathLike,
     *,
     options: Options = PLAIN,
-    image_shape: Sequence[int] = (112, 112, 3),
+    image_shape: Wanted = None,
     faces: Optional[Faces] = None,
 ) -> Check:
     """Write a checkpoint's embedding network as ncnn's pair, and return how far it is from MXNet's numbers.
@@ -54,8 +55,8 @@ def export_ncnn(
     find_pnnx()
     ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces)
     check_alone(ready.reference, ready.probes)
-    height, width, channels = image_shape
-    with converted(ready.content, image_shape) as pair:
+    height, width, channels = ready.told['image_shape']
+    with converted(ready.content, (height, width, channels)) as pair:
         engine = NcnnEngine(Model('ncnn', pair.graph.with_suffix('')), (height, width, channels), None)
         check = compare(_run(engine, ready.told['embedding_shape']), ready.reference, ready.probes)
         _put(pair, json.dumps(ready.told, indent=2), output)

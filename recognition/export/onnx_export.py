@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from config.checks import EMBEDDING
 from config.compat import physical_cores
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import as_numpy, check_finite
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
 from recognition.data.images import channels_first
+from recognition.engines.base import Wanted
+from recognition.engines.model import Model
 from recognition.engines.onnxruntime_engine import QUIET
+from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.converter import OPSET, to_onnx
 from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
@@ -59,15 +64,15 @@ def export_onnx(
     output: PathLike,
     *,
     options: Options = PLAIN,
-    image_shape: Sequence[int] = (112, 112, 3),
+    image_shape: Wanted = None,
     faces: Optional[Faces] = None,
 ) -> Check:
     """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
 
-    image_shape: (H, W, C) of the images that it will take. faces: what to compare on beside noise, see
-    `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint is missing,
-    damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot have;
-    MissingExtra where onnx or onnxruntime is not installed.
+    image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. faces: what to compare
+    on beside noise, see `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint
+    is missing, damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot
+    have, or of images of another size; MissingExtra where onnx or onnxruntime is not installed.
     """
     load_onnx()
     load_onnxruntime()
@@ -92,17 +97,20 @@ def prepare(
     prefix: PathLike,
     epoch: int,
     options: Options,
-    image_shape: Sequence[int],
+    image_shape: Wanted,
     faces: Optional[Faces] = None,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
+    if options.normalise:
+        checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
     saved = load_embedding(prefix, epoch)
     check_float32(saved.symbol, symbol_path(prefix))
-    net = load_network(prefix, epoch, image_shape=image_shape)
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
+    net = load_network(prefix, epoch, image_shape=shape)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
-    probes = draw_probes(image_shape, faces)
-    told = describe_network(prefix, epoch, saved.symbol, asdict(options), image_shape)
-    return Prepared(_content(saved, options, image_shape, told), told, run_mxnet(net, options), probes)
+    probes = draw_probes(shape, faces)
+    told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)
+    return Prepared(_content(saved, options, shape, told), told, run_mxnet(net, options), probes)
 
 
 def load_onnxruntime() -> ModuleType:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import Iterator, Type, Union
+from typing import Any, Iterator, Type, Union
 
-from config.errors import DataError, FaceSymbolsError
+from config.errors import CheckpointError, DataError, FaceSymbolsError
 
 PAGE = 1 << 16  # bytes of a trial, more than what is left on a disk that is called full
 PathLike = Union[str, 'os.PathLike[str]']
@@ -71,6 +72,18 @@ def _reason(error: BaseException, path: Path) -> str:
     from symbols.ir.shapes import reason_of  # mxnet is loaded where this is reached, and only there
 
     return reason_of(error)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a file of a run holds; CheckpointError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise CheckpointError(f'{path} does not exist') from None
+    except OSError as error:
+        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
+    except ValueError as error:
+        raise CheckpointError(f'{path} is damaged: {error}') from error
 
 
 def readable(path: PathLike) -> str:

@@ -129,7 +129,7 @@ ABOUT_WORDS = [
     ('train --image-size 112', "'112' is not H,W or H,W,C"),
     ('launch -n 0 -- true', "-n/--workers: '0' is not a whole number of at least 1"),
     ('verify --model a,1 --pairs b --mirror x', "--mirror: invalid choice: 'x'"),
-    ('verify --model a,1 --pairs b --image-size 112,112,1', "'112,112,1' has 1 channels"),
+    ('verify --model a,1 --pairs b --image-size 112', "'112' is not H,W or H,W,C in pixels"),
     ('plot r5O', "'r5O' is not a network preset"),
     ('plot', 'the network is missing; give one: a preset'),
     ('plot r18 --network r50', '2 networks are given; give one'),

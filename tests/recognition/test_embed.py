@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-import recognition.embed
+import recognition.embedding.runner
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder, Settings
 from recognition.embedding import agreement
@@ -110,7 +110,9 @@ def test_another_size_is_stretched_with_one_warning(small, images, caplog):
         embedder = load(small)
         found = embedder([images[0], *larger])
         embedder(larger[0])
-    warnings = [record.getMessage() for record in caplog.records if record.name == 'recognition.embed']
+    warnings = [
+        record.getMessage() for record in caplog.records if record.name == 'recognition.embedding.runner'
+    ]
     assert len(warnings) == 1
     assert 'image 1 is 50x33, and the network takes 14x12' in warnings[0]
     small_again = np.stack([cv2.resize(image, (12, 14), interpolation=cv2.INTER_AREA) for image in larger])
@@ -157,17 +159,17 @@ def test_a_slow_reader_holds_the_decoding_back(small, tmp_path, monkeypatch):
     for number in range(40):
         cv2.imwrite(str(tmp_path / f'{number:03}.png'), np.zeros(SHAPE, np.uint8))
     read = []
-    original = recognition.embed.items
+    original = recognition.embedding.runner.items
 
-    def counted(images):
-        for item in original(images):
+    def counted(images, channels):
+        for item in original(images, channels):
             read.append(item.name)
             yield item
 
-    monkeypatch.setattr(recognition.embed, 'items', counted)
+    monkeypatch.setattr(recognition.embedding.runner, 'items', counted)
     stream = load(small, 'onnxruntime', batch_size=4).stream(tmp_path)
     next(stream)
-    assert len(read) == (recognition.embed.AHEAD + 1) * 2
+    assert len(read) == (recognition.embedding.runner.AHEAD + 1) * 2
 
 
 def test_images_that_cannot_be_read_are_told_and_left_out(small, images, tmp_path):
@@ -220,9 +222,9 @@ def test_settings_that_are_wrong(small):
     with pytest.raises(ConfigError, match=r"engine='openvivo' is not one of .*did you mean 'openvino'"):
         Embedder.load(small.onnx, 'openvivo')
     for shape in ((112, 112), 112):
-        with pytest.raises(ConfigError, match='not \\(height, width, 3\\)'):
+        with pytest.raises(ConfigError, match=r'not \(height, width, channels\)'):
             Embedder.load(small.checkpoint, image_shape=shape)
-    with pytest.raises(ConfigError, match=r'does not fit .*net\.onnx, which takes images of \(14, 12, 3\)'):
+    with pytest.raises(ConfigError, match=r'112x112x3 do not fit .*net\.onnx, which takes 14x12x3'):
         Embedder.load(small.onnx, 'onnxruntime', image_shape=(112, 112, 3))
     with pytest.raises(ConfigError, match=r'the engine ncnn reads a pair .*net\.onnx is a file NET\.onnx'):
         Embedder.load(small.onnx, 'ncnn')

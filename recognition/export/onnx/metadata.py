@@ -12,6 +12,7 @@ from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.layer_diff import differences, pixel_formula
 from recognition.checkpoint.matching import wanted_shapes
 from recognition.checkpoint.run_files import read_json
+from recognition.engines.record import beside, checkpoint_record
 from recognition.export.onnx.builder import OPSET, load_onnx
 from recognition.utils.checksums import sum_of
 from recognition.utils.environment import package_version
@@ -21,7 +22,6 @@ from symbols import get_symbol
 
 import mxnet as mx
 
-BEST = '-best'  # what the prefix of a run's best network has behind the run's
 NEEDED = ('facesymbols', 'params_sha256', 'image_shape', 'embedding_shape', 'options')
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def describe_network(
 ) -> Dict[str, Any]:
     """Return what is written into the file of a network: values that JSON can hold, by name.
 
-    `config` is there where the run that trained the network has left it, and it is of this network.
+    `kind` and `classes` are there where they lie beside the checkpoint; `config`, where it is of this very network.
     """
     (shape,) = symbol.infer_shape(data=(1, image_shape[2], *image_shape[:2]))[1]
     told = {
@@ -50,7 +50,7 @@ def describe_network(
         'options': dict(options),
     }
     cfg = _config_of(prefix, symbol, image_shape)
-    return told if cfg is None else {**told, 'config': cfg}
+    return {**told, **checkpoint_record(prefix).as_metadata(), **({} if cfg is None else {'config': cfg})}
 
 
 def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape: Sequence[int]) -> str:
@@ -123,9 +123,7 @@ def _config_of(
     prefix: PathLike, symbol: mx.sym.Symbol, image_shape: Sequence[int]
 ) -> Optional[Dict[str, Any]]:
     """Return the config that lies beside the checkpoint, where the network that it builds is this one."""
-    text = str(prefix)
-    run = text[: -len(BEST)] if text.endswith(BEST) else text
-    path = next((each for each in map(config_path, (text, run)) if each.is_file()), None)
+    path = beside(prefix, config_path)
     if path is None:
         return None
     try:

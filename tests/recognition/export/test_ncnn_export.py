@@ -111,10 +111,10 @@ def test_what_the_file_beside_it_must_tell(prefix, stand_in, tmp_path):
     export(prefix, output)
     about = output.with_suffix('.json')
     whole = json.loads(about.read_text())
-    with pytest.raises(ConfigError, match=r'image_shape=\(112, 112, 3\) does not fit .*net\.json'):
+    with pytest.raises(ConfigError, match=r'images of 112x112x3 do not fit .*net\.json, which takes 14x12x3'):
         Embedder.load(output, 'ncnn', image_shape=(112, 112, 3))
     for shape, words in (
-        ([14, 12, 1], 'images of 1 channels, which are not RGB'),
+        ([14, 12, 4], 'images of 4 channels, which are neither RGB nor grey'),
         ('none', r'net\.json is damaged'),
         (7, r'net\.json is damaged'),
         ([14, 12], r'net\.json is damaged'),

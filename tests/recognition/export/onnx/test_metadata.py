@@ -65,15 +65,20 @@ def test_the_config_is_told_where_it_is_the_networks(save, tmp_path, caplog):
     export(best, tmp_path / 'net.onnx')
     assert read_metadata(tmp_path / 'net.onnx')['config']['emb_size'] == 24
     assert not caplog.records
-    for other in ({**cfg, 'emb_size': 16}, {**cfg, 'bn_eps': 0.01}, {**cfg, 'emb_size': 'many'}, 'no config'):
+    for other in ({**cfg, 'emb_size': 16}, {**cfg, 'bn_eps': 0.01}, {**cfg, 'emb_size': 'many'}):
         config_path(prefix).write_text(json.dumps(other))
         caplog.clear()
         export(prefix, tmp_path / 'net.onnx')
         assert 'config' not in read_metadata(tmp_path / 'net.onnx')
         assert 'model-config.json is left out of the metadata' in caplog.text
-    config_path(prefix).write_text('{')
-    export(prefix, tmp_path / 'net.onnx')
-    assert 'config' not in read_metadata(tmp_path / 'net.onnx')
+    for damaged in (
+        '{',
+        '"no config"',
+        '{"net_output": "E", "net_name": "fresnet", "image_shape": [112, 112]}',
+    ):
+        config_path(prefix).write_text(damaged)
+        with pytest.raises(CheckpointError, match=r'model-config\.json is damaged'):
+            export(prefix, tmp_path / 'net.onnx')
 
 
 def test_a_file_of_another_network_is_told(saved, tmp_path):

@@ -1,0 +1,114 @@
+"""What a network's files record of it beside its graph: the images that it takes, and what it gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+
+from config.checks import CLASS_SCORES, EMBEDDING, FEATURE_MAP, output_kind
+from config.errors import CheckpointError, ConfigError
+from recognition.data.class_names import read_classes
+from recognition.engines.base import Shape, Wanted, agreed_shape
+from recognition.engines.model import Model
+from recognition.utils.files import PathLike, read_json
+from recognition.utils.run_paths import classes_path, config_path
+
+BEST = '-best'  # what the prefix of a run's best network has behind the run's
+KERAS, TF_PADDING = 'keras_', 'tf_same'  # by which the networks of keras.applications are known
+USES = {
+    EMBEDDING: '`facesymbols embed`, `compare` and `verify` use embeddings',
+    CLASS_SCORES: '`facesymbols predict` and `evaluate` use class scores',
+    FEATURE_MAP: 'another head (net_output) gives embeddings or class scores',
+}
+
+
+class Record(NamedTuple):
+    """What is known of a network: `kind` of output and `image_shape` (None: unknown), the names of its classes.
+
+    keras: whether it is one of keras.applications, whose images are resized in another way.
+    """
+
+    kind: Optional[str] = None
+    image_shape: Optional[Shape] = None
+    classes: Tuple[str, ...] = ()
+    keras: bool = False
+
+    def as_metadata(self) -> Dict[str, Any]:
+        """Return what an exported file says of itself, as `metadata_record` reads it."""
+        if self.kind is None:
+            return {}
+        return {
+            'kind': self.kind,
+            'keras': self.keras,
+            **({'classes': list(self.classes)} if self.classes else {}),
+        }
+
+    def check_kind(self, wanted: str, model: object) -> None:
+        """Raise ConfigError where the network is known to give something else than `wanted`; `model` names it."""
+        if self.kind is not None and self.kind != wanted:
+            hint = f'; {USES[self.kind]}' if self.kind in USES else ''
+            raise ConfigError(f'{model} gives {_counted(self.kind)}, not {_counted(wanted)}{hint}')
+
+
+def _counted(kind: str) -> str:
+    return kind if kind == CLASS_SCORES else f'an {kind}' if kind == EMBEDDING else f'a {kind}'
+
+
+def beside(prefix: PathLike, name: Callable[[PathLike], Path]) -> Optional[Path]:
+    """Return the file beside a checkpoint, or that of the run whose best network it is; None where there is none."""
+    text = str(prefix)
+    run = text[: -len(BEST)] if text.endswith(BEST) else text
+    return next((path for path in map(name, (text, run)) if path.is_file()), None)
+
+
+def checkpoint_record(prefix: PathLike) -> Record:
+    """Return what lies beside a checkpoint says of it; CheckpointError or DataError where a file is damaged."""
+    path, names = beside(prefix, config_path), beside(prefix, classes_path)
+    classes = tuple(read_classes(names)) if names else ()
+    if path is None:
+        return Record(classes=classes, kind=CLASS_SCORES if names else None)
+    return _of_config(path, read_json(path), classes)
+
+
+def metadata_record(metadata: Mapping[str, str], source: object) -> Record:
+    """Return what an ONNX file, or the JSON beside ncnn's pair, says in its metadata; its shape is in the graph."""
+    try:
+        held: Dict[str, Any] = {
+            key: json.loads(metadata[key]) for key in ('config', 'classes', 'keras') if key in metadata
+        }
+        classes = tuple(map(str, held.get('classes', ())))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f'{source} is damaged: its metadata cannot be read ({error})') from None
+    if 'kind' in metadata:
+        return Record(metadata['kind'], None, classes, bool(held.get('keras')))
+    return _of_config(source, held['config'], classes) if 'config' in held else Record(classes=classes)
+
+
+def _of_config(source: object, cfg: Any, classes: Tuple[str, ...]) -> Record:
+    try:
+        keras = str(cfg['net_name']).startswith(KERAS) or cfg.get('padding') == TF_PADDING
+        return Record(output_kind(cfg), _shape(cfg['image_shape']), classes, keras)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f'{source} is damaged: it holds no config of a network') from None
+
+
+def _shape(sides: Any) -> Shape:
+    height, width, channels = map(int, sides)
+    return height, width, channels
+
+
+def shape_of(model: Model, wanted: Wanted = None) -> Shape:
+    """Return the (H, W, C) of a checkpoint's images: as recorded, or else as wanted, or 112x112.
+
+    Where there is no record, the channels are those of the first convolution's weight. Raises ConfigError where
+    `wanted` contradicts that.
+    """
+    found: Wanted = checkpoint_record(model.path).image_shape
+    if found is None:
+        from recognition.checkpoint.network import input_channels
+
+        height, width, _ = wanted or (None, None, None)
+        channels = input_channels(model.path, model.epoch)
+        return agreed_shape(model, (height, width, channels), wanted)
+    return agreed_shape(model, found, wanted)
