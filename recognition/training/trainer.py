@@ -15,9 +15,11 @@ from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import Schedule
 from recognition.optim.optimizer import Updates
 from recognition.training.ema import KIND, Average
+from recognition.training.freezing import freeze, scale_rates
 from recognition.training.nonfinite import Guard, LossScale
 from recognition.training.recompute import build_pass
 from recognition.utils.streamed_array import Rows, drain
+from symbols.passes import freeze_norms
 
 import mxnet as mx
 from mxnet import autograd, gluon
@@ -69,16 +71,20 @@ class Trainer:
         mx.random.seed(self.seed)
         self.net = wrap_symbol(symbol)
         prepare(self.net, symbol, image_shape=self.image_shape, ctx=self.contexts)
-        self.network = build_pass(self.net, symbol, cfg, self.contexts)
+        scale_rates(self.net.collect_params(), cfg)
+        self.frozen = freeze(self.net.collect_params(), cfg)
+        self.network = build_pass(self.net, freeze_norms(symbol, self.frozen), cfg, self.contexts)
         self.classifier = build_classifier(cfg, self.contexts, self.workers)
         self.parameters = {**self.net.collect_params(), **self.classifier.parameters}
         self._set_gradients(ADD if self.parts > 1 else WRITE)
-        self.statistics = {name: self.parameters[name] for name in symbol.list_auxiliary_states()}
+        moving = [name for name in symbol.list_auxiliary_states() if name not in self.frozen]
+        self.statistics = {name: self.parameters[name] for name in moving}
         self.statistics.update({state.name: state for state in self.classifier.states})
         self._next_states: List[np.ndarray] = []
         self.updates = Updates(cfg, self.parameters, self.contexts)
         self.guard, self.scale = Guard(cfg.max_skipped), LossScale(cfg.fp16_scale, on=cfg.fp16)
-        self.average = Average(self.net.collect_params(), cfg.ema, self.contexts[0]) if cfg.ema else None
+        averaged = {n: each for n, each in self.net.collect_params().items() if n not in self.frozen}
+        self.average = Average(averaged, cfg.ema, self.contexts[0]) if cfg.ema else None
 
     def begin(self) -> None:
         """Start all workers from the values of the first; called once, when weights have been loaded."""
@@ -209,7 +215,8 @@ class Trainer:
         data = mx.sym.var('data', dtype='float32')
         if self.average:
             block = wrap_symbol(self.symbol)
-            set_parameters(block, self.average.values, self.contexts[0])
+            args, auxs = self.network_arrays()
+            set_parameters(block, {**args, **auxs}, self.contexts[0])
         else:
             block = gluon.SymbolBlock(self.symbol, data, params=self.net.params)
         block.hybridize(static_alloc=True)
