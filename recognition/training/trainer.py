@@ -10,6 +10,7 @@ from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import compare, require, set_parameters
 from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.classifier.base import PARAMETERS
+from recognition.classifier.distillation import Teacher, distilled
 from recognition.classifier.partial_fc import build_classifier
 from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import Schedule
@@ -47,8 +48,9 @@ class Trainer:
     """Trains an embedding network under the classifier that `cfg` names, on one or several devices and workers.
 
     symbol: input `data` (N, 3, H, W), output the embedding (N, emb_size). cfg: with num_classes settled.
-    schedule: step -> learning rate. workers: who trains together; by default this process alone. Every batch is cut
-    into cfg.accumulate parts, one after the other, and each part evenly over the devices.
+    schedule: step -> learning rate. workers: who trains together; by default this process alone. teacher: whose outputs
+    are in the objective, too. Every batch is cut into cfg.accumulate parts, one after the other, and each part evenly
+    over the devices.
 
     `steps` steps were tried, `guard.skipped` of them left out because a loss or gradient was not finite. Everything
     random (first values, dropout) follows from cfg.seed and the step, so a run that is broken off and goes on equals
@@ -62,6 +64,7 @@ class Trainer:
         schedule: Schedule,
         contexts: Sequence[mx.Context],
         workers: Optional[KVStoreGroup] = None,
+        teacher: Optional[Teacher] = None,
     ) -> None:
         self.symbol, self.schedule, self.contexts = symbol, schedule, list(contexts)
         self.workers = workers or KVStoreGroup('device', self.contexts)
@@ -75,6 +78,8 @@ class Trainer:
         self.frozen = freeze(self.net.collect_params(), cfg)
         self.network = build_pass(self.net, freeze_norms(symbol, self.frozen), cfg, self.contexts)
         self.classifier = build_classifier(cfg, self.contexts, self.workers)
+        if teacher:
+            self.classifier = distilled(self.classifier, cfg, teacher)
         self.parameters = {**self.net.collect_params(), **self.classifier.parameters}
         self._set_gradients(ADD if self.parts > 1 else WRITE)
         moving = [name for name in symbol.list_auxiliary_states() if name not in self.frozen]
