@@ -36,6 +36,9 @@ def check_training(cfg: Mapping[str, Any]) -> None:
     for key in ('pretrained_part', 'pretrained_fc7'):
         if cfg[key] != KEYS[key].default and not cfg['pretrained']:
             raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')
+    for key in ('distill', 'distill_temperature'):
+        if cfg[key] != KEYS[key].default and not cfg['teacher']:
+            raise ConfigError(f'{key}={cfg[key]:g} needs teacher, the network to distil from')
 
 
 def output_kind(cfg: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from config.rules import (
     one_or_three,
     optional,
     or_word,
+    patterns,
     real,
     rising,
     sequence,
@@ -110,7 +111,12 @@ NETWORK = _group(
     kernel_l2=(
         None,
         optional(real(0.0, 1.0)),
-        "L2 factor of the convolution and dense weights in place of wd, as Keras's kernel_regularizer",
+        "L2 factor of the convolutions' weights in place of wd, as Keras's kernel_regularizer on Conv2D",
+    ),
+    kernel_l2_factors=(
+        (),
+        patterns(real(0.0)),
+        'L2 factors of the kernels, dense ones too, whose names begin so: REGEX=0.001; the first that fits counts',
     ),
     image_shape=((112, 112, 3), sequence(integer(1, 65535), 3), 'height, width and channels of the input'),
     fp16=(False, flag(), 'half precision between the stem and the last stage, on a GPU'),
@@ -274,6 +280,20 @@ TRAIN = _group(
         choice(('auto', 'keep', 'drop', 'resize')),
         'its classifier: auto, taken where it fits; keep, which must fit; drop; resize, the rows of the same labels',
     ),
+    freeze=(
+        (),
+        patterns(),
+        "the network's parameters whose names begin so are not trained, nor do their batch norms' statistics move",
+    ),
+    lr_mult=(
+        (),
+        patterns(real(0.0)),
+        "factors on the learning rate of the network's parameters whose names begin so: REGEX=0.1; the first that "
+        'fits counts',
+    ),
+    teacher=('', text(), 'network to distil from: a checkpoint PREFIX,EPOCH or NET.onnx'),
+    distill=(0.5, real(0.0, 1.0), 'weight of what the teacher says in the loss; its own part has the rest'),
+    distill_temperature=(4.0, real(0.01, 1000.0), 'what class scores are divided by for distillation'),
     fp16_scale=(
         128.0,
         real(1.0, 2.0**24),
@@ -311,7 +331,10 @@ ACCEPTED = _group(
 )
 
 # What no InsightFace config holds.
-OWN_KEYS = ('net_variant', 'bn_eps', 'input_order', 'input_mean', 'input_scale', 'padding', 'kernel_l2')
+OWN_KEYS = (
+    *('net_variant', 'bn_eps', 'input_order', 'input_mean', 'input_scale', 'padding'),
+    *('kernel_l2', 'kernel_l2_factors'),
+)
 
 KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}
 

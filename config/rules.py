@@ -7,6 +7,7 @@ the allowed values as its text; `config.schema` puts the key's name in front.
 from __future__ import annotations
 
 import numbers
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence
 
@@ -135,6 +136,32 @@ def one_or_three(item: Rule) -> Rule:
         return (three if ',' in text else item).parse(text)
 
     return Rule(item.type_name, allowed, check, parse)
+
+
+def patterns(factor: Optional[Rule] = None) -> Rule:
+    """A tuple of regular expressions for the names of parameters; with `factor`, of items 'REGEX=NUMBER'.
+
+    The text of a command line is one of them, since an expression may have commas in it.
+    """
+    form = 'a regular expression' if factor is None else f'REGEX=NUMBER with {factor.allowed}'
+    allowed = f'a list of texts, each {form}'
+
+    def check(value: Any) -> tuple:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise ValueError(allowed)
+        for item in value:
+            pattern, equals, number = item.rpartition('=') if factor else (item, '=', '')
+            try:
+                re.compile(pattern)
+                if factor:
+                    factor.check(factor.parse(number))
+            except (ValueError, re.error):
+                pattern = ''
+            if not (pattern and equals):
+                raise ValueError(allowed)
+        return tuple(value)
+
+    return Rule('regex' if factor is None else 'regex=number', allowed, check, lambda text: (text,))
 
 
 def rising() -> Rule:

@@ -74,7 +74,11 @@ def check_together(values: Mapping[str, Any]) -> None:
                 f'{key}={values[key]!r} is for images of {COLOURS} channels; image_shape={values["image_shape"]!r} '
                 f'has {channels}'
             )
-    if values['kernel_l2'] and not values['wd']:
+    if values['kernel_l2_factors'] and values['kernel_l2'] is None:
+        raise ConfigError(
+            'kernel_l2_factors needs kernel_l2, the factor of the other convolutions; 0 is none'
+        )
+    if (values['kernel_l2'] or values['kernel_l2_factors']) and not values['wd']:
         raise ConfigError('kernel_l2 does not go with wd=0.0: it is applied as a share of the weight decay')
 
 

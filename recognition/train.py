@@ -25,6 +25,8 @@ from config.errors import ConfigError, FaceSymbolsError
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
+from recognition.engines.model import find_model
+from recognition.teacher import open_teacher
 from recognition.utils.files import PathLike
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.processes import INTERRUPTED, stop_requests
@@ -94,7 +96,8 @@ def train(
         # the workers are forked before mxnet has threads
         loader = stack.enter_context(open_loader(cfg, dataset, contexts))
         evaluators = load_evaluators(cfg) if verify else {}
-        trainer = build_trainer(cfg, loader, contexts, prefix, found)
+        teacher = open_teacher(cfg, loader, stop) if cfg.teacher else None
+        trainer = build_trainer(cfg, loader, contexts, prefix, found, teacher)
         loop = build_loop(cfg, trainer, loader, evaluators, prefix, found, save_every, stack)
         loop.run(stop)
         note_end(loop)
@@ -173,6 +176,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         height, width, channels = args.image_size
         cfg = complete({**cfg, 'image_shape': (height, width, channels or cfg.image_shape[2])})
     check_training(cfg)
+    if cfg.teacher:
+        find_model(cfg.teacher).check_files()
     if args.resume and args.overwrite:
         raise ConfigError('--resume and --overwrite contradict each other; give one')
     if args.prefix:

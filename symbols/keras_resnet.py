@@ -3,7 +3,7 @@
 A bottleneck unit with the stride in its first 1x1, and a bias in every convolution. Parameters are named after Keras's
 layers: `conv2_block1_1_conv_weight`. With net_variant='article' it is the ResNet that is built layer by layer in
 articles on Keras, with an ELU (net_act='elu'), Keras's default eps and a pooling without padding. Their L2 penalty on
-the kernels is off: kernel_l2=1e-4, say, turns it on, and `recognition.optim.kernel_l2` has one factor for each layer.
+the kernels of the convolutions is off: kernel_l2=1e-4, say, turns it on, and kernel_l2_factors gives layers their own.
 
 Keras pads the pooling with zeros, mxnet with nothing, which is the same behind a relu.
 """

@@ -7,10 +7,12 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from config.checks import CLASS_SCORES, output_kind
 from config.errors import ConfigError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
+from config.patterns import as_factors
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
 from symbols.ir.shapes import infer_shapes
+from symbols.kernels import dense_kernels, kernel_factors
 from symbols.layers import Norm
 
 import mxnet as mx
@@ -132,14 +134,17 @@ def build(cfg: Mapping[str, Any]) -> Network:
     )
     net = Network(backbone, make_head(spec))
     if cfg['kernel_l2'] is not None:
-        _decay_kernels_alone(net, 2 * cfg['kernel_l2'] / cfg['wd'] if cfg['kernel_l2'] else 0.0)
+        _decay_kernels_alone(net, cfg)
     return net
 
 
-def _decay_kernels_alone(net: HybridBlock, factor: float) -> None:
-    """Give the convolution and dense weights this share of the weight decay, and nothing else any.
+def _decay_kernels_alone(net: HybridBlock, cfg: Mapping[str, Any]) -> None:
+    """Give the kernels the share of the weight decay that their L2 factors are, and nothing else any.
 
     A penalty of l2 * sum(w * w) has the gradient 2 * l2 * w, and weight decay adds wd * wd_mult * w to it.
     """
-    for name, parameter in net.collect_params().items():
-        parameter.wd_mult = factor if name.endswith('_weight') else 0.0
+    parameters = net.collect_params()
+    own, dense = as_factors(cfg['kernel_l2_factors']), dense_kernels(parameters)
+    factors = kernel_factors(parameters, cfg['kernel_l2'], own, dense=dense)
+    for name, parameter in parameters.items():
+        parameter.wd_mult = 2 * factors[name] / cfg['wd'] if name in factors else 0.0

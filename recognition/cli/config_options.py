@@ -8,7 +8,7 @@ from typing import Any, Container, Mapping, Optional
 
 from config import resolve
 from config.keys import KEYS
-from config.schema import parse_value
+from config.schema import check_value, parse_value
 
 PRESETS = ('network', 'dataset', 'loss')  # options of their own: each names a row of a table
 TITLES = {
@@ -41,6 +41,8 @@ def add_config_options(
         default = ','.join(map(str, key.default)) if isinstance(key.default, tuple) else key.default
         help_text = (f'{key.help} (default: {default})' if str(default) else key.help).replace('%', '%%')
         bare = {'nargs': '?', 'const': 'true'} if key.rule.type_name == 'bool' else {}
+        if key.rule.type_name.startswith('regex'):
+            bare = {'action': 'append'}
         groups[key.group].add_argument(
             *names,
             dest=name,
@@ -57,5 +59,9 @@ def config_from(args: argparse.Namespace, **settings: Any) -> Any:
     Raises ConfigError for an unknown preset or a bad value.
     """
     given = {name: getattr(args, name, None) for name in KEYS if name not in PRESETS}
-    values = {name: parse_value(name, text) for name, text in given.items() if text is not None}
+    values = {
+        name: check_value(name, text) if isinstance(text, list) else parse_value(name, text)
+        for name, text in given.items()
+        if text is not None
+    }
     return resolve(args.network, args.dataset, args.loss, **{**values, **settings})

@@ -116,10 +116,14 @@ class Augmentation:
             image = step(image, rng, self)
         return image.reshape(shape)
 
+    def mirrors(self, rng: np.random.Generator) -> bool:
+        """Draw whether an image is mirrored, which is the first draw of an image."""
+        return self.mirror and bool(rng.random() < 0.5)
+
 
 def mirror(image: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.ndarray:
     """Mirror left to right, with probability one half."""
-    return load_cv2().flip(image, 1) if aug.mirror and rng.random() < 0.5 else image
+    return load_cv2().flip(image, 1) if aug.mirrors(rng) else image
 
 
 def move(image: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.ndarray:

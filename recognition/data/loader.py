@@ -14,14 +14,15 @@ import mmap
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
-from typing import Deque, Iterator, Optional, Sequence, Tuple, Type
+from typing import Deque, Iterator, List, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.data.batch_worker import (
+    AUGMENT,
     ORDER,
     Augment,
     Faces,
@@ -83,6 +84,7 @@ class FaceLoader:
         load_cv2()  # where it is missing, say so here and not in a worker
         self.dataset, self.batch_size, self._seed = dataset, batch_size, seed
         self._sample = partial(SAMPLERS[sampler], dataset.labels, per_identity)
+        self._order = lru_cache(maxsize=2)(self._draw_order)
         self._length = len(self._order(0))  # of every epoch
         self.share(0, 1)
         self._filler = Filler(dataset, augment, seed, replaces=faults > 0)
@@ -137,6 +139,11 @@ class FaceLoader:
         self._check_open()
         return self._batches(epoch, start)
 
+    def drawn(self, epoch: int, batch: int) -> Tuple[np.ndarray, List[np.random.Generator]]:
+        """Return which images (N,) a batch has, and for each the random numbers that augment it."""
+        indices, position = self._chosen(self._order(epoch), batch), self._position(batch)
+        return indices, [generator(self._seed, epoch, AUGMENT, position + row) for row in range(len(indices))]
+
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         turn = self._turn = object()
         self._abandon_pending()
@@ -165,7 +172,7 @@ class FaceLoader:
         height, width, channels = self.dataset.image_shape
         return self.batch_size, channels, height, width
 
-    def _order(self, epoch: int) -> np.ndarray:
+    def _draw_order(self, epoch: int) -> np.ndarray:
         return self._sample(generator(self._seed, epoch, ORDER))
 
     def _chosen(self, order: np.ndarray, batch: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A checkpoint as the file that another engine reads, made once and kept in the user's cache."""
+"""What is made once of a network and kept in the user's cache: the file that another engine reads, above all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recognition.engines.base import Shape, Wanted
 from recognition.engines.model import KINDS, Model
 from recognition.engines.record import shape_of
 
-KEPT = 4  # converted networks; the one that was used last is the last to go
+KEPT = 4  # files of a kind; the one that was used last is the last to go
 
 
 def cache_folder() -> Path:
@@ -36,7 +36,7 @@ def onnx_of(model: Model, image_shape: Wanted) -> Model:
 
         export_onnx(model.path, model.epoch, path, options=Options(fold=True), image_shape=shape)
 
-    return Model('onnx', _kept(model, image_shape, 'onnx', '.onnx', write))
+    return Model('onnx', _converted(model, image_shape, 'onnx', '.onnx', write))
 
 
 def ncnn_of(model: Model, image_shape: Wanted) -> Model:
@@ -47,27 +47,32 @@ def ncnn_of(model: Model, image_shape: Wanted) -> Model:
 
         export_ncnn(model.path, model.epoch, path, image_shape=shape)
 
-    return Model('ncnn', _kept(model, image_shape, 'ncnn', '.param', write).with_suffix(''))
+    return Model('ncnn', _converted(model, image_shape, 'ncnn', '.param', write).with_suffix(''))
 
 
-def _kept(
+def _converted(
     model: Model,
     image_shape: Wanted,
     kind: str,
     suffix: str,
     write: Callable[[Path, Shape], object],
 ) -> Path:
-    """Return the file of a network in the cache, which `write` makes where it is not there."""
     shape = shape_of(model, image_shape)
+    key = f'{model.content_key()}-{"x".join(map(str, shape))}'
+    return kept(kind, key, suffix, lambda path: write(path, shape))
+
+
+def kept(kind: str, key: str, suffix: str, write: Callable[[Path], object]) -> Path:
+    """Return the file of a key in the cache's folder `kind`, which `write` makes where it is not there."""
     folder = cache_folder() / kind
-    path = folder / f'{model.content_key()}-{"x".join(map(str, shape))}{suffix}'
+    path = folder / f'{key}{suffix}'
     if path.is_file():
         with suppress(OSError):  # a cache that may only be read will do
             path.touch()
         return path
     with _alone(folder):
         if not path.is_file():  # or else another process has made it in the meantime
-            write(path, shape)
+            write(path)
         _drop_old(folder, f'*{suffix}')
     return path
 
@@ -80,7 +85,7 @@ def _alone(folder: Path) -> Iterator[None]:
         lock = open(folder / '.lock', 'ab')  # noqa: SIM115 (it is closed below)
     except OSError as error:
         raise ConfigError(
-            f'the converted network cannot be kept in {folder}: {error.strerror}; '
+            f'what is made of the network cannot be kept in {folder}: {error.strerror}; '
             'the variable XDG_CACHE_HOME names another folder'
         ) from error
     with lock:

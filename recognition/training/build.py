@@ -11,6 +11,7 @@ from config.checks import output_kind, trains_classes
 from config.errors import ConfigError
 from recognition.checkpoint.run_files import RunRecord
 from recognition.checkpoint.training_state import TrainingState
+from recognition.classifier.distillation import Teacher
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, open_faces, split_path
 from recognition.data.pair_sets import load_bin
@@ -84,7 +85,12 @@ def open_loader(cfg: Any, dataset: TrainingFaces, contexts: Sequence[mx.Context]
 
 
 def build_trainer(
-    cfg: Any, loader: FaceLoader, contexts: Sequence[mx.Context], prefix: Path, found: Found
+    cfg: Any,
+    loader: FaceLoader,
+    contexts: Sequence[mx.Context],
+    prefix: Path,
+    found: Found,
+    teacher: Optional[Teacher] = None,
 ) -> Trainer:
     """Build the trainer, and put it where it has to start."""
     workers = KVStoreGroup(cfg.kvstore, contexts)
@@ -93,7 +99,7 @@ def build_trainer(
     check_output(symbol, cfg)
     check_precision(symbol, contexts)
     schedule = build_schedule(cfg, total_steps(cfg, loader.batches_per_epoch))
-    trainer = Trainer(symbol, cfg, schedule, contexts, workers)
+    trainer = Trainer(symbol, cfg, schedule, contexts, workers, teacher)
     if found:
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
         if cfg.pretrained:

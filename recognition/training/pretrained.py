@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 import numpy as np
 
+from config.checks import CLASS_SCORES, output_kind
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint.layer_diff import describe, differences
 from recognition.checkpoint.matching import (
@@ -66,7 +67,8 @@ def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, 
         rows = None  # it was trained on other embeddings
     if rows:
         classifier.load(rows)
-    logger.info('starting from %s\n%s\n%s', source, report, _classifier_in_words(rows, held))
+    words = [str(report), _classifier_in_words(rows, held)] if classifier.values() else [str(report)]
+    logger.info('starting from %s\n%s', source, '\n'.join(words))
     return report
 
 
@@ -85,10 +87,16 @@ def _check_not_body(values: Values, cfg: Mapping[str, Any], source: object) -> N
         return
     own = parts_of(cfg)
     report = compare({**own.backbone, **own.head}, without_classifier(values))
-    if only_head_differs(report, own):
+    if not only_head_differs(report, own):
+        return
+    if output_kind(cfg) == CLASS_SCORES and report.misshaped and not (report.missing or report.extra):
+        (held, *_), (wanted, *_) = next(iter(report.misshaped.values()))
         raise CheckpointError(
-            f"{source} does not fit {TARGET}: {report.faults}; pretrained_part='body' takes all but the head"
+            f'{source} has {held} classes, and this run has {wanted}; --pretrained-part body draws the head fresh'
         )
+    raise CheckpointError(
+        f"{source} does not fit {TARGET}: {report.faults}; pretrained_part='body' takes all but the head"
+    )
 
 
 def check_pair(

@@ -96,7 +96,7 @@ class Recomputed:
                 kept.append((data, seed))
                 data = _run(block, data, seed)
         if autograd.is_recording():
-            if kept:
+            if kept and self._first < len(kept):
                 data.attach_grad()
             self._calls.append([*kept, (data, None)])
         return self._blocks[-1](data)

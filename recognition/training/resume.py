@@ -23,6 +23,11 @@ KEPT_KEYS = (
     'data_sampler',
     'images_per_identity',
     'seed',
+    'freeze',
+    'lr_mult',
+    'teacher',
+    'distill',
+    'distill_temperature',
 )
 SYNONYMS = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}
 
@@ -38,10 +43,11 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
 
 def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state: TrainingState) -> None:
     """Put the trainer where the state stands; CheckpointError when the state is another run's."""
-    ours = json.loads(json.dumps(cfg))
+    # a key that the state does not know is younger than it, and its default is what was done before
+    defaults = {key: KEYS[key].default for key in KEPT_KEYS}
+    ours, theirs = (json.loads(json.dumps({**defaults, **values})) for values in (cfg, state.config))
     for key in KEPT_KEYS:
-        # a key that the state does not know is younger than it, and its default is what was done before
-        saved, now = (_same_name(key, values.get(key, KEYS[key].default)) for values in (state.config, ours))
+        saved, now = (_same_name(key, values[key]) for values in (theirs, ours))
         if saved != now:
             raise CheckpointError(f'{source} was trained with {key}={saved!r}, and this run has {now!r}')
     for key, now in (('images', len(loader.dataset)), ('batch_size', loader.batch_size)):

@@ -10,14 +10,17 @@ from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import compare, require, set_parameters
 from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.classifier.base import PARAMETERS
+from recognition.classifier.distillation import Teacher, distilled
 from recognition.classifier.partial_fc import build_classifier
 from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import Schedule
 from recognition.optim.optimizer import Updates
 from recognition.training.ema import KIND, Average
+from recognition.training.freezing import freeze, scale_rates
 from recognition.training.nonfinite import Guard, LossScale
 from recognition.training.recompute import build_pass
 from recognition.utils.streamed_array import Rows, drain
+from symbols.passes import freeze_norms
 
 import mxnet as mx
 from mxnet import autograd, gluon
@@ -45,8 +48,9 @@ class Trainer:
     """Trains an embedding network under the classifier that `cfg` names, on one or several devices and workers.
 
     symbol: input `data` (N, 3, H, W), output the embedding (N, emb_size). cfg: with num_classes settled.
-    schedule: step -> learning rate. workers: who trains together; by default this process alone. Every batch is cut
-    into cfg.accumulate parts, one after the other, and each part evenly over the devices.
+    schedule: step -> learning rate. workers: who trains together; by default this process alone. teacher: whose outputs
+    are in the objective, too. Every batch is cut into cfg.accumulate parts, one after the other, and each part evenly
+    over the devices.
 
     `steps` steps were tried, `guard.skipped` of them left out because a loss or gradient was not finite. Everything
     random (first values, dropout) follows from cfg.seed and the step, so a run that is broken off and goes on equals
@@ -60,6 +64,7 @@ class Trainer:
         schedule: Schedule,
         contexts: Sequence[mx.Context],
         workers: Optional[KVStoreGroup] = None,
+        teacher: Optional[Teacher] = None,
     ) -> None:
         self.symbol, self.schedule, self.contexts = symbol, schedule, list(contexts)
         self.workers = workers or KVStoreGroup('device', self.contexts)
@@ -69,16 +74,22 @@ class Trainer:
         mx.random.seed(self.seed)
         self.net = wrap_symbol(symbol)
         prepare(self.net, symbol, image_shape=self.image_shape, ctx=self.contexts)
-        self.network = build_pass(self.net, symbol, cfg, self.contexts)
+        scale_rates(self.net.collect_params(), cfg)
+        self.frozen = freeze(self.net.collect_params(), cfg)
+        self.network = build_pass(self.net, freeze_norms(symbol, self.frozen), cfg, self.contexts)
         self.classifier = build_classifier(cfg, self.contexts, self.workers)
+        if teacher:
+            self.classifier = distilled(self.classifier, cfg, teacher)
         self.parameters = {**self.net.collect_params(), **self.classifier.parameters}
         self._set_gradients(ADD if self.parts > 1 else WRITE)
-        self.statistics = {name: self.parameters[name] for name in symbol.list_auxiliary_states()}
+        moving = [name for name in symbol.list_auxiliary_states() if name not in self.frozen]
+        self.statistics = {name: self.parameters[name] for name in moving}
         self.statistics.update({state.name: state for state in self.classifier.states})
         self._next_states: List[np.ndarray] = []
         self.updates = Updates(cfg, self.parameters, self.contexts)
         self.guard, self.scale = Guard(cfg.max_skipped), LossScale(cfg.fp16_scale, on=cfg.fp16)
-        self.average = Average(self.net.collect_params(), cfg.ema, self.contexts[0]) if cfg.ema else None
+        averaged = {n: each for n, each in self.net.collect_params().items() if n not in self.frozen}
+        self.average = Average(averaged, cfg.ema, self.contexts[0]) if cfg.ema else None
 
     def begin(self) -> None:
         """Start all workers from the values of the first; called once, when weights have been loaded."""
@@ -209,7 +220,8 @@ class Trainer:
         data = mx.sym.var('data', dtype='float32')
         if self.average:
             block = wrap_symbol(self.symbol)
-            set_parameters(block, self.average.values, self.contexts[0])
+            args, auxs = self.network_arrays()
+            set_parameters(block, {**args, **auxs}, self.contexts[0])
         else:
             block = gluon.SymbolBlock(self.symbol, data, params=self.net.params)
         block.hybridize(static_alloc=True)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from config import resolve
-from symbols import dense, get_symbol, keras_resnet
+from recognition.checkpoint.matching import set_parameters
+from recognition.optim import KernelL2
+from symbols import dense, get_block, get_symbol, keras_resnet
 from symbols.keras_layers import KERAS_NAMES, keras_layers
 
 import mxnet as mx
@@ -180,6 +182,18 @@ def test_same_names_shapes_and_numbers(tag, case):
 def test_a_wrong_setting_is_caught(tag, settings, least, case):
     """Padding, eps, the stem's pooling, activation and pixels, each a little wrong."""
     assert case(tag).error(**settings) > least
+
+
+def test_the_penalty_of_the_article_s_resnet_is_keras_s(case):
+    """Its ELU network has kernel_regularizer on every Conv2D, and none on the Dense layer."""
+    row = case('resnet50_elu_seed_224')
+    net = get_block(row.config())
+    set_parameters(net, row.values)
+    penalty, dense = row.row['penalty'], 1e-4 * float((row.values['fc1_weight'] ** 2).sum().asscalar())
+    assert KernelL2(net, 1e-4)().asscalar() == pytest.approx(penalty, rel=1e-5)
+    with_dense = KernelL2(net, 1e-4, factors={'fc1_': 1e-4})().asscalar()
+    assert with_dense == pytest.approx(penalty + dense, rel=1e-5)
+    assert dense > 0.1
 
 
 def test_a_wrong_order_of_concatenation_is_caught(case, monkeypatch):

@@ -44,6 +44,16 @@ def test_a_switch_needs_no_value():
     assert config_from(parser().parse_args([*R18, '--data-rand-mirror', 'false'])).data_rand_mirror is False
 
 
+def test_regular_expressions_are_given_one_by_one():
+    words = ['--freeze', 'stage1_conv{1,2}', '--freeze', 'conv0', '--kernel-l2', '1e-4']
+    words += ['--lr-mult', 'stage2_=0.1', '--kernel-l2-factors', 'fc1_=0.5', '--kernel-l2-factors', 'conv=0']
+    cfg = config_from(parser().parse_args([*R18, *words]))
+    assert cfg.freeze == ('stage1_conv{1,2}', 'conv0')
+    assert (cfg.lr_mult, cfg.kernel_l2_factors) == (('stage2_=0.1',), ('fc1_=0.5', 'conv=0'))
+    with pytest.raises(ConfigError, match=r'lr_mult=.* each REGEX=NUMBER'):
+        config_from(parser().parse_args([*R18, '--lr-mult', 'stage2_']))
+
+
 def test_the_help_may_list_some_keys_alone():
     help_text = parser(shown=('lr',)).format_help()
     assert '--lr ' in help_text

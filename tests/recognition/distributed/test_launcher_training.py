@@ -58,6 +58,7 @@ WITHOUT_NORM = """
     [
         pytest.param(2, 1, {'clip_norm': 2.0}, 1, marks=pytest.mark.slow),
         (3, 2, {'clip_norm': 2.0}, 1),
+        pytest.param(2, 1, {'freeze': ['conv0_']}, 1, marks=pytest.mark.slow),
         (2, 1, {'fc7_sharded': True, 'loss_m2': 0.3, 'clip_norm': 2.0}, 1),
         pytest.param(3, 1, {'sample_rate': 0.6, 'loss_name': 'adaface'}, 2, marks=pytest.mark.slow),
     ],

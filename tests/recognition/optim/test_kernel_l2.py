@@ -68,9 +68,11 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize('wd', [0.0005, 0.3])
-def test_kernel_l2_takes_the_step_that_the_penalty_takes(step, wd):
-    by_decay = step(small(kernel_l2=L2, wd=wd), wd)
-    assert_same(by_decay, step(small(), 0.0, lambda net: KernelL2(net, L2)))
+@pytest.mark.parametrize('factors', [{}, {'stage1_unit1_': 0.0, 'stage1_': 0.5, 'fc1_weight$': 0.05}])
+def test_kernel_l2_takes_the_step_that_the_penalty_takes(step, wd, factors):
+    items = [f'{pattern}={factor}' for pattern, factor in factors.items()]
+    by_decay = step(small(kernel_l2=L2, kernel_l2_factors=items, wd=wd), wd)
+    assert_same(by_decay, step(small(), 0.0, lambda net: KernelL2(net, L2, factors=factors)))
 
 
 def test_the_penalty_moves_kernels_by_their_gradient_and_nothing_else(start, step):
@@ -80,9 +82,9 @@ def test_the_penalty_moves_kernels_by_their_gradient_and_nothing_else(start, ste
     for name in start:
         moved = penalised[name] - plain[name]
         if name in kernels:
-            expected = -RATE * 2 * L2 * start[name]
+            expected = -RATE * 2 * (0 if name == 'fc1_weight' else L2) * start[name]
             np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-6, err_msg=name)
-            assert np.abs(moved).max() > 1e-5
+            assert np.abs(moved).max() > 1e-5 or name == 'fc1_weight'
         else:
             np.testing.assert_array_equal(penalised[name], plain[name], err_msg=name)
 
@@ -106,9 +108,7 @@ def test_layers_with_factors_of_their_own(start, step):
 def test_the_value_of_the_penalty(make_network):
     net = make_network(small())
     values = values_of(net)
-    expected = sum(
-        (value.astype(np.float64) ** 2).sum() for name, value in values.items() if name.endswith('_weight')
-    )
+    expected = sum((value.astype(np.float64) ** 2).sum() for value in values.values() if value.ndim == 4)
     penalty = KernelL2(net, L2)()
     assert penalty.shape == (1,)
     np.testing.assert_allclose(penalty.asscalar(), L2 * expected, rtol=1e-5)
@@ -116,7 +116,7 @@ def test_the_value_of_the_penalty(make_network):
 
 def test_a_module_takes_the_same_step(start, step, make_images):
     symbol = mx.sym.SoftmaxOutput(get_symbol(small()), name='softmax')
-    penalised = with_penalty(symbol, L2, BATCH)
+    penalised = with_penalty(symbol, L2, BATCH, factors={'stage2_': 0.5})
     assert penalised.list_arguments() == symbol.list_arguments()
     assert penalised.list_outputs() == ['softmax_output', 'kernel_l2_output']
     module = mx.mod.Module(penalised)
@@ -132,13 +132,25 @@ def test_a_module_takes_the_same_step(start, step, make_images):
     mx.nd.waitall()
     arguments, states = module.get_params()
     found = {name: value.asnumpy() for name, value in {**arguments, **states}.items()}
-    assert_same(found, step(small(), 0.0, lambda net: KernelL2(net, L2)))
+    assert_same(found, step(small(), 0.0, lambda net: KernelL2(net, L2, factors={'stage2_': 0.5})))
+
+
+def test_a_dense_weight_is_known_in_a_symbol_also_where_it_is_normalised():
+    x = mx.sym.Convolution(mx.sym.var('data'), num_filter=2, kernel=(1, 1), name='conv')
+    weight = mx.sym.L2Normalization(mx.sym.var('fc7_weight'))
+    x = mx.sym.FullyConnected(mx.sym.Flatten(x), weight, num_hidden=3, no_bias=True, name='fc7')
+    arguments = {'data': np.ones((1, 2, 1, 1)), 'conv_weight': np.full((2, 2, 1, 1), 3.0)}
+    arguments |= {'conv_bias': np.ones(2), 'fc7_weight': np.ones((3, 2))}
+    bound = with_penalty(x, L2, 1).bind(mx.cpu(), {name: mx.nd.array(v) for name, v in arguments.items()})
+    assert bound.forward()[1].asscalar() == pytest.approx(L2 * 4 * 9)
 
 
 def test_only_kernels_are_penalised():
     names = ['a_weight', 'a_bias', 'b_gamma', 'b_beta', 'b_moving_mean', 'c_alpha', 'd_dw_weight']
     assert kernel_factors(names, L2) == {'a_weight': L2, 'd_dw_weight': L2}
     assert kernel_factors(names, 0.0, {'d_': 2.0}) == {'d_dw_weight': 2.0}
+    assert kernel_factors(names, L2, dense=['a_weight']) == {'d_dw_weight': L2}
+    assert kernel_factors(names, L2, {'a_': 2.0}, dense=['a_weight']) == {'a_weight': 2.0, 'd_dw_weight': L2}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +159,7 @@ def test_only_kernels_are_penalised():
         (-1.0, None, 'l2=-1.0 is not allowed: it must be 0 or more'),
         (0.1, {'a_': float('nan')}, 'a_=nan is not allowed'),
         (0.1, {'b_': 1.0}, "no kernel has a name that begins with 'b_'"),
-        (0.1, {'a(': 1.0}, 'is no regular expression'),
+        (0.1, {'a(': 1.0}, 'is not a regular expression'),
     ],
 )
 def test_mistakes_are_refused(l2, factors, message):

@@ -31,6 +31,12 @@ SETTINGS = {
         'clip_norm': 1.0,
         'per_batch_size': 3,
     },
+    'frozen': {
+        'freeze': ('conv0_|bn0_|stage1_',),
+        'lr_mult': ('stage2_=0.1',),
+        'ema': 0.9,
+        'recompute': True,
+    },
     'sampled': {'sample_rate': 0.7, 'per_batch_size': 3, 'loss_name': 'adaface'},
 }
 

@@ -1,0 +1,120 @@
+"""A teacher's outputs for all images of a data set, computed once by an engine and kept in the user's cache.
+
+The teacher sees an image as it is in the data set, and mirrored where training mirrors, without any other augmentation:
+so a step costs no more than without a teacher.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from config.checks import CLASS_SCORES, output_kind
+from config.errors import CheckpointError, ConfigError
+from recognition.data.augment import Augmentation
+from recognition.data.batch_worker import Filler
+from recognition.data.class_names import FILE, read_classes
+from recognition.data.dataset import FaceLoader, TrainingFaces, record_files
+from recognition.embedding.conversion_cache import kept
+from recognition.embedding.engine_choice import AUTO, open_engine
+from recognition.engines import ENGINES
+from recognition.engines.base import checked_embed
+from recognition.engines.model import Model, find_model
+from recognition.utils.checksums import sum_of
+from recognition.utils.files import replacing
+from recognition.utils.processes import StopRequest
+from recognition.utils.progress_bar import progress_bar
+from recognition.utils.run_paths import classes_path
+
+if TYPE_CHECKING:
+    from recognition.engines import Engine
+
+logger = logging.getLogger(__name__)
+
+BATCH = 64  # images
+
+
+def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[int], np.ndarray]:
+    """Return the function from a step to the outputs (N, D) of the teacher of `cfg` for the images of that step.
+
+    cfg: with num_classes settled. What is not in the cache is computed first; `stop` ends that by KeyboardInterrupt.
+    Raises ConfigError for a teacher of other outputs than the student's.
+    """
+    model, augmentation = find_model(cfg.teacher), Augmentation.from_config(cfg)
+    model.check_files()
+    _check_names(cfg, model, loader.dataset)  # type: ignore[arg-type]
+    key = hashlib.sha256(f'{model.content_key()} {augmentation.mirror} {cfg.data_faults > 0} '.encode())
+    key.update(_content(loader.dataset).encode())  # type: ignore[arg-type]
+    path = kept('teacher', key.hexdigest(), '.npy', lambda to: _write(to, cfg, model, loader.dataset, stop))
+    outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored
+    _check_width(outputs.shape[-1], cfg, model)
+
+    def of(step: int) -> np.ndarray:
+        indices, draws = loader.drawn(*divmod(step, loader.batches_per_epoch))
+        return np.asarray(outputs[[int(augmentation.mirrors(rng)) for rng in draws], indices])
+
+    return of
+
+
+def _write(path: Path, cfg: Any, model: Model, dataset: Any, stop: StopRequest) -> None:
+    engine = _open(cfg, model)
+    height, width, channels = cfg.image_shape
+    mirrors = (False, True) if cfg.data_rand_mirror else (False,)
+    filler = Filler(dataset, None, 0, replaces=cfg.data_faults > 0)
+    logger.info('the teacher %s sees %d images%s', model, len(dataset), ', and mirrored' * (len(mirrors) - 1))
+    with replacing(path, CheckpointError) as temporary, progress_bar(total=len(dataset), unit='image') as bar:
+        outputs = None
+        for start in range(0, len(dataset), BATCH):
+            if stop:
+                raise KeyboardInterrupt
+            indices = np.arange(start, min(start + BATCH, len(dataset)))
+            images = np.empty((len(indices), channels, height, width), np.uint8)
+            filler.fill(images, 0, start, indices)
+            for number, mirrored in enumerate(mirrors):
+                seen = images[..., ::-1] if mirrored else images
+                found = checked_embed(engine, np.ascontiguousarray(seen.transpose(0, 2, 3, 1)))
+                if not np.isfinite(found).all():
+                    raise CheckpointError(f'the teacher {model} gives values that are not finite')
+                if outputs is None:
+                    _check_width(found.shape[1], cfg, model)
+                    shape = (len(mirrors), len(dataset), found.shape[1])
+                    outputs = np.lib.format.open_memmap(temporary, 'w+', np.float32, shape)
+                outputs[number, indices] = found
+            bar.update(len(indices))
+
+
+def _open(cfg: Any, model: Model) -> Engine:
+    """Open the teacher in the first engine that reads its file as it is, so that its outputs are always the same."""
+    able = (each for each in ENGINES.values() if each.reads == model.kind and each.exact and each.present())
+    name = next((each.name for each in able), AUTO)
+    return open_engine(name, model, batch_size=BATCH, image_shape=tuple(cfg.image_shape))
+
+
+def _content(dataset: TrainingFaces) -> str:
+    """Return a sum of the records of a data set, and of which of them are its images."""
+    digest = hashlib.sha256()
+    for each in getattr(dataset, 'sets', [dataset]):
+        digest.update(''.join(map(sum_of, record_files(each.folder))).encode())
+        digest.update(each.keys.tobytes() + each.labels.tobytes() + str(each.image_shape).encode())
+    return digest.hexdigest()
+
+
+def _check_width(width: int, cfg: Any, model: Model) -> None:
+    key = 'num_classes' if output_kind(cfg) == CLASS_SCORES else 'emb_size'
+    if width != cfg[key]:
+        raise ConfigError(
+            f'the teacher {model} gives {width} values for an image, and this run has {key}={cfg[key]}'
+        )
+
+
+def _check_names(cfg: Any, model: Model, dataset: TrainingFaces) -> None:
+    """Raise ConfigError for a teacher whose classes have other names, where both are known."""
+    files = [classes_path(model.path), dataset.folder / FILE]
+    if output_kind(cfg) == CLASS_SCORES and all(file.is_file() for file in files):
+        theirs, ours = map(read_classes, files)
+        if theirs != ours:
+            raise ConfigError(f'the classes of the teacher {model} are not those of {dataset.folder}')
