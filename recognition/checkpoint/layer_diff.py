@@ -12,12 +12,13 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import own_name
+from symbols.ir.padding import SAME, pads_of
 
 import mxnet as mx
 
 INPUT = 'data'
 NAMED = 3  # how many kinds of difference an error names
-MIRRORS = 'reverse'  # how `symbols.layers` pads as TensorFlow does: mirrored before and after
+PADS_AS_TENSORFLOW = ('reverse', 'Pad')  # before a pooling and a convolution of `symbols.layers`
 GLUON_NODE = '_fwd'  # what Gluon's own layers put behind the name of their node
 INNER_POOLING = '_pooled'  # where `symbols.layers` mirrors around it
 PIXEL_LAYER = 'the input'
@@ -31,8 +32,15 @@ WORDS = {
     'stride': 'has stride {saved} instead of {own}',
     'pad': 'has padding {saved} instead of {own}',
     'padding': 'pads as {saved} instead of {own}',
+    'pool': 'takes the {saved} of the map instead of its {own}',
 }
-KEYS = {'eps': 'bn_eps', 'mean': 'input_mean', 'scale': 'input_scale', 'padding': 'padding'}
+KEYS = {
+    'eps': 'bn_eps',
+    'mean': 'input_mean',
+    'scale': 'input_scale',
+    'padding': 'padding',
+    'pool': 'net_pool',
+}
 
 Nodes = List[Dict[str, Any]]
 Traits = Dict[Tuple[str, str], Any]  # (layer, what) -> value
@@ -113,8 +121,6 @@ def _layer(node: Mapping[str, Any], nodes: Nodes) -> Optional[str]:
     if node['op'] == 'Pooling':
         return own_name(node['name']).replace(GLUON_NODE, '').replace(INNER_POOLING, '')
     parameter = nodes[node['inputs'][1][0]]
-    if parameter['op'] == MIRRORS:
-        parameter = nodes[parameter['inputs'][0][0]]
     return own_name(parameter['name']).rpartition('_')[0] if parameter['op'] == 'null' else None
 
 
@@ -127,12 +133,15 @@ def _norm(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
 def _window(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     attributes = node.get('attrs', {})
     if attributes.get('global_pool') in ('True', '1'):
+        yield 'pool', attributes.get('pool_type', 'max')
         return
     axes = len(ast.literal_eval(attributes['kernel']))
-    for what, name, otherwise in (('stride', 'stride', (1,) * axes), ('pad', 'pad', (0,) * axes)):
-        yield what, tuple(ast.literal_eval(attributes.get(name, '()'))) or otherwise
-    mirrored = nodes[node['inputs'][0][0]]['op'] == MIRRORS
-    yield 'padding', 'tf_same' if mirrored else 'symmetric'
+    yield 'stride', tuple(ast.literal_eval(attributes.get('stride', '()'))) or (1,) * axes
+    before = nodes[node['inputs'][0][0]]
+    padded = pads_of(attributes, before.get('attrs', {}) if before['op'] == 'Pad' else {})
+    yield 'pad', tuple(map(max, padded))
+    same = before['op'] in PADS_AS_TENSORFLOW or SAME.items() <= attributes.items()
+    yield 'padding', 'tf_same' if same else 'symmetric'
 
 
 READERS: Dict[str, Callable[[Mapping[str, Any], Nodes], Iterator[Tuple[str, Any]]]] = {
