@@ -9,13 +9,18 @@ the process built before.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Mapping, Optional, Tuple, Union
 
 from config.errors import ConfigError
+from symbols.ir.padding import SAME, same_pads
 
+import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 Size = Union[int, Tuple[int, int]]
+SIDES = (2, 3)  # axes of (N, C, H, W)
+BATCH_AND_CHANNELS = 4  # numbers of a Pad for these two axes
 
 
 def pair(size: Size) -> Tuple[int, int]:
@@ -57,28 +62,11 @@ class Norm:
 GLUON_NORM = Norm(eps=1e-5, statistics='running', node='{}_fwd', beta_wd_mult=1.0)
 
 
-def mirror(F: Any, x: Any, axes: Tuple[int, ...], name: str) -> Any:
-    """Turn (N, C, H, W) around along some axes: 2 upside down, 3 left to right."""
-    return F.reverse(x, axis=axes, name=name)
-
-
-def mirrored_axes(padding: str, kernel: Size, stride: Size, pad: Size) -> Tuple[int, ...]:
-    """Return the axes of (N, C, H, W) along which to mirror a layer, so that it pads as `padding` says.
-
-    Both kinds add kernel // 2 pixels on each side of an odd size. Of an even size at stride 2 one of them is left
-    over: mxnet does without the last one, TensorFlow without the first. Mirroring, padding symmetrically and mirroring
-    back gives TensorFlow's, whatever the size. For odd kernels and strides 1 and 2, which is what networks have.
-    """
-    if padding != 'tf_same':
-        return ()
-    sides = zip((2, 3), pair(kernel), pair(stride), pair(pad))
-    return tuple(axis for axis, wide, step, padded in sides if wide > 1 and step > 1 and padded)
-
-
 class Conv(HybridBlock):
     """A 2-D convolution, (N, in_channels, H, W) to (N, channels, H', W'); parameters `<name>_weight`, `<name>_bias`.
 
-    `pad` is kernel // 2 by default, which keeps the size at stride 1; `padding` is the config's.
+    `pad` is kernel // 2 by default, which keeps the size at stride 1. With `same_size`, the (height, width) of the map,
+    it pads as TensorFlow's padding='same' does: right for maps of that size, and for others that are padded alike.
     Raises ConfigError when the channels do not split into `groups`.
     """
 
@@ -94,7 +82,7 @@ class Conv(HybridBlock):
         groups: int = 1,
         bias: bool = False,
         node: str = '{}',
-        padding: str = 'symmetric',
+        same_size: Optional[Tuple[int, int]] = None,
     ) -> None:
         super().__init__(prefix='')
         if in_channels % groups or channels % groups:
@@ -105,7 +93,13 @@ class Conv(HybridBlock):
         kernel = pair(kernel)
         if pad is None:  # keeps the size at stride 1
             pad = (kernel[0] // 2, kernel[1] // 2)
-        self._mirrored = mirrored_axes(padding, kernel, stride, pad)
+        pads = same_pads(same_size, kernel, pair(stride)) if same_size else ()
+        self._uneven: Tuple[int, ...] = ()
+        if any(before != behind for before, behind in pads):
+            self._uneven, pad = tuple(chain((0,) * BATCH_AND_CHANNELS, *pads)), 0
+        elif pads:
+            pad = (pads[0][0], pads[1][0])
+        self._attributes = SAME if pads else {}
         self._node = node.format(name)
         self._settings = {
             'num_filter': channels,
@@ -121,15 +115,11 @@ class Conv(HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         """Convolve."""
-        name = self._node
-        if self._mirrored:
-            x = mirror(F, x, self._mirrored, f'{name}_mirrored')
-            weight = mirror(F, weight, self._mirrored, f'{name}_kernel')
-        inputs = (x, weight) if bias is None else (x, weight, bias)
-        if not self._mirrored:
-            return F.Convolution(*inputs, name=name, **self._settings)
-        convolved = F.Convolution(*inputs, name=f'{name}_convolved', **self._settings)
-        return mirror(F, convolved, self._mirrored, name)
+        inputs = (weight,) if bias is None else (weight, bias)
+        with mx.AttrScope(**self._attributes):
+            if self._uneven:
+                x = F.Pad(x, mode='constant', pad_width=self._uneven, name=f'{self._node}_pad')
+            return F.Convolution(x, *inputs, name=self._node, **self._settings)
 
 
 class Dense(HybridBlock):
@@ -199,7 +189,8 @@ class Operator(HybridBlock):
 class MaxPool(HybridBlock):
     """A max pooling of stride 2, (N, C, H, W) to (N, C, H/2, W/2); without `pad` windows beyond the edge are left out.
 
-    `padding` is the config's: on which side of an even size the odd pixel is put.
+    `padding` is the config's: of an even size one pixel of padding is left over; mxnet leaves out the one behind,
+    TensorFlow the one before. Mirrored, padded symmetrically and mirrored back it is TensorFlow's, whatever the size.
     """
 
     def __init__(
@@ -208,7 +199,7 @@ class MaxPool(HybridBlock):
         super().__init__(prefix='')
         self._node = name
         pad = kernel // 2 if pad is None else pad
-        self._mirrored = mirrored_axes(padding, kernel, 2, pad)
+        self._mirrored = padding == 'tf_same' and pad > 0
         self._settings = {'kernel': pair(kernel), 'stride': (2, 2), 'pad': pair(pad), 'pool_type': 'max'}
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
@@ -216,6 +207,6 @@ class MaxPool(HybridBlock):
         name = self._node
         if not self._mirrored:
             return F.Pooling(x, name=name, **self._settings)
-        x = mirror(F, x, self._mirrored, f'{name}_mirrored')
+        x = F.reverse(x, axis=SIDES, name=f'{name}_mirrored')
         pooled = F.Pooling(x, name=f'{name}_pooled', **self._settings)
-        return mirror(F, pooled, self._mirrored, name)
+        return F.reverse(pooled, axis=SIDES, name=name)

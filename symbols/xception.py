@@ -151,7 +151,11 @@ def _stem(cfg: Mapping[str, Any], layout: Layout, norm: Norm, act: Act) -> List[
     for index, full in enumerate(STEM, start=1):
         name, channels = f'block1_conv{index}', scale_width(full, cfg['net_multiplier'])
         stride, pad = (2 if halve and index == 1 else 1), (layout.pad if halve else None)
-        layers.append(Conv(name, width, channels, 3, stride=stride, pad=pad, padding=cfg['padding']))
+        # Only at stride 2 does TensorFlow pad otherwise than by kernel // 2, and then the map is the image.
+        same_size = (
+            cfg['image_shape'][:2] if cfg['padding'] == 'tf_same' and stride > 1 and pad is None else None
+        )
+        layers.append(Conv(name, width, channels, 3, stride=stride, pad=pad, same_size=same_size))
         layers += [BatchNorm(f'{name}_bn', channels, norm), act(f'{name}_act', channels)]
         width = channels
     return layers

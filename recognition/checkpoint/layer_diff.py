@@ -14,12 +14,14 @@ import numpy as np
 
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import own_name
+from symbols.ir.padding import SAME, pads_of
 
 import mxnet as mx
 
 INPUT = 'data'
 NAMED = 3  # how many kinds of difference an error names
-MIRRORS = 'reverse'  # how `symbols.layers` pads as TensorFlow does: mirrored before and after
+REVERSAL = 'reverse'
+PADS_AS_TENSORFLOW = (REVERSAL, 'Pad')  # before a pooling and a convolution of `symbols.layers`
 GLUON_NODE = '_fwd'  # what Gluon's own layers put behind the name of their node
 INNER_POOLING = '_pooled'  # where `symbols.layers` mirrors around it
 PIXEL_LAYER = 'the input'
@@ -36,6 +38,7 @@ WORDS = {
     'stride': 'has stride {saved} instead of {own}',
     'pad': 'has padding {saved} instead of {own}',
     'padding': 'pads as {saved} instead of {own}',
+    'pool': 'takes the {saved} of the map instead of its {own}',
 }
 KEYS = {
     'eps': 'bn_eps',
@@ -43,6 +46,7 @@ KEYS = {
     'mean': 'input_mean',
     'scale': 'input_scale',
     'padding': 'padding',
+    'pool': 'net_pool',
 }
 
 Nodes = List[Dict[str, Any]]
@@ -137,8 +141,6 @@ def _layer(node: Mapping[str, Any], nodes: Nodes) -> Optional[str]:
     if node['op'] == 'Pooling':
         return own_name(node['name']).replace(GLUON_NODE, '').replace(INNER_POOLING, '')
     parameter = nodes[node['inputs'][1][0]]
-    if parameter['op'] == MIRRORS:
-        parameter = nodes[parameter['inputs'][0][0]]
     return own_name(parameter['name']).rpartition('_')[0] if parameter['op'] == 'null' else None
 
 
@@ -151,13 +153,16 @@ def _norm(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
 def _window(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     attributes = node.get('attrs', {})
     if attributes.get('global_pool') in ('True', '1'):
+        yield 'pool', attributes.get('pool_type', 'max')
         return
     axes = len(ast.literal_eval(attributes['kernel']))
-    for what, name, otherwise in (('stride', 'stride', (1,) * axes), ('pad', 'pad', (0,) * axes)):
-        yield what, tuple(ast.literal_eval(attributes.get(name, '()'))) or otherwise
+    yield 'stride', tuple(ast.literal_eval(attributes.get('stride', '()'))) or (1,) * axes
     before = nodes[node['inputs'][0][0]]
-    mirrored = before['op'] == MIRRORS and not _is_of_pixels(before)
-    yield 'padding', 'tf_same' if mirrored else 'symmetric'
+    padded = pads_of(attributes, before.get('attrs', {}) if before['op'] == 'Pad' else {})
+    yield 'pad', tuple(map(max, padded))
+    pads = before['op'] in PADS_AS_TENSORFLOW and not _is_of_pixels(before)
+    same = pads or SAME.items() <= attributes.items()
+    yield 'padding', 'tf_same' if same else 'symmetric'
 
 
 READERS: Dict[str, Callable[[Mapping[str, Any], Nodes], Iterator[Tuple[str, Any]]]] = {
@@ -188,7 +193,7 @@ PIXELS: Dict[str, Callable[[np.ndarray, np.ndarray, Any], Tuple[Any, Any]]] = {
     '_mul_scalar': lambda mean, scale, get: (mean, scale * get('scalar')),
     '_div_scalar': lambda mean, scale, get: (mean, scale / get('scalar')),
     '_image_normalize': lambda mean, scale, get: (mean + get('mean') / scale, scale / get('std')),
-    MIRRORS: lambda mean, scale, get: (mean[::-1], scale[::-1]),
+    REVERSAL: lambda mean, scale, get: (mean[::-1], scale[::-1]),
     '_copy': lambda mean, scale, get: (mean, scale),
     'Cast': lambda mean, scale, get: (mean, scale),
 }
@@ -206,7 +211,7 @@ def _pixels(nodes: Nodes) -> Iterator[Tuple[str, Any]]:
             mean, scale = PIXELS[nodes[at]['op']](
                 mean, scale, lambda key, held=attributes: np.array(ast.literal_eval(held[key]), np.float64)
             )
-            is_reversed ^= nodes[at]['op'] == MIRRORS
+            is_reversed ^= nodes[at]['op'] == REVERSAL
     yield 'order', 'bgr' if is_reversed else 'rgb'
     for what, values in (('mean', mean), ('scale', scale)):
         numbers = tuple(map(float, values))
@@ -216,5 +221,5 @@ def _pixels(nodes: Nodes) -> Iterator[Tuple[str, Any]]:
 def _is_of_pixels(node: Mapping[str, Any]) -> bool:
     """Whether a node at the input is of PIXELS; a reversal only where it is of channels, not TensorFlow's padding."""
     return node['op'] in PIXELS and (
-        node['op'] != MIRRORS or ast.literal_eval(node['attrs']['axis']) in CHANNEL_AXIS
+        node['op'] != REVERSAL or ast.literal_eval(node['attrs']['axis']) in CHANNEL_AXIS
     )

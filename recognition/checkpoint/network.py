@@ -16,6 +16,7 @@ from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from symbols.context import check_precision
 from symbols.ir.nodes import load_symbol
+from symbols.ir.padding import check_padding
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
 
@@ -140,6 +141,7 @@ def load_network(
     source, target = params_path(prefix, epoch), symbol_path(prefix)
     check_precision(saved.symbol, ctx or mx.cpu(), target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
+    check_padding(saved.symbol, image_shape)
     block = wrap_symbol(saved.symbol)
     set_parameters(block, saved.values, ctx or mx.cpu())
     block.hybridize(static_alloc=True)

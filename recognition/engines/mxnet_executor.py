@@ -10,6 +10,7 @@ from recognition.checkpoint.matching import as_numpy, check_finite, check_fit
 from recognition.checkpoint.network import Arrays, check_float32, load_embedding
 from recognition.utils.files import PathLike
 from recognition.utils.run_paths import params_path, symbol_path
+from symbols.ir.padding import check_padding
 from symbols.passes.optimize import optimize
 
 import mxnet as mx
@@ -36,6 +37,7 @@ def load_optimized(
     source, target = params_path(prefix, epoch), symbol_path(prefix)
     check_float32(saved.symbol, target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
+    check_padding(saved.symbol, image_shape)
     check_finite(saved.values, saved.values, source)
     values = {name: as_numpy(value) for name, value in saved.values.items()}
     height, width, channels = image_shape

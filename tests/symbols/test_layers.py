@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from config import ConfigError
+from symbols.ir.padding import check_padding
 from symbols.layers import BatchNorm, Conv, Dense, MaxPool, Norm, pair, scale_width
 
 import mxnet as mx
@@ -140,7 +142,7 @@ def assert_same_as_padded_by_hand(block, unpadded, x, kernel, stride, value=0.0)
 def test_convolutions_with_tensorflows_padding(kernel, stride, groups, size):
     x = np.random.RandomState(4).randn(2, 4, *size).astype(np.float32)
     settings = {'stride': stride, 'groups': groups, 'bias': True}
-    block = Conv('conv', 4, 8, kernel, padding='tf_same', **settings)
+    block = Conv('conv', 4, 8, kernel, same_size=size, **settings)
     unpadded = Conv('conv', 4, 8, kernel, pad=0, **settings)
     for conv in (block, unpadded):
         conv.initialize(mx.init.Normal(1))
@@ -156,39 +158,44 @@ def test_max_pooling_with_tensorflows_padding(size):
     assert_same_as_padded_by_hand(block, MaxPool('pool', 3, pad=0), x, 3, 2, -np.inf)
 
 
-@pytest.mark.parametrize(
-    'layer', [lambda p: Conv('x', 3, 3, 3, stride=2, padding=p), lambda p: MaxPool('x', 3, padding=p)]
-)
-def test_the_side_of_the_odd_pixel_makes_a_difference_at_even_sizes_alone(layer):
+def test_the_side_of_the_odd_pixel_makes_a_difference_to_a_pooling_at_even_sizes_alone():
     x = mx.nd.array(np.random.RandomState(6).randn(1, 3, 9, 9))
-    symmetric, tensorflow = layer('symmetric'), layer('tf_same')
-    symmetric.initialize(mx.init.Normal(1))
-    tensorflow.initialize()
-    for ours, theirs in zip(parameters_of(tensorflow), parameters_of(symmetric)):
-        ours.set_data(theirs.data())
+    symmetric, tensorflow = MaxPool('x', 3), MaxPool('x', 3, padding='tf_same')
     even = x[:, :, :8, :8]
-    np.testing.assert_allclose(symmetric(x).asnumpy(), tensorflow(x).asnumpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(symmetric(x).asnumpy(), tensorflow(x).asnumpy())
     assert symmetric(even).shape == tensorflow(even).shape == (1, 3, 4, 4)
     assert np.abs(symmetric(even).asnumpy() - tensorflow(even).asnumpy()).max() > 0.1
 
 
-@pytest.mark.parametrize(
-    'layer',
-    [Conv('x', 3, 3, 3, stride=2, pad=0, padding='tf_same'), MaxPool('x', 3, pad=0, padding='tf_same')],
-)
-def test_without_padding_there_is_no_odd_pixel(layer):
+def test_without_padding_there_is_no_odd_pixel():
     """The last row and column are left out of an even size, in TensorFlow as in mxnet."""
-    layer.initialize(mx.init.Normal(1))
+    layer = MaxPool('x', 3, pad=0, padding='tf_same')
     x = mx.nd.array(np.random.RandomState(7).randn(1, 3, 8, 8))
     np.testing.assert_array_equal(layer(x).asnumpy(), layer(x[:, :, :7, :7]).asnumpy())
 
 
-@pytest.mark.parametrize('padding', ['symmetric', 'tf_same'])
-def test_names_are_the_same_with_either_padding(padding):
+@pytest.mark.parametrize('same_size', [None, (9, 9), (8, 8)])
+def test_names_are_the_same_with_either_padding(same_size):
     x = mx.sym.var('x')
-    conv = Conv('conv', 3, 3, 3, stride=2, padding=padding)(x)
+    conv = Conv('conv', 3, 3, 3, stride=2, same_size=same_size)(x)
     assert (conv.list_outputs(), conv.list_arguments()) == (['conv_output'], ['x', 'conv_weight'])
-    assert MaxPool('pool', 3, padding=padding)(x).list_outputs() == ['pool_output']
+    assert ('conv_pad_output' in conv.get_internals().list_outputs()) == (same_size == (8, 8))
+    assert MaxPool('pool', 3, padding='tf_same')(x).list_outputs() == ['pool_output']
+
+
+@pytest.mark.parametrize(
+    ('built', 'given', 'fits'),
+    [((9, 8), (9, 8), True), ((9, 8), (7, 12), True), ((9, 8), (8, 8), False), ((9, 8), (9, 9), False)],
+)
+def test_a_convolution_that_pads_as_tensorflow_is_refused_maps_that_it_would_pad_otherwise(
+    built, given, fits
+):
+    symbol = mx.sym.relu(Conv('conv', 3, 3, 3, stride=2, same_size=built)(mx.sym.var('data')), name='y')
+    if fits:
+        check_padding(symbol, (*given, 3))
+        return
+    with pytest.raises(ConfigError, match=r'^conv pads as TensorFlow .* of another size than \dx\d; build'):
+        check_padding(symbol, (*given, 3))
 
 
 def test_dense_flattens_in_a_node_of_its_own():

@@ -117,12 +117,9 @@ def _slice_axis(draft: Draft, call: Call) -> str:
 
 
 def _reverse(draft: Draft, call: Call) -> str:
-    """Turn axes around; a weight that is turned around is stored so."""
+    """Turn axes around."""
     given = call.get('axis')
     axes = (given,) if isinstance(given, int) else tuple(given)
-    held = draft.array(call.inputs[0])
-    if held is not None:
-        return draft.constant(call.name, np.flip(held, axes))
     if axes == (CHANNELS,) and call.shapes[0][CHANNELS] == COLOURS:  # ncnn has no slice of step -1
         names = [f'{call.name}_{channel}' for channel in range(COLOURS)]
         sizes = draft.constant(
@@ -132,6 +129,15 @@ def _reverse(draft: Draft, call: Call) -> str:
         return draft.operator('Concat', parts[::-1], call.name, axis=CHANNELS)
     nothing = [None] * len(axes)
     return _cut(draft, call, axes, nothing, nothing, [-1] * len(axes))
+
+
+def _pad(draft: Draft, call: Call) -> str:
+    """Surround with zeros: MXNet counts before and behind axis by axis, ONNX all before and then all behind."""
+    if call.get('mode', 'constant') != 'constant' or call.get('constant_value', 0):
+        raise call.refuse('it pads with something else than zeros')
+    width = call.get('pad_width')
+    pads = draft.constant(f'{call.name}_pads', [*width[::2], *width[1::2]], np.int64)
+    return draft.operator('Pad', [*call.inputs, pads], call.name)
 
 
 def _cut(
@@ -213,6 +219,7 @@ ARITHMETIC: Dict[str, Rule] = {
     'slice': _slice,
     'slice_axis': _slice_axis,
     'reverse': _reverse,
+    'Pad': _pad,
     'SliceChannel': _split,
     'broadcast_like': _broadcast_like,
     'broadcast_axis': _broadcast_axis,

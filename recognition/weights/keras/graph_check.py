@@ -20,6 +20,7 @@ import mxnet as mx
 
 INPUT = 'data'
 LINEAR = 'linear'
+GLOBAL_MAX = 'global max'
 
 # Keras's classes of layers without weights -> what they compute; None changes no value, or only the padding.
 OPERATIONS: Dict[str, Callable[[Mapping[str, Any]], Optional[str]]] = {
@@ -36,7 +37,7 @@ OPERATIONS: Dict[str, Callable[[Mapping[str, Any]], Optional[str]]] = {
     'max_pooling2d': lambda settings: _max_pooling(settings['strides']),
     'average_pooling2d': lambda settings: 'avg',
     'global_average_pooling2d': lambda settings: 'avg',
-    'global_max_pooling2d': lambda settings: 'global max',
+    'global_max_pooling2d': lambda settings: GLOBAL_MAX,
     'dense': lambda settings: 'dense',  # the classifier, where another head takes its place
 }
 
@@ -47,7 +48,7 @@ OPERATORS: Dict[str, Optional[str]] = {
     'Flatten': None,
     'Dropout': None,
     'Pad': None,
-    'reverse': None,  # TensorFlow's padding
+    'reverse': None,  # of a pooling, with TensorFlow's padding
     '_minus_scalar': None,
     '_mul_scalar': None,
     '_image_normalize': None,
@@ -203,10 +204,7 @@ class _Symbol:
         """Return the name of the weight of a layer that has one."""
         if node['op'] not in WEIGHTED:
             return None
-        source = self._nodes[node['inputs'][1][0]]
-        while source['op'] != 'null':  # mirrored, for TensorFlow's padding
-            source = self._nodes[source['inputs'][0][0]]
-        return source['name']
+        return str(self._nodes[node['inputs'][1][0]]['name'])
 
     def _output(self, node: Mapping[str, Any], attributes: Mapping[str, str], inputs: List[int]) -> int:
         if node['op'] == 'null':
@@ -216,7 +214,8 @@ class _Symbol:
         elif node['op'] == 'Pooling':
             operation = attributes['pool_type']
             if operation == 'max':
-                operation = _max_pooling(re.findall(r'\d+', attributes['stride']))
+                whole = attributes.get('global_pool') == 'True'
+                operation = GLOBAL_MAX if whole else _max_pooling(re.findall(r'\d+', attributes['stride']))
         else:
             operation = attributes.get('act_type', node['op'])
         return self._numbers.of(operation, inputs) if operation else inputs[0]

@@ -59,6 +59,18 @@ def test_a_difference_is_named(network, saved, own, words):
     assert '\n' not in str(caught.value)
 
 
+def article(side, **settings):
+    return symbol('article_xception', image_shape=(side, side, 3), **settings)
+
+
+def test_tensorflows_padding_is_the_same_setting_at_every_size():
+    assert differences(article(48), article(49)) == differences(article(49), article(48)) == []
+    for side in (48, 49):
+        found = differences(article(48), article(side, padding='symmetric'))
+        assert ('block1_conv1', 'padding', 'tf_same', 'symmetric') in found
+        assert {difference.what for difference in found} == {'padding'}
+
+
 @pytest.mark.parametrize('network', ['r18', 'd121', 'xception', 'y1', 'm05', 'mnas025'])
 def test_momentum_and_dropout_are_no_difference(network):
     assert differences(symbol(network), symbol(network, bn_mom=0.5, densenet_dropout=0.0)) == []

@@ -16,6 +16,8 @@ from recognition.checkpoint.network import load_network, load_params, save_netwo
 from recognition.utils.checksums import checksum_path
 from recognition.utils.files import replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
+from symbols import get_block
+from tests.helpers import narrow
 from tests.helpers.toy_network import SHAPE, network, parameters, save_toy
 
 import mxnet as mx
@@ -151,6 +153,16 @@ def test_a_network_without_data_or_with_other_images_is_refused(tmp_path, capfd)
         load_network(tmp_path / 'n', 3, image_shape=(2, 2, 3))
     assert '.cc:' not in str(caught.value)
     assert capfd.readouterr().out == ''
+
+
+def test_tensorflows_padding_is_refused_images_that_it_would_pad_otherwise(tmp_path):
+    net = get_block(narrow.small('article_xception', image_shape=(16, 15, 3)))
+    net.initialize()
+    prefix = narrow.write_network(net, tmp_path / 'model')
+    images = mx.nd.ones((1, 3, 18, 17))
+    assert load_network(prefix, 1, image_shape=(18, 17, 3))(images).shape == (1, 7)
+    with pytest.raises(ConfigError, match=r"\(padding='tf_same'\) for maps of another size than 15x15"):
+        load_network(prefix, 1, image_shape=(15, 15, 3))
 
 
 def test_a_network_in_float16_is_refused_on_a_cpu(tmp_path):
