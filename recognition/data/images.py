@@ -33,15 +33,15 @@ def decode_image(encoded: bytes, where: str, channels: int = 3) -> np.ndarray:
     cut = encoded.startswith(JPEG_BEGIN) and encoded.rfind(JPEG_END) < 0
     if encoded and not cut:  # OpenCV aborts on an empty buffer
         try:
-            image = cv2.imdecode(
-                np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
-            )
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:
             image = None
     if image is None:
         what = f'{len(encoded)} bytes that are no readable image' if encoded else 'no image'
         raise DataError(f'{where} holds {what}; it is damaged or cut short')
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image[:, :, None])
+    # grey by way of the colours, since each format's own decoder to grey rounds in its own way
+    colours = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return colours if channels == 3 else to_grey(colours)
 
 
 def encode_image(image: np.ndarray, kind: str = JPEG, *, quality: int = 95) -> bytes:

@@ -76,8 +76,9 @@ def open_network(
     _check_numbers(batch_size=batch_size, **({} if threads is None else {'threads': threads}))
     model = find_model(path)
     wanted = _wanted(image_shape)
-    record = checkpoint_record(model.path) if model.kind == 'checkpoint' else Record()
+    record = Record()
     if model.kind == 'checkpoint':
+        record = checkpoint_record(model.path)
         record.check_kind(kind, model, assumed=assumed)
     opened = open_engine(
         engine,
