@@ -58,7 +58,8 @@ def _kept(
     write: Callable[[Path, Shape], object],
 ) -> Path:
     """Return the file of a network in the cache, which `write` makes where it is not there."""
-    shape = shape_of(model, image_shape)
+    height, width, channels = image_shape or (None, None, None)
+    shape = (height, width, channels) if height and width and channels else shape_of(model, image_shape)
     folder = cache_folder() / kind
     path = folder / f'{model.content_key()}-{"x".join(map(str, shape))}{suffix}'
     if path.is_file():

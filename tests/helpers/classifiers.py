@@ -53,13 +53,14 @@ def write_grey(prefix, shape=(14, 12, 1), groups=1):
     return f'{prefix},1'
 
 
-def labelled(folder: Path, values, count=40):
-    """Write images into folders of what the network says of them, one of them into a wrong one; return that."""
-    images = np.random.default_rng(3).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
-    best = values.embed(images).argmax(axis=1)
-    assert len(set(best)) > 2
-    for number, (image, label) in enumerate(zip(images, best)):
+def labelled(folder: Path, values, count=5):
+    """Write images into folders of what the network says of them, the first into a wrong one; return both."""
+    drawn = np.random.default_rng(3).integers(0, 256, (100 * count, *SHAPE), dtype=np.uint8)
+    said = values.embed(drawn).argmax(axis=1)
+    chosen = np.concatenate([np.flatnonzero(said == number)[:count] for number in range(SIZE)])
+    assert len(chosen) == count * SIZE
+    for number, (image, label) in enumerate(zip(drawn[chosen], said[chosen])):
         where = NAMES[label if number else (label + 1) % SIZE]
         (folder / where).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / where / f'{number:02}.png'), image[:, :, ::-1])
-    return images, best
+    return drawn[chosen], said[chosen]

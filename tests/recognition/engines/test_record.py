@@ -47,7 +47,9 @@ def test_in_metadata_what_was_written_is_read():
     assert metadata_record({}, 'net.onnx') == Record()
 
 
-@pytest.mark.parametrize('text', ['{', '[]', '{}', '{"net_output": "E"}', '{"net_name": "a", "image_shape": 3}'])
+@pytest.mark.parametrize(
+    'text', ['{', '[]', '{}', '{"net_output": "E"}', '{"net_name": "a", "image_shape": 3}']
+)
 def test_a_damaged_config_is_refused(tmp_path, text):
     config_path(tmp_path / 'model').write_text(text)
     with pytest.raises(CheckpointError, match=r'model-config\.json is damaged'):
@@ -69,7 +71,7 @@ def test_the_channels_are_those_of_the_first_convolution(tmp_path, small):
     model = find_model(write_grey(tmp_path / 'grey'))
     assert shape_of(model) == (112, 112, 1)
     assert shape_of(model, (14, 12, None)) == (14, 12, 1)
-    with pytest.raises(ConfigError, match='images of 14x12x3 do not fit .*grey,1, which takes 14x12x1'):
+    with pytest.raises(ConfigError, match=r'images of 14x12x3 do not fit .*grey,1, which takes 14x12x1'):
         shape_of(model, (14, 12, 3))
     record(tmp_path / 'grey', shape=(14, 12, 1))
     assert shape_of(model) == (14, 12, 1)
