@@ -106,15 +106,12 @@ class Predictor(Runner):
             path,
             engine,
             CLASS_SCORES,
+            assumed=classes is not None,
             batch_size=batch_size,
             threads=threads,
             image_shape=image_shape,
             reference=reference,
         )
-        if opened.record.kind is None and classes is None:
-            raise ConfigError(
-                f'nothing says what {opened.model} gives: name its classes (--classes) if these are class scores'
-            )
         return cls(opened, classes, int(top), batch_size, interpolation)
 
     def __call__(self, images: Any) -> List[Prediction]:

@@ -267,7 +267,12 @@ def run_python(program: str) -> str:
     [
         *('config', 'config.schema', 'recognition', 'recognition.data', 'recognition.verification'),
         *('recognition.cli', 'recognition.commands', 'recognition.embed', 'recognition.embedding'),
-        *('recognition.engines', 'recognition.train', 'recognition.distributed.launcher'),
+        *(
+            'recognition.engines',
+            'recognition.predict',
+            'recognition.train',
+            'recognition.distributed.launcher',
+        ),
     ],
 )
 def test_mxnet_stays_out_of_processes_that_do_not_need_it(module):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('config', 'symbols', 'recognition')
 PYTHONS = ('3.9', '3.10', '3.11', '3.12')
 EXTRAS = {'train', 'audit', 'plot', 'keras', 'onnx', 'demo', 'test', 'dev', 'browser', 'torch', 'all'}
-EXTRAS |= {'openvino', 'ncnn', 'pnnx', 'embed', 'search', 'images', 'completion'}
+EXTRAS |= {'openvino', 'ncnn', 'pnnx', 'embed', 'search', 'images', 'completion', 'imagenet'}
 
 
 @pytest.fixture(scope='module')

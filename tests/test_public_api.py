@@ -19,6 +19,7 @@ STABLE = {
     'symbols.optimize': 'optimize',
     'recognition.train': 'train TrainResult main',
     'recognition.embed': 'Embedder Settings',
+    'recognition.predict': 'Predictor Prediction',
     'recognition.quantize': 'quantize',
     'recognition.cleaning': 'clean write_cleaned',
     'recognition.data': 'FaceDataset JoinedDataset FaceLoader open_faces split_path Augmentation load_bin read_pairs '

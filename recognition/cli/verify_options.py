@@ -35,12 +35,19 @@ class Network(NamedTuple):
     image_shape: Shape
 
 
+def check_model(model: Model) -> None:
+    """Raise CheckpointError where a file of a network is missing, ConfigError for a checkpoint of another kind."""
+    model.check_files()
+    if model.kind == 'checkpoint':
+        checkpoint_record(model.path).check_kind(EMBEDDING, model)
+
+
 def open_network(model: Model, args: argparse.Namespace, image_size: Wanted, stack: ExitStack) -> Network:
     """Return what embeds images, each with its mirror image.
 
     image_size: (height, width, channels or None) of them; None leaves it to what the network's files record. stack:
-    ends what the network runs in. Raises ConfigError for a network of another size, and for one that is known to give
-    no embeddings; CheckpointError for one that is damaged.
+    ends what the network runs in. Raises ConfigError for a network of another size, and for a file of one that is known
+    to give no embeddings; CheckpointError for one that is damaged.
     """
     if model.kind != 'checkpoint':
         if args.gpus:
@@ -57,8 +64,6 @@ def open_network(model: Model, args: argparse.Namespace, image_size: Wanted, sta
         )
         stack.enter_context(embedder)
         return Network(lambda images: embedder(images.transpose(0, 2, 3, 1)), embedder.image_shape)
-    checkpoint_record(model.path).check_kind(EMBEDDING, model)
-
     from recognition.checkpoint import load_network
     from recognition.verification import embed
     from symbols.context import select_context

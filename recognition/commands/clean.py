@@ -19,6 +19,7 @@ import numpy as np
 
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_batch_size, add_gpus, add_model, add_output
+from recognition.cli.verify_options import check_model
 from recognition.data import FaceDataset
 from recognition.engines.model import Model
 from recognition.utils.output_paths import check_output_folder
@@ -58,7 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     read = [args.dataset_path, *model.files]
     check_output_folder(args.output, overwrite=args.overwrite, content=CONTENT, sources=read)
     dataset = FaceDataset(args.dataset_path)
-    model.check_files()
+    check_model(model)
 
     from recognition.checkpoint.network import load_embedding, load_network
     from recognition.cleaning import centres_of, clean, write_cleaned

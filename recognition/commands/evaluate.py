@@ -15,7 +15,7 @@ from recognition.data.labelled_images import LabelledImages, check_labelled, ope
 from recognition.utils.files import readable, replacing
 from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.utils.progress_bar import progress_bar
-from recognition.verification.classification import TOP, Classification, classify, softmax
+from recognition.verification.classification import Classification, classify, softmax
 
 if TYPE_CHECKING:
     from recognition.predict import Predictor
@@ -74,13 +74,7 @@ def _judged(
 
 
 def _print(title: str, found: Classification, classes: Sequence[str]) -> None:
-    print(f'{title}: {found.images:,} images, {len(classes):,} classes')
-    print(f'loss       {found.loss:.4f}')
-    tops = [(1, found.top1, found.top1_interval)]
-    if len(classes) > TOP:
-        tops.append((TOP, found.top5, found.top5_interval))
-    for top, share, (low, high) in tops:
-        print(f'top-{top}      {100 * share:.2f} %, 95 % interval {100 * low:.2f} to {100 * high:.2f} %')
+    print(f'{title}: {found.summary()}')
     if len(classes) > MAX_SHOWN_CLASSES:
         return
     width = max(len(str(found.confusion.max())), len(str(len(classes)))) + 2

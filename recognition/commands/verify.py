@@ -10,7 +10,7 @@ from typing import Optional, Sequence, Tuple
 from recognition.cli.embed_options import MODELS
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_image_size, add_json, add_model, add_overwrite, positive
-from recognition.cli.verify_options import add_verify_options, open_network
+from recognition.cli.verify_options import add_verify_options, check_model, open_network
 from recognition.engines.model import find_model
 from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.verification import Verification, load_bin, verify
@@ -47,7 +47,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     models = [find_model(text) for text in args.model]
     for model in models:
-        model.check_files()
+        check_model(model)
     if args.roc:
         check_suffix(args.roc, ['png'])
         read = [*args.pairs, *(file for model in models for file in model.files)]

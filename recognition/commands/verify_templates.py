@@ -17,7 +17,7 @@ from config.errors import ConfigError, DataError
 from recognition.cli.embed_options import MODELS
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_image_size, add_json, add_model
-from recognition.cli.verify_options import Embed, add_verify_options, open_network
+from recognition.cli.verify_options import Embed, add_verify_options, check_model, open_network
 from recognition.data.images import decode_image, load_cv2
 from recognition.engines.model import find_model
 from recognition.utils.progress_bar import progress_bar
@@ -60,7 +60,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     if not args.pairs and not (args.gallery and args.probes):
         raise ConfigError('nothing to judge by: give --pairs, or --gallery and --probes')
     model = find_model(args.model)
-    model.check_files()
+    check_model(model)
     names, templates, media = read_media(args.media)
     pairs = read_template_pairs(args.pairs) if args.pairs else None
     searched = [read_template_people(path) for path in (args.gallery, args.probes) if path]

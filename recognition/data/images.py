@@ -39,9 +39,9 @@ def decode_image(encoded: bytes, where: str, channels: int = 3) -> np.ndarray:
     if image is None:
         what = f'{len(encoded)} bytes that are no readable image' if encoded else 'no image'
         raise DataError(f'{where} holds {what}; it is damaged or cut short')
-    if channels == 1:  # not IMREAD_GRAYSCALE, which rounds otherwise for each format
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[:, :, None]
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    # grey by way of the colours, since each format's own decoder to grey rounds in its own way
+    colours = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return colours if channels == 3 else to_grey(colours)
 
 
 def encode_image(image: np.ndarray, kind: str = JPEG, *, quality: int = 95) -> bytes:

@@ -19,7 +19,11 @@ def trial_images(image_shape: Shape, count: int, seed: int = 0) -> np.ndarray:
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     for image in images[1::2]:
         waves = rng.uniform(0.2, 1, (2, 3)) * 2 * np.pi
-        angle = y[..., None] * waves[0] + x[..., None] * waves[1] + rng.uniform(0, 6, channels)
+        angle = (
+            y[..., None] * waves[0, :channels]
+            + x[..., None] * waves[1, :channels]
+            + rng.uniform(0, 6, channels)
+        )
         image[...] = 127.5 + 127 * np.sin(angle)
     return images
 

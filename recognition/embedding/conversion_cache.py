@@ -57,7 +57,8 @@ def _converted(
     suffix: str,
     write: Callable[[Path, Shape], object],
 ) -> Path:
-    shape = shape_of(model, image_shape)
+    height, width, channels = image_shape or (None, None, None)
+    shape = (height, width, channels) if height and width and channels else shape_of(model, image_shape)
     key = f'{model.content_key()}-{"x".join(map(str, shape))}'
     return kept(kind, key, suffix, lambda path: write(path, shape))
 

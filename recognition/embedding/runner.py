@@ -62,6 +62,7 @@ def open_network(
     engine: str,
     kind: str,
     *,
+    assumed: bool = True,
     batch_size: int,
     threads: Optional[int] = None,
     image_shape: Optional[Sequence[Optional[int]]] = None,
@@ -69,13 +70,16 @@ def open_network(
 ) -> Opened:
     """Open the network at a path, which must not be known to give something else than `kind`.
 
-    The arguments, and the errors, are those of `recognition.embed.Embedder.load`.
+    assumed: whether nothing need be known of it. The other arguments, and the errors, are those of
+    `recognition.embed.Embedder.load`.
     """
     _check_numbers(batch_size=batch_size, **({} if threads is None else {'threads': threads}))
     model = find_model(path)
     wanted = _wanted(image_shape)
-    record = checkpoint_record(model.path) if model.kind == 'checkpoint' else Record()
-    record.check_kind(kind, model)
+    record = Record()
+    if model.kind == 'checkpoint':
+        record = checkpoint_record(model.path)
+        record.check_kind(kind, model, assumed=assumed)
     opened = open_engine(
         engine,
         model,
@@ -87,7 +91,7 @@ def open_network(
     logger.info('%s by %s, %s', model, opened.name, opened.precision)
     if model.kind != 'checkpoint':
         record = metadata_record(opened.metadata, model)
-        record.check_kind(kind, model)
+        record.check_kind(kind, model, assumed=assumed)
         if reference is None and CHECKPOINT not in opened.metadata:
             logger.warning(STRANGER, model, CHANNELS[opened.image_shape[2]])
     return Opened(model, opened, record)

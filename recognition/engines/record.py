@@ -44,8 +44,15 @@ class Record(NamedTuple):
             **({'classes': list(self.classes)} if self.classes else {}),
         }
 
-    def check_kind(self, wanted: str, model: object) -> None:
-        """Raise ConfigError where the network is known to give something else than `wanted`; `model` names it."""
+    def check_kind(self, wanted: str, model: object, *, assumed: bool = True) -> None:
+        """Raise ConfigError where the network gives something else than `wanted`; `model` names it.
+
+        assumed: whether one of which nothing is known passes.
+        """
+        if self.kind is None and not assumed:
+            raise ConfigError(
+                f'nothing records what {model} gives: if it is {_counted(wanted)}, name the classes (--classes FILE)'
+            )
         if self.kind is not None and self.kind != wanted:
             hint = f'; {USES[self.kind]}' if self.kind in USES else ''
             raise ConfigError(f'{model} gives {_counted(self.kind)}, not {_counted(wanted)}{hint}')

@@ -13,6 +13,7 @@ import pytest
 
 from config.errors import ConfigError
 from recognition.commands.main import COMMANDS, dispatch
+from tests.helpers.classifiers import record
 
 ROOT = Path(__file__).parents[2]
 EVERY_HELP = """
@@ -120,6 +121,16 @@ ABOUT_FILES = [
     ('audit net.ncnn.param', 'net.ncnn.param does not exist|holds no graph of MXNet'),
     ('audit runs/model', 'is not PREFIX,EPOCH'),
     ('train --dataset-path nowhere', 'there is no folder nowhere'),
+    ('predict none.jpg --model scores,1', 'none.jpg does not exist'),
+    ('predict one.png --model scores,1 -o old.csv', 'old.csv already exists'),
+    ('predict one.png --model scores,9', 'scores-0009.params does not exist'),
+    ('predict one.png --model model,1', 'nothing records what model,1 gives'),
+    ('evaluate nowhere --model scores,1', 'there is no folder nowhere'),
+    ('evaluate set --model scores,1', 'set is neither a data set'),
+    ('embed one.png -o new.npz --model scores,1', 'scores,1 gives class scores, not an embedding'),
+    ('compare one.png one.png --model scores,1', 'gives class scores, not an embedding'),
+    ('verify --model scores,1 --pairs b.bin', 'gives class scores, not an embedding'),
+    ('verify-templates --model scores,1 --images . --media m --pairs p', 'gives class scores'),
 ]
 ABOUT_WORDS = [
     ('train --network r5O', "'r5O' is not a network preset"),
@@ -147,6 +158,9 @@ ABOUT_WORDS = [
     ('pack a -o set --quality 0', "'0' is no JPEG quality"),
     ('import-weights keras w.h5 --network keras_resnet -o m', "'keras_resnet' is not a network preset"),
     ('demo --config seed=3', 'seed is not set by --config here'),
+    ('predict a.jpg --model b,1 --probabilities', '--probabilities is for a file'),
+    ('predict a.jpg --model b,1 --interpolation x', "--interpolation: invalid choice: 'x'"),
+    ('predict a.jpg --model b,1 --top 0', "'0' is not a whole number of at least 1"),
     ('veryfy', "'veryfy' is not a command; did you mean 'verify'?"),
     ('--verison', "'--verison' is not an option; did you mean '--version'?"),
 ]
@@ -155,7 +169,10 @@ ABOUT_WORDS = [
 def test_no_mistake_in_arguments_needs_mxnet(tmp_path):
     for name in ('model-symbol.json', 'model-0001.params', 'model-report.html', 'report.html'):
         (tmp_path / name).touch()
-    for name in ('old.svg', 'old.npz', 'old.onnx', 'one.png', 'pairs.bin'):
+    for name in ('scores-symbol.json', 'scores-0001.params'):
+        (tmp_path / name).touch()
+    record(tmp_path / 'scores')
+    for name in ('old.svg', 'old.npz', 'old.onnx', 'old.csv', 'one.png', 'pairs.bin'):
         (tmp_path / name).touch()
     for name in ('run-config.json', 'run-environment.json', 'run-report.html', 'run-curves.png'):
         (tmp_path / name).touch()

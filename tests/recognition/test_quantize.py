@@ -100,6 +100,14 @@ def test_every_layer_is_of_bytes_but_the_one_that_sees_the_pixels(network, made)
     assert path.stat().st_size < network.stat().st_size
 
 
+def test_class_scores_are_not_judged_by_pairs(network, faces, pairs, tmp_path):
+    model = onnx.load(str(network))
+    model.metadata_props.add(key='kind', value='class scores')
+    onnx.save(model, str(tmp_path / 'net.onnx'))
+    with pytest.raises(ConfigError, match=r'net\.onnx gives class scores, not an embedding'):
+        quantize(tmp_path / 'net.onnx', tmp_path / 'int8.onnx', faces, *pairs)
+
+
 def test_engines_name_the_precision_and_agree(network, saved, faces, pairs, tmp_path):
     every_kind = np.concatenate([faces, trial_images(SMALL_SHAPE, 8, seed=1)])  # as engines are compared on
     quantize(network, tmp_path / 'int8.onnx', every_kind, *pairs, most_lost=1)

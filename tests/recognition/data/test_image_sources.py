@@ -8,9 +8,10 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from config.errors import DataError
-from recognition.data.image_sources import find_files, items, resized
+from recognition.data.image_sources import INTERPOLATIONS, Item, find_files, items, resized
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -221,3 +222,40 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'scandir', denied)
     with pytest.raises(DataError, match=r'shut cannot be read: Permission denied'):
         list(items(tmp_path))
+
+
+def test_for_one_channel_all_become_grey(tmp_path):
+    wanted = np.round(COLOUR @ np.array([0.299, 0.587, 0.114]))[..., None]
+    (tmp_path / 'a.png').write_bytes(png(COLOUR))
+    given = [
+        COLOUR,
+        np.dstack([COLOUR, GREY]),
+        COLOUR.astype(np.uint16) * 257,
+        png(COLOUR),
+        tmp_path / 'a.png',
+    ]
+    for image in (item.load() for item in items(given, 1)):
+        assert np.abs(image - wanted).max() <= 1  # OpenCV rounds in 14 bits
+        np.testing.assert_array_equal(image, cv2.cvtColor(COLOUR, cv2.COLOR_RGB2GRAY)[..., None])
+    for item in items([GREY, GREY[..., None], png(GREY)], 1):
+        np.testing.assert_array_equal(item.load(), GREY[..., None])
+    assert resized(GREY[..., None], (4, 5)).shape == (4, 5, 1)
+
+
+def test_an_item_is_taken_as_it_is():
+    given = Item('mine', lambda: COLOUR)
+    assert list(items([given, given])) == [given, given]
+
+
+def test_nearest_is_pillows_pixel_for_pixel():
+    """So is Keras's load_img(target_size=...); OpenCV's two ways differ from it."""
+    rng, differs = np.random.default_rng(5), set()
+    for _ in range(60):
+        height, width, new_height, new_width = map(int, rng.integers(1, 400, 4))
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        wanted = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.NEAREST))
+        np.testing.assert_array_equal(INTERPOLATIONS['nearest'](image, (new_height, new_width)), wanted)
+        for method in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
+            other = cv2.resize(image, (new_width, new_height), interpolation=method)
+            differs |= {method} if np.any(other != wanted) else set()
+    assert len(differs) == 2

@@ -22,6 +22,7 @@ from recognition.export.parity import TOLERANCE
 from recognition.utils.run_paths import params_path
 from recognition.verification.lfw import normalise
 from symbols import list_activations, list_heads
+from tests.helpers.classifiers import NAMES, record
 from tests.helpers.exported import SHAPE, export, images, save_tiny
 from tests.helpers.families import in_turn
 from tests.helpers.narrow import LIKE_OTHERS, SLOW_TO_BUILD, SMALLEST, small
@@ -195,3 +196,16 @@ def test_a_missing_package_is_named(package, saved, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf'needs? the package {package}: pip install .*\[onnx\]'):
         export(saved, tmp_path / 'net.onnx')
+
+
+def test_class_scores_have_no_length_to_normalise(saved, tmp_path):
+    for source in saved.parent.glob(f'{saved.name}-*'):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    prefix = record(tmp_path / saved.name, shape=SHAPE)
+    with pytest.raises(ConfigError, match='gives class scores, not an embedding'):
+        export(prefix, tmp_path / 'net.onnx', options=Options(normalise=True))
+    export_onnx(prefix, 1, tmp_path / 'net.onnx')  # its size is recorded
+    told = read_metadata(tmp_path / 'net.onnx')
+    assert (told['kind'], told['classes'], told['keras']) == ('class scores', list(NAMES), False)
+    with pytest.raises(ConfigError, match=r'images of 112x112x3 do not fit .*,1, which takes 32x32x3'):
+        export_onnx(prefix, 1, tmp_path / 'net.onnx', image_shape=(112, 112, 3))
