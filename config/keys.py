@@ -289,9 +289,13 @@ TRAIN = _group(
         (),
         patterns(real(0.0)),
         "factors on the learning rate of the network's parameters whose names begin so: REGEX=0.1; the first that "
-        'fits counts',
+        'fits counts, and the classifier has fc7_lr_mult',
     ),
-    teacher=('', text(), 'network to distil from: a checkpoint PREFIX,EPOCH or NET.onnx'),
+    teacher=(
+        '',
+        text(),
+        'network to distil from, PREFIX,EPOCH or NET.onnx; it sees the images without augmentation but mirroring',
+    ),
     distill=(0.5, real(0.0, 1.0), 'weight of what the teacher says in the loss; its own part has the rest'),
     distill_temperature=(4.0, real(0.01, 1000.0), 'what class scores are divided by for distillation'),
     fp16_scale=(

@@ -161,7 +161,9 @@ def patterns(factor: Optional[Rule] = None) -> Rule:
                 raise ValueError(allowed)
         return tuple(value)
 
-    return Rule('regex' if factor is None else 'regex=number', allowed, check, lambda text: (text,))
+    return Rule(
+        'regex' if factor is None else 'regex=number', allowed, check, lambda text: (text,) if text else ()
+    )
 
 
 def rising() -> Rule:

@@ -148,12 +148,10 @@ def _check_output(args: argparse.Namespace) -> None:
     check_outputs([config_path(args.prefix)], overwrite=True)
     if not args.resume and not args.overwrite:
         check_vacant(args.prefix)
-    if (
-        args.overwrite
-        and args.pretrained
-        and os.path.realpath(args.pretrained) == os.path.realpath(args.prefix)
-    ):
-        raise ConfigError(f'--pretrained {args.pretrained} would be replaced; choose another --output')
+    for option, given in (('pretrained', args.pretrained), ('teacher', args.teacher)):
+        own = find_model(given).path if given and option == 'teacher' else given
+        if args.overwrite and own and os.path.realpath(own) == os.path.realpath(args.prefix):
+            raise ConfigError(f'--{option} {given} would be replaced; choose another --output')
 
 
 def _split_pretrained(args: argparse.Namespace) -> None:

@@ -19,9 +19,8 @@ from recognition.classifier.base import Classifier, Objective
 import mxnet as mx
 from mxnet import autograd
 
-Teacher = Callable[
-    [int], np.ndarray
-]  # a step, counted from 0 -> outputs (N, D) for this worker's images in it
+# a step, counted from 0 -> the teacher's outputs (N, D) for this worker's images in it
+Teacher = Callable[[int], np.ndarray]
 
 
 def angular(student: mx.nd.NDArray, teacher: mx.nd.NDArray) -> mx.nd.NDArray:
@@ -70,11 +69,11 @@ class _Distilled:
         with autograd.pause():
             first = losses[0].context
             every = mx.nd.concat(*(each.detach().as_in_context(first) for each in losses), dim=0)
-            mixed: List[Sequence[mx.nd.NDArray]] = []
-            for loss, *rest in results:
-                part, every = every[: len(loss)], every[len(loss) :] if len(every) > len(loss) else every
-                together = (1 - share) * loss + share * part.as_in_context(loss.context)
-                mixed.append((together, *rest))
+            ends = np.cumsum([len(loss) for loss, *_ in results]).tolist()
+            mixed: List[Sequence[mx.nd.NDArray]] = [
+                ((1 - share) * loss + share * every[end - len(loss) : end].as_in_context(loss.context), *rest)
+                for (loss, *rest), end in zip(results, ends)
+            ]
         return [*heads, *added], [*begun, *[None] * len(added)], mixed
 
     def _distillation(self, student: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -19,6 +19,8 @@ SHOWN = (
     'lr',
     'end_epoch',
     'pretrained',
+    'freeze',
+    'teacher',
     'recompute',
 )
 ALIASES = {

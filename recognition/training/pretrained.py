@@ -60,14 +60,15 @@ def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, 
     own = get_symbol(cfg) if part != 'body' else parts_of(cfg).body
     check_layers(saved.symbol, own, part, source=source, target=TARGET)
     held = saved.classifier or classifier_of_run(prefix, epoch)
-    rows = CLASSIFIERS[cfg['pretrained_fc7']](classifier.values(), held, source)
+    fresh = classifier.values()
+    rows = CLASSIFIERS[cfg['pretrained_fc7']](fresh, held, source)
     _check_not_body(saved.values, cfg, source)
     report = load_part(net, saved.values, cfg, part, source=source, target=TARGET)
     if cfg['pretrained_fc7'] == 'auto' and (report.missing or report.misshaped):
         rows = None  # it was trained on other embeddings
     if rows:
         classifier.load(rows)
-    words = [str(report), _classifier_in_words(rows, held)] if classifier.values() else [str(report)]
+    words = [str(report), _classifier_in_words(rows, held)] if fresh else [str(report)]
     logger.info('starting from %s\n%s', source, '\n'.join(words))
     return report
 

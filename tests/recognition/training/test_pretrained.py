@@ -206,6 +206,34 @@ def test_for_another_head_the_body_is_taken_on_request(saved, start, caplog, oth
     assert 'the classifier is drawn fresh' in caplog.text
 
 
+def test_a_classifier_of_another_number_of_classes_is_refused_unless_its_head_is_drawn_fresh(
+    saved, start, caplog
+):
+    scores = {'net_output': 'classifier'}
+    values = saved(config(**scores, num_classes=1000), with_classifier=False)
+    refused(
+        Run(config(**scores, **start, num_classes=12)),
+        'has 1000 classes, and this run has 12; --pretrained-part body draws the head fresh',
+    )
+    run = Run(config(**scores, **start, num_classes=12, pretrained_part='body'))
+    run.load()
+    own = parts_of(run.cfg)
+    assert own.head['fc1_weight'][0] == 12
+    assert same(run, values, own.backbone)
+    assert same(run, run.before, own.head)
+    run = Run(config(**scores, **start, num_classes=1000))
+    run.load()
+    assert same(run, values, own.head)
+
+
+def test_a_network_that_is_trained_without_a_classifier_is_told_of_none(saved, start, caplog):
+    saved(config('triplet'))
+    with caplog.at_level(logging.INFO):
+        Run(config('triplet', **start)).load()
+    assert 'loaded' in caplog.text
+    assert 'the classifier' not in caplog.text
+
+
 def test_older_names_are_passed_over_on_request(saved, start, caplog):
     values = saved(config(), without=['relu0_gamma'], old_weight=np.ones(3, np.float32))
     refused(Run(config(**start)), 'it lacks relu0_gamma; it has also old_weight')
