@@ -9,10 +9,21 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from config.preprocessing import MODES
 from recognition.checkpoint.matching import load_weights
 from recognition.weights.keras.mapping import read_keras
 from symbols import get_block
-from tests.helpers.keras_layouts import ARCHIVE, DENSE, MODEL, NUMBERED, WEIGHTS, config_of, refused
+from tests.helpers.keras_layouts import (
+    ARCHIVE,
+    DENSE,
+    MODEL,
+    NAMED,
+    NUMBERED,
+    OLDER,
+    WEIGHTS,
+    config_of,
+    refused,
+)
 
 import mxnet as mx
 
@@ -112,7 +123,7 @@ def test_all_layouts_give_the_numbers_of_keras(name, layout, right, path):
 
 def test_every_recorded_layout_is_tested(reference):
     files = {path.name for path in (reference / 'keras' / 'layouts').glob('*.json')}
-    assert files == {f'{name}.json' for name in LAYOUTS}
+    assert files == {f'{name}.json' for name in (*LAYOUTS, *OLDER)}  # the latter in test_older_names.py
 
 
 @pytest.mark.parametrize('classifier', ['predictions', 'probs', 'fc1000', 'dense', 'dense_7'])
@@ -163,11 +174,21 @@ def test_another_head_gets_the_backbone(name, layout, path):
     assert not [parameter for parameter in values if parameter.startswith('fc1')]
 
 
-def test_normalisation_can_be_put_inside_where_it_is_one_of_pixels(layout, path):
+@pytest.mark.parametrize('mode', MODES)
+def test_each_mode_of_keras_can_be_put_inside(mode, layout, path):
+    made = layout(NAMED)
+    assert read_keras(made.write(path), config_of(made.network, **MODES[mode]))
+
+
+def test_what_is_no_mode_of_keras_is_refused_but_for_an_article(layout, path):
+    made = layout(NAMED)
+    made.write(path)
+    words = "input_order='rgb', input_mean=127.5, input_scale=1.0 do not go with"
+    refused(path, config_of(made.network, input_mean=127.5), words, 'torch, caffe, tf, none')
+    refused(path, config_of(made.network, **{**MODES['caffe'], 'input_order': 'rgb'}), "input_order='rgb'")
     made = layout(WEIGHTS)
     made.write(path)
-    assert read_keras(path, config_of(made.network, input_mean=127.5, input_scale=1 / 127.5))
-    refused(path, config_of(made.network, input_mean=127.5), 'input_mean=127.5 does not go with')
+    assert read_keras(path, config_of(made.network, input_scale=1 / 255))
     refused(path, config_of(made.network, padding='symmetric'), "trained with padding='tf_same'")
 
 
