@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import pytest
 
@@ -19,10 +18,10 @@ from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.commands.import_weights import main
 from tests.helpers.importing import written
+from tests.helpers.keras_numbers import AXES, key_of, write_weights
 
 KERAS = {'net_multiplier': 0.25, 'num_classes': 10, 'image_shape': (64, 64, 3)}
 KERAS_WORDS = ['--config', 'net_multiplier=0.25', '--config', 'image_shape=64,64,3']
-ROLES = {'weight': 'kernel', 'moving_var': 'moving_variance'}  # others have the same name there
 
 
 def write_keras(path, cfg, *, classifier=True):
@@ -33,24 +32,10 @@ def write_keras(path, cfg, *, classifier=True):
         name: random.uniform(0.5, 1, shape).astype('f4')
         for name, shape in {**own.backbone, **own.head}.items()
     }
-    layers = {}
-    for name, value in values.items():
-        layer, role = next(
-            (name[: -len(role) - 1], role)
-            for role in ('weight', 'bias', 'gamma', 'beta', 'moving_mean', 'moving_var')
-            if name.endswith(f'_{role}')
-        )
-        theirs = value.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[value.ndim])
-        layers.setdefault('predictions' if layer == 'fc1' else layer, {})[ROLES.get(role, role)] = theirs
-    if not classifier:
-        del layers['predictions']
-    with h5py.File(path, 'w') as file:
-        file.attrs['layer_names'] = [name.encode() for name in layers]
-        for name, weights in layers.items():
-            group = file.create_group(name)
-            group.attrs['weight_names'] = [f'{name}/{role}:0'.encode() for role in weights]
-            for role, value in weights.items():
-                group[f'{name}/{role}:0'] = value
+    theirs = {key_of(name): value.transpose(AXES[value.ndim]) for name, value in values.items()}
+    write_weights(
+        path, {key: value for key, value in theirs.items() if classifier or 'predictions' not in key}
+    )
     return values
 
 

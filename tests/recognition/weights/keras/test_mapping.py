@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from math import prod
-from zlib import crc32
-
 import numpy as np
 import pytest
 
@@ -24,6 +20,7 @@ from tests.helpers.keras_layouts import (
     config_of,
     refused,
 )
+from tests.helpers.keras_numbers import drawn
 
 import mxnet as mx
 
@@ -48,25 +45,6 @@ LAYOUTS = (
     'keras_resnet50.keras-2.15.0.numbered',
     'keras_densenet121.keras-2.12.0.weights',
 )
-
-
-def drawn(folder, reference):
-    """Return the values that tests/reference/README.md prescribes, by key."""
-    numbers = np.load(folder / f'{reference}.npz')
-    values = {}
-    for key, shape in json.loads((folder / f'{reference}.json').read_text('utf-8'))['weights']:
-        weight = key.split('|')[1]
-        rng = np.random.RandomState(crc32(key.encode()) & 0x7FFFFFFF)
-        if weight.startswith('moving_'):
-            value = numbers[key]
-        elif weight == 'gamma':
-            value = rng.uniform(0.7, 1.3, shape)
-        elif weight in ('beta', 'bias'):
-            value = rng.randn(*shape) * 0.1
-        else:
-            value = rng.randn(*shape) * np.sqrt(2 / prod(shape[: 2 if weight == 'depthwise_kernel' else -1]))
-        values[key] = value.astype(np.float32)
-    return values
 
 
 def error_of(values, network, theirs):

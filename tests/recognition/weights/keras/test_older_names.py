@@ -8,9 +8,11 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from recognition.checkpoint.matching import parts_of
 from recognition.weights.keras.mapping import read_keras
 from symbols.keras_layers import model_layers, older_names
 from tests.helpers.keras_layouts import OLDER, config_of, refused
+from tests.helpers.keras_numbers import AXES, key_of, write_weights
 
 pytestmark = pytest.mark.usefixtures('hdf5_here')
 
@@ -119,6 +121,17 @@ def test_a_pooling_without_the_padding_is_told_apart(form, path):
     path.unlink()
     assert read_keras(made.write(path), config_of('keras_resnet50', bn_eps=1e-3))
     refused(path, config_of('keras_resnet50_elu', net_act='relu'), 'is connected otherwise than')
+
+
+def test_an_article_may_have_the_newer_names(path):
+    cfg = config_of('keras_resnet50_elu', net_multiplier=0.0625, num_classes=3)
+    own = parts_of(cfg)
+    shapes = {**own.backbone, **own.head}
+    theirs = {
+        key_of(name): np.zeros([shape[axis] for axis in AXES[len(shape)]], np.float32)
+        for name, shape in shapes.items()
+    }
+    assert read_keras(write_weights(path, theirs), cfg).keys() == shapes.keys()
 
 
 def test_a_layer_under_both_names_is_refused(form, path):
