@@ -4,10 +4,15 @@ keras.applications names its layers, and the parameters here are named after the
 Keras calls by its class and a running number (`conv2d_146`), in the order in which a process builds layers. Where the
 numbers begin is chance, and some may be missing (a layer that was built and never used), so only their order counts:
 the first conv2d of a file in number order is the first Conv2D of `keras_layers`, and so on.
+
+Up to Keras 2.3 (keras_applications.resnet50), and in many articles, ResNet-50 has the names of Caffe's: `layer_names`
+has both.
 """
 
 from __future__ import annotations
 
+import re
+from string import ascii_lowercase
 from typing import Any, Dict, List, Mapping, Tuple
 
 from config.errors import ConfigError
@@ -18,6 +23,10 @@ FAMILIES = ('keras_densenet', 'keras_resnet', 'xception')
 
 CLASSIFIER = 'fc1'  # the classifier head's layer
 KERAS_NAMES = {CLASSIFIER: 'predictions'}  # our layer -> Keras's, where a layer has another name there
+OLDER_CLASSIFIERS = ('fc1000', 'probs')  # what keras_applications called it
+OLDER_STEM = {'conv1_conv': 'conv1', 'conv1_bn': 'bn_conv1'}
+OLDER_BRANCHES = {'0': '1', '1': '2a', '2': '2b', '3': '2c'}
+OLDER_EPS = 1e-3  # of the batch norms of a ResNet-50 with the older names
 
 # Ending of a parameter -> Keras's class of the layer that has it. A separable convolution is one layer of Keras's and
 # two of ours, `<layer>_dw` and `<layer>_pw`.
@@ -59,9 +68,33 @@ def model_layers(cfg: Mapping[str, Any]) -> Dict[str, List[str]]:
         keras_class, layer = _class_and_layer(parameter)
         if keras_class:
             found.setdefault(keras_class, []).append(layer)
-    if family == 'keras_resnet' and cfg['net_variant'] is None:
+    older = cfg['net_variant'] == 'article' or cfg['bn_eps'] == OLDER_EPS  # whose shortcuts come last
+    if family == 'keras_resnet' and not older:
         found = {keras_class: _shortcuts_before_third(layers) for keras_class, layers in found.items()}
     return {**found, 'Dense': [CLASSIFIER]}
+
+
+def layer_names(cfg: Mapping[str, Any]) -> Dict[str, str]:
+    """Return our layer by each name that it may have in a file of Keras; numbered ones are those of `keras_layers`."""
+    layers = [layer for layers in model_layers(cfg).values() for layer in layers]
+    names = {KERAS_NAMES.get(layer, layer): layer for layer in layers}
+    return {**names, **dict.fromkeys(OLDER_CLASSIFIERS, CLASSIFIER), **older_names(cfg)}
+
+
+def older_names(cfg: Mapping[str, Any]) -> Dict[str, str]:
+    """Return our layer by its older name (`res2a_branch2a`, `bn2a_branch2a`), {} where a family has none."""
+    if FAMILY_NAMES[cfg['net_name']] != 'keras_resnet':
+        return {}
+    found = {}
+    for layer in (layer for layers in model_layers(cfg).values() for layer in layers):
+        match = re.fullmatch(r'conv(\d)_block(\d+)_(\d)_(conv|bn)', layer)
+        if layer in OLDER_STEM:
+            found[OLDER_STEM[layer]] = layer
+        elif match and int(match[2]) <= len(ascii_lowercase):
+            kind = {'conv': 'res', 'bn': 'bn'}[match[4]]
+            unit = ascii_lowercase[int(match[2]) - 1]
+            found[f'{kind}{match[1]}{unit}_branch{OLDER_BRANCHES[match[3]]}'] = layer
+    return found
 
 
 def _class_and_layer(parameter: str) -> Tuple[str, str]:

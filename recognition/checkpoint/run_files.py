@@ -69,8 +69,13 @@ class RunRecord:
             (config_path(self._prefix), self._cfg),
             (environment_path(self._prefix), [*self._before, self.start]),
         ):
-            with replacing(path, CheckpointError) as temporary:
-                temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+            write_json(path, value)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file of a run, whole or not at all; CheckpointError where it cannot be."""
+    with replacing(path, CheckpointError) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
 
 
 def _starts(path: Path) -> List[Start]:

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from config import resolve
-from config.errors import CheckpointError
-from config.keys import FAMILY_NAMES, HEAD_NAMES
+from config.errors import CheckpointError, ConfigError
+from config.keys import HEAD_NAMES
+from config.preprocessing import MODES, PIXEL_KEYS, mode_of
 from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
 from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
-from recognition.utils.run_paths import check_prefix, parse_checkpoint
+from recognition.utils.run_paths import check_prefix, config_path, parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.checkpoint import Saved
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 LAST_EPOCH = 999_999  # six digits in a checkpoint's name
 # Settings that may ask for another head than the weights have.
 HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
-RAW = 'pixels as they are, which means'
-INPUTS = {  # what keras.applications.<module>.preprocess_input makes of RGB images in 0..255
-    'keras_densenet': f'{RAW} RGB / 255, less 0.485 0.456 0.406, divided by 0.229 0.224 0.225 (densenet)',
-    'keras_resnet': f'{RAW} BGR less 103.939 116.779 123.68 (resnet50)',
-    'xception': f'{RAW} RGB / 127.5 - 1 (xception); imported with --config input_mean=127.5 '
-    f'--config input_scale={1 / 127.5!r} it takes RGB in 0..255',
-}
 
 
 class Source(NamedTuple):
@@ -55,13 +49,19 @@ def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
     return Source(read_arcface_torch(file, cfg, part))
 
 
-def _arcface_torch_settings(preset: Any) -> Dict[str, Any]:
+def _keras_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
+    """Return the pixel settings of the mode that is asked for, or of the network's own."""
+    own = any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config)
+    return {} if own else MODES[args.preprocessing or mode_of(cfg)]
+
+
+def _arcface_torch_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
     from recognition.weights.arcface_torch import settings_for
 
-    return settings_for(preset.num_layers)
+    return settings_for(cfg.num_layers)
 
 
-def _no_settings(preset: Any) -> Dict[str, Any]:
+def _no_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
     return {}
 
 
@@ -86,11 +86,13 @@ class Format(NamedTuple):
     metavar: str
     help: str
     read: Callable[[str, Any, str], Source]
-    settings: Callable[[Any], Dict[str, Any]] = _no_settings
+    settings: Callable[[Any, argparse.Namespace], Dict[str, Any]] = _no_settings
 
 
 FORMATS = {
-    'keras': Format('FILE', "Keras's .h5, .weights.h5 or .keras, of a keras_... network", _keras),
+    'keras': Format(
+        'FILE', "Keras's .h5, .weights.h5 or .keras, of a keras_... network", _keras, _keras_settings
+    ),
     'arcface_torch': Format(
         'FILE', "PyTorch's backbone.pth of an iresnet", _arcface_torch, _arcface_torch_settings
     ),
@@ -118,6 +120,13 @@ def build_parser() -> Parser:
         add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
         add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
         add_setting_arguments(one)
+        if name == 'keras':
+            add(
+                '--preprocessing',
+                choices=tuple(MODES),
+                help="what of Keras's preprocess_input is put into the network, by the name of its mode (default: the "
+                "network's own; none for those of articles)",
+            )
         add('--fresh-head', action='store_true', help='leave the head of the weights out and draw one fresh')
         add('--partial', action='store_true', help='load whatever fits and draw the rest fresh')
     return parser
@@ -129,6 +138,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     check_prefix(args.output)
     settings = settings_from(args)
     resolve(args.network, **settings)
+    if getattr(args, 'preprocessing', None) and not settings.keys().isdisjoint(PIXEL_KEYS):
+        raise ConfigError(
+            f'--preprocessing and --config {PIXEL_KEYS[0]}=... both say what is done to pixels; give one'
+        )
     written = Model('checkpoint', Path(args.output), args.epoch)
     read = [args.file]
     if args.format == 'insightface':
@@ -137,7 +150,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         read = [str(path) for path in source.files]
     elif not Path(args.file).is_file():
         raise CheckpointError(f'{args.file} does not exist')
-    files = [*written.files, checksum_path(written.files[-1])]
+    files = [*written.files, checksum_path(written.files[-1]), config_path(args.output)]
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
     _import(args, FORMATS[args.format], settings, written)
     return None
@@ -145,12 +158,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], written: Model) -> None:
     from recognition.checkpoint import save_network
+    from recognition.checkpoint.layer_diff import pixel_formula
     from recognition.checkpoint.matching import BODY, FITTING, WHOLE
+    from recognition.checkpoint.run_files import write_json
     from recognition.training.pretrained import check_layers
     from recognition.weights.conversion import can_compare, choose_part, convert, embedding_difference
     from symbols import get_symbol
 
-    cfg, *others = _candidates(args.network, {**form.settings(resolve(args.network)), **settings})
+    named = resolve(args.network, **settings)
+    cfg, *others = _candidates(args.network, {**form.settings(named, args), **settings})
     part = BODY if args.fresh_head else FITTING if args.partial else WHOLE
     source = _read(form, args.file, cfg, others, part)
     if part == WHOLE:
@@ -163,8 +179,9 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     if source.saved and can_compare(source.saved, converted):
         apart = embedding_difference(source.saved, converted, cfg.image_shape)
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
+    write_json(config_path(args.output), cfg)
     _print_report(source, converted.report, apart)
-    _print_use(args, cfg, written)
+    _print_use(args, cfg, written, pixel_formula(converted.symbol))
 
 
 def _print_report(source: Source, report: Any, apart: Optional[float]) -> None:
@@ -207,20 +224,21 @@ def _read(form: Format, file: str, cfg: Any, others: Sequence[Any], part: str) -
     return form.read(file, others[-1], part)
 
 
-def _print_use(args: argparse.Namespace, cfg: Any, written: Model) -> None:
+def _print_use(args: argparse.Namespace, cfg: Any, written: Model, formula: str) -> None:
     """Print which files there are now, what the network takes, and how it is trained on."""
     from recognition.weights.conversion import as_option, own_settings, training_command
 
-    print('written  ', ', '.join(map(str, written.files)))
-    raw = cfg.input_mean == 0 and cfg.input_scale == 1
+    print('written  ', ', '.join(map(str, [*written.files, config_path(args.output)])))
     settings = own_settings(cfg, args.network)
     if settings:
         print('settings ', ' '.join(f'--config {key}={as_option(value)}' for key, value in settings.items()))
-    if raw:
-        print('input    ', INPUTS.get(FAMILY_NAMES[cfg.net_name], f'{RAW} no normalisation'))
-        print(
-            'train     not as it is: `facesymbols train` feeds RGB in 0..255, which is not what this network takes'
+    inside = f'; {formula} is inside' if formula else ' as they are'
+    if not formula and args.format == 'keras':
+        mode = mode_of(cfg)
+        inside += (
+            '; the file does not say how its images were prepared, which --preprocessing tf, torch or caffe puts inside'
+            if mode == 'none'
+            else f", without Keras's own preprocessing ({mode})"
         )
-    else:
-        print(f'input     RGB in 0..255; (x - {cfg.input_mean:g}) * {cfg.input_scale!r} is inside')
-        print('train    ', training_command(cfg, args.network, args.output, args.epoch))
+    print(f'input     RGB in 0..255{inside}')
+    print('train    ', training_command(cfg, args.network, args.output, args.epoch))

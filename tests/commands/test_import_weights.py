@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from config import resolve
+from config import complete, resolve
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import load_embedding, load_network
+from recognition.checkpoint.run_files import read_json
 from recognition.commands.import_weights import main
 from symbols import get_block, get_symbol
 from tests.helpers.importing import ROOT, images, written
@@ -63,7 +64,12 @@ def test_a_checkpoint_of_insightface_becomes_one_here(tmp_path, capsys):
     cfg = resolve('r18', **SMALL)
     save_as_insightface(tmp_path / 'old', cfg)
     assert import_insightface(tmp_path, '--epoch', '2') is None
-    assert written(tmp_path) == ['new-0002.params', 'new-0002.params.sha256', 'new-symbol.json']
+    assert written(tmp_path) == [
+        'new-0002.params',
+        'new-0002.params.sha256',
+        'new-config.json',
+        'new-symbol.json',
+    ]
     old, new = (
         load_network(tmp_path / name, epoch, image_shape=(32, 32, 3))
         for name, epoch in (('old', 0), ('new', 2))
@@ -75,7 +81,9 @@ def test_a_checkpoint_of_insightface_becomes_one_here(tmp_path, capsys):
         'embedding the embeddings of the file and of this network are 0 of the largest value apart' in shown
     )
     assert 'input     RGB in 0..255; (x - 127.5) * 0.0078125 is inside' in shown
-    assert f'written   {tmp_path / "new"}-symbol.json, {tmp_path / "new"}-0002.params' in shown
+    parts = ('symbol.json', '0002.params', 'config.json')
+    assert f'written   {", ".join(str(tmp_path / f"new-{part}") for part in parts)}' in shown
+    assert complete(read_json(tmp_path / 'new-config.json')) == cfg
     assert '--config net_multiplier=0.0625' in shown
     assert (
         f'--net-multiplier 0.0625 --emb-size 16 --image-shape 32,32,3 --pretrained {tmp_path / "new"},2'
@@ -244,7 +252,9 @@ def test_the_settings_that_are_printed_are_taken(tmp_path, capsys):
     import_insightface(tmp_path)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('settings'))
     assert '--config image_shape=32,32,3' in line
+    before = (tmp_path / 'new-config.json').read_text()
     import_insightface(tmp_path, '--overwrite', settings=line.split()[1:])
+    assert (tmp_path / 'new-config.json').read_text() == before
 
 
 def test_the_program_ends_with_a_sentence_and_a_status(tmp_path):

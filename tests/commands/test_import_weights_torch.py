@@ -30,7 +30,7 @@ def test_weights_of_arcface_torch_come_with_their_settings(tmp_path, capsys):
     main([*command, str(tmp_path / 'new'), '--emb-size', '8'])
     shown = capsys.readouterr().out
     assert 'missing' not in shown
-    assert f'input     RGB in 0..255; (x - 127.5) * {1 / 127.5!r} is inside' in shown
+    assert f'input     RGB in 0..255; (x - 127.5) * {1 / 127.5:.10g} is inside' in shown
     assert f'--config bn_eps=1e-05 --config input_scale={1 / 127.5!r}' in shown
     assert f'--bn-eps 1e-05 --input-scale {1 / 127.5!r} --pretrained {tmp_path / "new"},0' in shown
     saved = load_embedding(tmp_path / 'new', 0)

@@ -17,6 +17,7 @@ MODEL = 'article_xception.keras-2.12.0.model'
 NUMBERED = 'article_xception.keras-2.15.0.numbered'
 ARCHIVE = 'article_xception.keras-3.15.1.archive'
 NAMED = 'keras_xception.keras-2.12.0.model'
+OLDER = tuple(f'keras_resnet50_elu.keras-3.15.1.{form}' for form in ('model', 'numbered'))  # Caffe's names
 DENSE = 'dense_6'  # the classifier of article_xception
 
 
@@ -63,8 +64,8 @@ class Layout:
             self.datasets[f'{layer}/{layer}/{weight}:0'] = f'{layer}|{weight}'
             self.shapes[f'{layer}|{weight}'] = shape
 
-    def write(self, path, values=None):
-        """Write the file; without values (a dict by key) they are 0, and take no room."""
+    def write(self, path, values=None, *, number=lambda key: 0):
+        """Write the file; without values (a dict by key) all of a weight are its `number`, and take no room."""
         content = io.BytesIO() if self.is_archive else path
         with h5py.File(content, 'w') as file:
             for name, attributes in self.groups.items():
@@ -75,7 +76,7 @@ class Layout:
                 file.attrs['model_config'] = json.dumps(self.config)
             for name, key in self.datasets.items():
                 if values is None:
-                    file.create_dataset(name, self.shapes[key], 'f4')
+                    file.create_dataset(name, self.shapes[key], 'f4', fillvalue=number(key))
                 else:
                     file[name] = values[key]
         if self.is_archive:

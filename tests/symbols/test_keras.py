@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from math import prod
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from recognition.checkpoint.matching import set_parameters
 from recognition.optim import KernelL2
 from symbols import dense, get_block, get_symbol, keras_resnet
 from symbols.keras_layers import KERAS_NAMES, keras_layers
+from tests.helpers.keras_numbers import value_of
 
 import mxnet as mx
 
@@ -60,22 +60,6 @@ def test_counts_of_the_deeper_resnets(depth, count):
     """As the summaries of keras.applications' ResNet101 and ResNet152 have them."""
     cfg = resolve('keras_resnet50', num_layers=depth)
     assert sum(elements(get_symbol(cfg), cfg)) == count
-
-
-def value_of(key, shape, numbers):
-    """Return the values that tests/reference/README.md prescribes for a weight of Keras's."""
-    weight = key.split('|')[1]
-    rng = np.random.RandomState(crc32(key.encode()) & 0x7FFFFFFF)
-    if weight.startswith('moving_'):
-        return numbers[key]
-    if weight == 'gamma':
-        values = rng.uniform(0.7, 1.3, shape)
-    elif weight in ('beta', 'bias'):
-        values = rng.randn(*shape) * 0.1
-    else:
-        fan_in = prod(shape[:2]) if weight == 'depthwise_kernel' else prod(shape[:-1])
-        values = rng.randn(*shape) * np.sqrt(2 / fan_in)
-    return values.astype(np.float32)
 
 
 def in_our_layout(weight, value):

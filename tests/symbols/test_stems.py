@@ -7,6 +7,8 @@ import pytest
 
 from config import ConfigError, resolve
 from symbols import get_block, get_symbol
+from symbols.audit import audit
+from symbols.graph.operators import describe, read_network
 
 import mxnet as mx
 
@@ -75,6 +77,21 @@ def test_a_block_normalises_as_its_symbol_does():
     for _ in range(2):
         np.testing.assert_allclose(net(mx.nd.array(IMAGES)).asnumpy(), wanted, rtol=1e-4, atol=1e-6)
         net.hybridize()
+
+
+def test_the_audit_and_the_picture_know_it():
+    symbol = get_symbol(config(**CASES['means of BGR'][0]))
+    shapes = {'data': (1, 3, 16, 16)}
+    layers = audit(symbol, shapes).layers
+    assert [(layer.operator, layer.flops) for layer in layers[:2]] == [
+        ('reverse', 0),
+        ('_image_normalize', 0),
+    ]
+    assert [describe(each) for each in read_network(symbol, shapes).operators[:3]] == [
+        'input',
+        'reverse',
+        'normalise',
+    ]
 
 
 @pytest.mark.parametrize(

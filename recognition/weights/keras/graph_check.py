@@ -2,7 +2,7 @@
 
 A file that holds the model, not only its weights, says how its layers are connected. Two networks with the same names
 and shapes may differ in that, and where Keras numbered the layers itself, so may the order in which they were built.
-Not compared: padding, dropout and what comes after the classifier.
+Not compared: dropout, padding but that of max poolings, and what comes after the classifier.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import mxnet as mx
 INPUT = 'data'
 LINEAR = 'linear'
 GLOBAL_MAX = 'global max'
+ZERO_PADDING = 'zero_padding2d'
 
 # Keras's classes of layers without weights -> what they compute; None changes no value, or only the padding.
 OPERATIONS: Dict[str, Callable[[Mapping[str, Any]], Optional[str]]] = {
-    'zero_padding2d': lambda settings: None,
+    ZERO_PADDING: lambda settings: None,
     'dropout': lambda settings: None,
     'flatten': lambda settings: None,
     'activation': lambda settings: None if settings['activation'] == LINEAR else str(settings['activation']),
@@ -56,6 +57,8 @@ OPERATORS: Dict[str, Optional[str]] = {
 WEIGHTED = ('Convolution', 'FullyConnected', 'BatchNorm')
 ENDINGS = ('_pw_weight', '_weight', '_gamma')
 DEPTHWISE = '_dw_weight'  # the first half of a separable convolution, which is one layer of Keras's
+PADDINGS = ('padding', 'border_mode')  # the second in Keras 1
+PADDED = ' padded'
 STRIDES = ('strides', 'subsample')  # the second in Keras 1
 
 
@@ -166,6 +169,10 @@ class _Model:
                 f'{self._source}: there is no rule for its layer {shown(layer.name)}, a {shown(layer.kind)}'
             )
         operation = OPERATIONS[layer.kind](layer.settings)
+        if layer.kind == 'max_pooling2d':
+            before = self._layers[layer.inputs[0]]
+            same = 'same' in (layer.settings.get(key) for key in PADDINGS)
+            operation = f'{operation}{PADDED if same or before.kind == ZERO_PADDING else ""}'
         return self._numbers.of(operation, inputs) if operation else inputs[0]
 
 
@@ -214,8 +221,15 @@ class _Symbol:
         elif node['op'] == 'Pooling':
             operation = attributes['pool_type']
             if operation == 'max':
-                whole = attributes.get('global_pool') == 'True'
-                operation = GLOBAL_MAX if whole else _max_pooling(re.findall(r'\d+', attributes['stride']))
+                operation = self._max_pooled(node, attributes)
         else:
             operation = attributes.get('act_type', node['op'])
         return self._numbers.of(operation, inputs) if operation else inputs[0]
+
+    def _max_pooled(self, node: Mapping[str, Any], attributes: Mapping[str, str]) -> str:
+        if attributes.get('global_pool') == 'True':
+            return GLOBAL_MAX
+        padded = self._nodes[node['inputs'][0][0]]['op'] == 'Pad' or re.search(
+            '[1-9]', attributes.get('pad', '')
+        )
+        return f'{_max_pooling(re.findall(r"[0-9]+", attributes["stride"]))}{PADDED if padded else ""}'

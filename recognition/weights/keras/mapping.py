@@ -14,13 +14,22 @@ import numpy as np
 from config import complete
 from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
+from config.preprocessing import MODES, PIXEL_KEYS
 from config.presets import FAMILIES as NETWORKS_OF
 from recognition.checkpoint.matching import parts_of
 from recognition.utils.files import PathLike
 from recognition.weights.keras.graph_check import check_graph
-from recognition.weights.keras.reader import Layer, Variable, open_keras, shown, split_number
+from recognition.weights.keras.reader import KerasFile, Layer, Variable, open_keras, shown, split_number
 from symbols import get_symbol
-from symbols.keras_layers import CLASSIFIER, FAMILIES, KERAS_NAMES, keras_layers, model_layers
+from symbols.keras_layers import (
+    CLASSIFIER,
+    FAMILIES,
+    OLDER_EPS,
+    keras_layers,
+    layer_names,
+    model_layers,
+    older_names,
+)
 
 Arrays = Dict[str, np.ndarray]
 Shape = Tuple[int, ...]
@@ -66,12 +75,12 @@ KINDS = {
     'dense': 'Dense',
 }
 # Settings that change numbers and neither a name nor a shape; a file that holds the model tells some of them.
-UNSEEN = ('net_act', 'bn_eps', 'padding', 'input_mean', 'input_scale')
+UNSEEN = ('net_act', 'bn_eps', 'padding')
 TOLD_BY_MODELS = ('net_act', 'bn_eps')
-# (input_mean, input_scale) that put Keras's preprocess_input for RGB in 0..255 inside; others do not do it by pixel.
-INSIDE = {'xception': (127.5, 1 / 127.5)}
-# What keras_applications called the classifier before 2020.
-OLDER_NAMES = {'fc1000': 'predictions', 'probs': 'predictions'}
+ARTICLE_ACTIVATIONS = (
+    'elu',
+    'relu',
+)  # of the ResNet-50 that is built layer by layer, in articles and in Keras to 2.2.2
 
 
 def read_keras(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
@@ -88,7 +97,7 @@ def read_keras(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
     cfg = complete(cfg)
     wanted = _wanted(cfg)
     with open_keras(path) as file:
-        _check_settings(cfg, path, whole_model=bool(file.config))
+        _check_settings(cfg, file, path)
         matched = list(_matched(file.layers, cfg, path))
         found = {
             name: (variable, axes)
@@ -119,19 +128,35 @@ def _wanted(cfg: Mapping[str, Any]) -> Dict[str, Shape]:
     return {**parts.backbone, **(parts.head if _classifies(cfg) else {})}
 
 
-def _check_settings(cfg: Mapping[str, Any], path: PathLike, *, whole_model: bool) -> None:
+def _check_settings(cfg: Mapping[str, Any], file: KerasFile, path: PathLike) -> None:
     """Raise CheckpointError for settings that are not the weights' own and that no name or shape would contradict."""
     family = FAMILY_NAMES[cfg['net_name']]
     rows = [complete({'net_name': family, **row}) for row in NETWORKS_OF[family].presets.values()]
     own = next(row for row in rows if _classifies(row) and row['net_variant'] == cfg['net_variant'])
-    pixels = (cfg['input_mean'], cfg['input_scale'])
-    for key in UNSEEN:
-        told = whole_model and key in TOLD_BY_MODELS
-        normalises = key in ('input_mean', 'input_scale') and pixels == INSIDE.get(family)
-        if cfg[key] != own[key] and not told and not normalises:
+    taken: Dict[str, Tuple[Any, ...]] = {key: (own[key],) for key in UNSEEN}
+    names = {layer.name or '' for layer in file.layers}
+    if family == 'keras_resnet' and cfg['net_variant']:
+        taken['net_act'] = ARTICLE_ACTIVATIONS
+    elif names & older_names(cfg).keys():
+        taken['bn_eps'] = (OLDER_EPS,)
+    elif (
+        family == 'keras_resnet' and '' in names
+    ):  # by the eps goes the order of layers, which the shapes contradict
+        taken['bn_eps'] += (OLDER_EPS,)
+    for key, values in taken.items():
+        told = bool(file.config) and key in TOLD_BY_MODELS
+        if cfg[key] not in values and not told:
+            trained = ' or '.join(f'{key}={value!r}' for value in values)
             raise CheckpointError(
-                f'{key}={cfg[key]!r} does not go with {path}: its weights were trained with {key}={own[key]!r}'
+                f'{key}={cfg[key]!r} does not go with {path}: its weights were trained with {trained}'
             )
+    pixels = {key: cfg[key] for key in PIXEL_KEYS}
+    if pixels not in MODES.values() and not cfg['net_variant']:
+        shown_pixels = ', '.join(f'{key}={value!r}' for key, value in pixels.items())
+        raise CheckpointError(
+            f"{shown_pixels} do not go with {path}: its network takes images as one of Keras's modes prepares them, "
+            f'{", ".join(MODES)}'
+        )
 
 
 def _classifies(cfg: Mapping[str, Any]) -> bool:
@@ -144,7 +169,7 @@ def _matched(
     """Yield (our layer, Keras's class of it, the file's layer); CheckpointError where one is left over."""
     by_class = model_layers(cfg)
     if all(layer.name for layer in layers):
-        found = _by_name(layers, by_class, keras_layers(cfg), path)
+        found = _by_name(layers, layer_names(cfg), keras_layers(cfg), path)
     else:  # by the place among those of its class
         found = _in_order(((layer.kind or '', layer.number, layer) for layer in layers), by_class, path)
     known = {layer.label for layer in found.values()}
@@ -166,23 +191,25 @@ def _matched(
                 yield ours, keras_class, found[ours]
 
 
-def _by_name(layers: Sequence[Layer], by_class: Places, counted: Places, path: PathLike) -> Dict[str, Layer]:
+def _by_name(
+    layers: Sequence[Layer], own: Mapping[str, str], counted: Places, path: PathLike
+) -> Dict[str, Layer]:
     """Return the file's layer of each of ours by its name; those that Keras numbered, by the order of the numbers."""
-    own = {KERAS_NAMES.get(ours, ours): ours for names in by_class.values() for ours in names}
-    for ours in (ours for names in counted.values() for ours in names):
-        own.pop(KERAS_NAMES.get(ours, ours))
     found: Dict[str, Layer] = {}
     others: List[Layer] = []
     for layer in layers:
         name = layer.name or ''
-        ours = own.get(OLDER_NAMES.get(name, name), '')
+        ours = own.get(name)
         if not ours:
             others.append(layer)
         elif ours in found:
             raise CheckpointError(f'{path} has two layers for {ours}: {found[ours].label} and {layer.label}')
         else:
             found[ours] = layer
-    places = {**counted, **({} if CLASSIFIER in found else {'Dense': [CLASSIFIER]})}
+    rest = {kind: [ours for ours in names if ours not in found] for kind, names in counted.items()}
+    places = {kind: names for kind, names in rest.items() if names}
+    if CLASSIFIER not in found:
+        places['Dense'] = [CLASSIFIER]
     numbered = ((*split_number(layer.name or ''), layer) for layer in others)
     return {**found, **_in_order(numbered, places, path)}
 

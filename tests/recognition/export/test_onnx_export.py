@@ -101,7 +101,12 @@ def test_the_batch_is_free_and_the_embedding_mxnets(saved, tmp_path):
         )
 
 
-def test_every_combination_of_options(saved, tmp_path):
+BGR = {'input_order': 'bgr', 'input_mean': (103.939, 116.779, 123.68), 'input_scale': (0.02, 0.01, 0.015)}
+
+
+@pytest.mark.parametrize('pixels', [{}, BGR], ids=['one mean', 'BGR'])
+def test_every_combination_of_options(pixels, save, tmp_path):
+    saved = save(small('r18', image_shape=SHAPE, **pixels))
     export(saved, tmp_path / 'plain.onnx')
     plain = run(tmp_path / 'plain.onnx', planes(images()))
     for unit in (False, True):

@@ -250,6 +250,10 @@ def test_older_names_are_passed_over_on_request(saved, start, caplog):
     [
         ({'bn_eps': 1e-5}, 'bn0 has eps 2e-05 instead of 1e-05'),
         ({'input_scale': 1 / 127.5}, 'with input_scale=0.0078125 it is built so'),
+        (
+            {'input_order': 'bgr', 'input_mean': (1, 2, 3)},
+            "with input_order='rgb' and input_mean=127.5 it is built so",
+        ),
     ],
 )
 def test_layers_that_compute_something_else_are_refused_or_named(saved, start, caplog, other, words):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from math import prod
-from zlib import crc32
-
 import numpy as np
 import pytest
 
+from config.preprocessing import MODES
 from recognition.checkpoint.matching import load_weights
 from recognition.weights.keras.mapping import read_keras
 from symbols import get_block
-from tests.helpers.keras_layouts import ARCHIVE, DENSE, MODEL, NUMBERED, WEIGHTS, config_of, refused
+from tests.helpers.keras_layouts import (
+    ARCHIVE,
+    DENSE,
+    MODEL,
+    NAMED,
+    NUMBERED,
+    OLDER,
+    WEIGHTS,
+    config_of,
+    refused,
+)
+from tests.helpers.keras_numbers import drawn
 
 import mxnet as mx
 
@@ -37,25 +45,6 @@ LAYOUTS = (
     'keras_resnet50.keras-2.15.0.numbered',
     'keras_densenet121.keras-2.12.0.weights',
 )
-
-
-def drawn(folder, reference):
-    """Return the values that tests/reference/README.md prescribes, by key."""
-    numbers = np.load(folder / f'{reference}.npz')
-    values = {}
-    for key, shape in json.loads((folder / f'{reference}.json').read_text('utf-8'))['weights']:
-        weight = key.split('|')[1]
-        rng = np.random.RandomState(crc32(key.encode()) & 0x7FFFFFFF)
-        if weight.startswith('moving_'):
-            value = numbers[key]
-        elif weight == 'gamma':
-            value = rng.uniform(0.7, 1.3, shape)
-        elif weight in ('beta', 'bias'):
-            value = rng.randn(*shape) * 0.1
-        else:
-            value = rng.randn(*shape) * np.sqrt(2 / prod(shape[: 2 if weight == 'depthwise_kernel' else -1]))
-        values[key] = value.astype(np.float32)
-    return values
 
 
 def error_of(values, network, theirs):
@@ -112,7 +101,7 @@ def test_all_layouts_give_the_numbers_of_keras(name, layout, right, path):
 
 def test_every_recorded_layout_is_tested(reference):
     files = {path.name for path in (reference / 'keras' / 'layouts').glob('*.json')}
-    assert files == {f'{name}.json' for name in LAYOUTS}
+    assert files == {f'{name}.json' for name in (*LAYOUTS, *OLDER)}  # the latter in test_older_names.py
 
 
 @pytest.mark.parametrize('classifier', ['predictions', 'probs', 'fc1000', 'dense', 'dense_7'])
@@ -163,11 +152,21 @@ def test_another_head_gets_the_backbone(name, layout, path):
     assert not [parameter for parameter in values if parameter.startswith('fc1')]
 
 
-def test_normalisation_can_be_put_inside_where_it_is_one_of_pixels(layout, path):
+@pytest.mark.parametrize('mode', MODES)
+def test_each_mode_of_keras_can_be_put_inside(mode, layout, path):
+    made = layout(NAMED)
+    assert read_keras(made.write(path), config_of(made.network, **MODES[mode]))
+
+
+def test_what_is_no_mode_of_keras_is_refused_but_for_an_article(layout, path):
+    made = layout(NAMED)
+    made.write(path)
+    words = "input_order='rgb', input_mean=127.5, input_scale=1.0 do not go with"
+    refused(path, config_of(made.network, input_mean=127.5), words, 'torch, caffe, tf, none')
+    refused(path, config_of(made.network, **{**MODES['caffe'], 'input_order': 'rgb'}), "input_order='rgb'")
     made = layout(WEIGHTS)
     made.write(path)
-    assert read_keras(path, config_of(made.network, input_mean=127.5, input_scale=1 / 127.5))
-    refused(path, config_of(made.network, input_mean=127.5), 'input_mean=127.5 does not go with')
+    assert read_keras(path, config_of(made.network, input_scale=1 / 255))
     refused(path, config_of(made.network, padding='symmetric'), "trained with padding='tf_same'")
 
 
