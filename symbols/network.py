@@ -115,6 +115,7 @@ def build(cfg: Mapping[str, Any]) -> Network:
         norm=Norm().configured(cfg),
         act=Act(cfg['net_act']),
         head_channels=cfg['head_channels'],
+        pool=cfg['net_pool'],
     )
     make_head = HEADS.get(cfg['net_output'])
     check_names(
