@@ -17,7 +17,7 @@ from mxnet.gluon import HybridBlock
 
 INPUT = 'data'
 RESERVED = {INPUT: 'of the input', 'fc7': "of training's classifier"}
-LARGE = 1024  # height and width that every backbone takes
+LARGE = 2**15  # height and width that every backbone takes
 MAP_AXES = 4  # (N, C, H, W)
 
 

@@ -14,6 +14,7 @@ from symbols import get_block, get_symbol
 from symbols.plain_densenet import DenseBlock, transition_block
 
 import mxnet as mx
+from mxnet.gluon import nn
 
 IMAGE = (1, 1, 96, 96)
 
@@ -25,6 +26,18 @@ def test_the_books_example_of_a_block_and_its_transition():
     y = block(mx.nd.random.normal(shape=(4, 3, 8, 8)))
     assert y.shape == (4, 23, 8, 8)
     assert transition(y).shape == (4, 10, 4, 4)
+
+
+def test_blocks_without_a_name_get_one_and_the_familys_are_the_same_blocks():
+    net = nn.HybridSequential()
+    net.add(DenseBlock(2, 3, 10), DenseBlock(2, 23, 10), transition_block(43, 8), transition_block(8, 4))
+    assert len(net.collect_params().keys()) == 2 * 2 * 6 + 2 * 6
+    family = get_block(resolve('d2l_densenet')).collect_params('stage2_').items()
+    built = {
+        **transition_block(192, 96, name='stage2').collect_params(),
+        **DenseBlock(4, 96, 32, name='stage2').collect_params(),
+    }
+    assert {name: p.shape for name, p in family} == {name: p.shape for name, p in built.items()}
 
 
 def test_the_books_numbers_as_pytorch_computes_them(reference):
