@@ -6,44 +6,13 @@ networks; they are taken so that an InsightFace config passes as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Tuple
+from typing import Dict
 
-from config.presets import ACTIVATIONS, FAMILIES, HEADS
-from config.rules import (
-    Rule,
-    choice,
-    flag,
-    integer,
-    one_or_three,
-    optional,
-    or_word,
-    patterns,
-    real,
-    rising,
-    sequence,
-    text,
-)
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of the config; `group` says what it belongs to (network, data, loss, train or accepted)."""
-
-    default: Any
-    rule: Rule
-    help: str
-    group: str
-
-
-def _group(group: str, **rows: Tuple[Any, Rule, str]) -> Dict[str, Key]:
-    return {name: Key(default, rule, help_, group) for name, (default, rule, help_) in rows.items()}
-
-
-FAMILY_NAMES = {name: name for name in FAMILIES}
-FAMILY_NAMES.update({family.alias: name for name, family in FAMILIES.items() if family.alias})
-HEAD_NAMES = {name: name for name in HEADS}
-HEAD_NAMES.update({letter: name for name, letters in HEADS.items() for letter in letters})
+from config.network_keys import FAMILY_NAMES as FAMILY_NAMES
+from config.network_keys import HEAD_NAMES as HEAD_NAMES
+from config.network_keys import NETWORK, Key, group
+from config.network_keys import OWN_KEYS as OWN_KEYS
+from config.rules import choice, flag, integer, or_word, patterns, real, rising, sequence, text
 
 LOSS_NAMES = (
     *('softmax', 'margin_softmax', 'curricularface', 'adaface', 'magface'),
@@ -51,78 +20,7 @@ LOSS_NAMES = (
 )
 KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'dist_async')  # MXNet's names
 
-NETWORK = _group(
-    'network',
-    net_name=('fresnet', choice(tuple(FAMILY_NAMES)), 'backbone family'),
-    num_layers=(None, optional(integer(1)), 'depth, as the family counts it'),
-    net_unit=(3, integer(1, 4), 'residual unit of the ResNets'),
-    net_input=(
-        1,
-        integer(0, 2),
-        'stem: 0 7x7 stride 2, 1 3x3 stride 1, 2 3x3 with a batch norm on the input',
-    ),
-    net_variant=(
-        None,
-        optional(choice(('article',))),
-        "None: the family's own network; article: Keras's as built layer by layer in articles",
-    ),
-    net_act=('prelu', choice(ACTIVATIONS), 'activation'),
-    net_output=(
-        'E',
-        choice(tuple(HEAD_NAMES)),
-        'embedding head, by its long name or by the InsightFace letter',
-    ),
-    net_se=(False, flag(), 'squeeze-and-excite in each residual unit'),
-    net_blocks=((1, 4, 6, 2), sequence(integer(0, 1000)), 'units per stage of MobileFaceNet'),
-    net_multiplier=(1.0, real(0.01, 8.0), 'factor on all widths of the backbone'),
-    emb_size=(512, integer(1, 2**24), 'width of the embedding'),
-    bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
-    densenet_dropout=(0.0, real(0.0, 0.99), 'dropout rate after each dense layer'),
-    bn_eps=(
-        None,
-        optional(real(1e-12, 1.0)),
-        "eps of every batch norm; None: InsightFace's own, which differ by family and head",
-    ),
-    input_order=(
-        'rgb',
-        choice(('rgb', 'bgr')),
-        'order of the channels in front of the first layer; images are given as RGB either way',
-    ),
-    input_mean=(
-        127.5,
-        one_or_three(real(0.0, 255.0)),
-        'subtracted from every pixel inside the network; three numbers: by channel, in input_order',
-    ),
-    input_scale=(
-        0.0078125,
-        one_or_three(real(0.00001, 1000.0)),
-        'factor on every pixel after that; three numbers: by channel, in input_order',
-    ),
-    padding=(
-        'symmetric',
-        choice(('symmetric', 'tf_same')),
-        "side of the odd pixel of padding at stride 2; tf_same: TensorFlow's, after",
-    ),
-    head_channels=(
-        None,
-        optional(integer(1, 65536)),
-        "groups and filters in GDC and SFC, the heads that read it; None: depthwise; 512: InsightFace's",
-    ),
-    kernel_l2=(
-        None,
-        optional(real(0.0, 1.0)),
-        "L2 factor of the convolutions' weights in place of wd, as Keras's kernel_regularizer on Conv2D",
-    ),
-    kernel_l2_factors=(
-        (),
-        patterns(real(0.0)),
-        'L2 factors of the kernels, dense ones too, whose names begin so: REGEX=0.001; the first that fits counts',
-    ),
-    image_shape=((112, 112, 3), sequence(integer(1, 65535), 3), 'height, width and channels of the input'),
-    fp16=(False, flag(), 'half precision between the stem and the last stage, on a GPU'),
-)
-
-DATA = _group(
+DATA = group(
     'data',
     dataset=('', text(), 'name of the data set preset'),
     dataset_path=(
@@ -173,7 +71,7 @@ DATA = _group(
     data_workers=(1, integer(0, 256), 'processes that decode images; 0 decodes in the training process'),
 )
 
-LOSS = _group(
+LOSS = group(
     'loss',
     loss=('', text(), 'name of the loss preset'),
     loss_name=('softmax', choice(LOSS_NAMES), 'kind of loss'),
@@ -220,7 +118,7 @@ LOSS = _group(
     fc7_no_bias=(False, flag(), 'softmax classifier without a bias'),
 )
 
-TRAIN = _group(
+TRAIN = group(
     'train',
     network=('r100', text(), 'name of the network preset'),
     lr=(0.1, real(0.0), 'learning rate'),
@@ -322,7 +220,7 @@ TRAIN = _group(
     seed=(1, integer(0, 2**31 - 1), 'seed of everything random'),
 )
 
-ACCEPTED = _group(
+ACCEPTED = group(
     'accepted',
     workspace=(256, integer(0), 'scratch memory of a convolution in MB; no effect on a CPU'),
     ckpt_embedding=(True, flag(), 'InsightFace: save the embedding network without the classifier'),
@@ -332,12 +230,6 @@ ACCEPTED = _group(
     batch_size=(0, integer(0), 'InsightFace: images per step over all devices'),
     num_workers=(1, integer(1), 'InsightFace: machines that train together'),
     triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets; here a batch is the bag'),
-)
-
-# What no InsightFace config holds.
-OWN_KEYS = (
-    *('net_variant', 'bn_eps', 'input_order', 'input_mean', 'input_scale', 'padding'),
-    *('kernel_l2', 'kernel_l2_factors'),
 )
 
 KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}

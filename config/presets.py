@@ -29,7 +29,11 @@ class Family:
 
 
 # Keys of the network that not every family reads.
-READ_BY_SOME = ('num_layers', 'net_unit', 'net_input', 'net_se', 'net_blocks', 'densenet_dropout', 'fp16')
+DENSENET_WIDTHS = ('densenet_blocks', 'densenet_growth', 'densenet_init')
+READ_BY_SOME = (
+    *('num_layers', 'net_unit', 'net_input', 'net_se', 'net_blocks', 'densenet_dropout', 'fp16'),
+    *(*DENSENET_WIDTHS, 'densenet_bottleneck'),
+)
 
 # Residual units in each stage by depth (InsightFace's; some of its depths are not He et al.'s).
 RESNET_UNITS = {
@@ -69,7 +73,7 @@ KERAS = {
 XCEPTION = {'net_input': 0, 'padding': 'tf_same', 'image_shape': (299, 299, 3)}
 
 # What a family takes of these keys where its row does not say otherwise.
-TAKEN_BY_ALL = {'net_variant': (None,), 'padding': ('symmetric',)}
+TAKEN_BY_ALL = {'net_variant': (None,), 'padding': ('symmetric',), 'resnet_kernel': (3,)}
 
 FAMILIES = {
     'resnet': Family(
@@ -91,7 +95,7 @@ FAMILIES = {
     ),
     'densenet': Family(
         alias='fdensenet',
-        reads=('num_layers', 'densenet_dropout'),
+        reads=('num_layers', 'densenet_dropout', *DENSENET_WIDTHS, 'densenet_bottleneck'),
         ignored_there=('net_multiplier',),
         takes={'num_layers': (121, 161, 169, 201)},
         presets={
@@ -145,7 +149,7 @@ FAMILIES = {
         presets={'vargfacenet': {'net_multiplier': 1.25, 'net_output': 'J'}},
     ),
     'keras_densenet': Family(
-        reads=('num_layers', 'densenet_dropout'),
+        reads=('num_layers', 'densenet_dropout', *DENSENET_WIDTHS, 'densenet_bottleneck'),
         takes={'num_layers': (121, 169, 201)},
         presets={
             'keras_densenet121': {**KERAS, 'num_layers': 121},
@@ -155,15 +159,21 @@ FAMILIES = {
     ),
     'keras_resnet': Family(
         reads=('num_layers',),
-        takes={'num_layers': (50, 101, 152), 'net_variant': (None, 'article')},
+        takes={
+            'num_layers': (50, 101, 152),
+            'net_variant': (None, 'article'),
+            'resnet_kernel': (1, 3, 5, 7),
+        },
         presets={
             'keras_resnet50': {**KERAS, 'num_layers': 50},
             'keras_resnet50_elu': {**KERAS, 'num_layers': 50, 'net_variant': 'article', 'net_act': 'elu'},
         },
     ),
     'plain_densenet': Family(
-        reads=('densenet_dropout',),
-        presets={'d2l_densenet': {**KERAS, 'num_classes': 10, 'image_shape': (96, 96, 1)}},
+        reads=('densenet_dropout', *DENSENET_WIDTHS),
+        presets={
+            'd2l_densenet': {**KERAS, 'net_pool': 'max', 'num_classes': 10, 'image_shape': (96, 96, 1)},
+        },
     ),
 }
 
@@ -194,7 +204,10 @@ HEADS = {
     'sepconv_fc_bn': ('SFC',),
     'gnap': ('GNAP',),
     'classifier': (),
+    'pool': (),
+    'map': (),
 }
+POOLING_HEADS = ('gap_fc_bn', 'classifier', 'pool')  # those that read net_pool
 
 # The activations themselves stand in symbols/activations.py, or each in symbols/<name>.py.
 ACTIVATIONS = (

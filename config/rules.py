@@ -102,13 +102,15 @@ def choice(names: Sequence[str]) -> Rule:
     return Rule('str', allowed, check, str, known)
 
 
-def sequence(item: Rule, length: Optional[int] = None) -> Rule:
-    """A tuple of values that each pass `item`, of `length` values when that is given."""
-    count = '' if length is None else f'{length} '
+def sequence(item: Rule, length: Optional[int] = None, *, least: int = 0) -> Rule:
+    """A tuple of values that each pass `item`: `length` values when that is given, and never fewer than `least`."""
+    count = f'{length} ' if length is not None else f'at least {least} ' if least else ''
     allowed = f'a list of {count}values, each {item.allowed}'
 
     def check(value: Any) -> tuple:
-        if not isinstance(value, (list, tuple)) or (length is not None and len(value) != length):
+        if not isinstance(value, (list, tuple)) or (
+            len(value) < least if length is None else len(value) != length
+        ):
             raise ValueError(allowed)
         try:
             return tuple(item.check(part) for part in value)

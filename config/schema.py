@@ -6,8 +6,8 @@ from math import prod
 from typing import Any, Iterable, Mapping, Tuple
 
 from config.errors import ConfigError, nearest
-from config.keys import ACCEPTED, FAMILY_NAMES, KEYS, OWN_KEYS
-from config.presets import FAMILIES, NOT_BUILT, READ_BY_SOME, TAKEN_BY_ALL
+from config.keys import ACCEPTED, FAMILY_NAMES, HEAD_NAMES, KEYS, OWN_KEYS
+from config.presets import FAMILIES, NOT_BUILT, POOLING_HEADS, READ_BY_SOME, TAKEN_BY_ALL
 
 COLOURS = 3  # channels of an RGB image
 BLOCKS = 4  # values of net_blocks that are read
@@ -83,13 +83,20 @@ def check_together(values: Mapping[str, Any]) -> None:
 
 
 def check_explicit(values: Mapping[str, Any], given: Iterable[str]) -> None:
-    """Raise ConfigError when one of the keys that a user gave asks for what the family does not have."""
+    """Raise ConfigError when one of the keys that a user gave asks for what the family, or the head, does not have."""
     name = values['net_name']
     unread = set(READ_BY_SOME) - set(FAMILIES[FAMILY_NAMES[name]].reads)
     for key in given:
         if key in unread and values[key] != KEYS[key].default:
             raise ConfigError(
                 f'{key}={values[key]!r} does not go with net_name={name!r}, which has no such thing'
+            )
+    if 'net_pool' in given and values['net_pool'] != KEYS['net_pool'].default:
+        head = values['net_output']
+        if HEAD_NAMES[head] not in POOLING_HEADS:
+            raise ConfigError(
+                f'net_pool={values["net_pool"]!r} does not go with net_output={head!r}, which does not pool by it; '
+                f'the heads that do are {", ".join(POOLING_HEADS)}'
             )
 
 

@@ -4,6 +4,10 @@
     symbol = get_symbol()   # of the central config; or get_symbol(resolve('r50', net_act='relu'))
     net = get_block(cfg)    # the same network as a HybridBlock, with the same parameter names
 
+The blocks that articles build networks of are in the families' files: `symbols.keras_densenet.dense_block`,
+`symbols.plain_densenet.DenseBlock`, `symbols.keras_resnet.identity_block`, `symbols.xception.res_block` and so on, with
+the articles' arguments, where the channels of `x` are given in place of `x`.
+
 This file alone reads the central config; below it values are passed.
 """
 
@@ -35,7 +39,8 @@ def get_block(cfg: Optional[Mapping[str, Any]] = None) -> HybridBlock:
     """Return the network of `cfg` (the central config when None) as a HybridBlock, not initialised.
 
     Input: RGB images (N, 3, H, W), float32 in 0..255, of the config's image_shape; the normalisation is inside.
-    Output: embeddings (N, emb_size), not L2-normalised ('bn_dropout': a feature map, 'classifier': logits).
+    Output: embeddings (N, emb_size), not L2-normalised ('pool': (N, channels of the last map); 'bn_dropout', 'map': a
+    feature map; 'classifier': logits).
     `cfg` is what `resolve` returns, InsightFace's own EasyDict, or a plain dict; missing keys have their default.
     Raises ConfigError for a config from which no network can be built.
     """

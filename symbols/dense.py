@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Tuple
+from typing import Any, Mapping, NamedTuple, Tuple
+
+from symbols.layers import scale_width
 
 from mxnet.gluon import HybridBlock
 
@@ -11,11 +13,24 @@ BLOCK = 16  # channels in a block of oneDNN's memory layout
 
 
 class DenseSpec(NamedTuple):
-    """Channels of the stem, channels that a dense layer adds, dense layers per stage."""
+    """Channels of the stem, channels that a dense layer adds, dense layers per stage; width of a 1x1 in growths."""
 
     init: int
     growth: int
     layers: Tuple[int, ...]
+    bottleneck: int = BOTTLENECK
+
+    def configured(self, cfg: Mapping[str, Any]) -> DenseSpec:
+        """Return the numbers with those that the config has in place of the published ones, times net_multiplier."""
+        given = {
+            'init': cfg['densenet_init'],
+            'growth': cfg['densenet_growth'],
+            'layers': cfg['densenet_blocks'],
+            'bottleneck': cfg['densenet_bottleneck'],
+        }
+        spec = self._replace(**{key: value for key, value in given.items() if value is not None})
+        init, growth = (scale_width(width, cfg['net_multiplier']) for width in spec[:2])
+        return spec._replace(init=init, growth=growth)
 
 
 # Huang et al. 2017, 'Densely Connected Convolutional Networks', table 1; 161 is of their code (wider, k = 48).

@@ -12,8 +12,8 @@ from typing import Any, List, Mapping
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.blocks import gluon_act
-from symbols.dense import BOTTLENECK, DEPTHS, Append
-from symbols.layers import GLUON_NORM, BatchNorm, Conv, Norm, Operator, scale_width
+from symbols.dense import DEPTHS, Append, DenseSpec
+from symbols.layers import GLUON_NORM, BatchNorm, Conv, Norm, Operator
 from symbols.stems import PixelNorm
 
 from mxnet.gluon import HybridBlock, nn
@@ -23,13 +23,13 @@ SPECS = DEPTHS
 
 
 def dense_layer(
-    index: int, in_channels: int, growth: int, *, dropout: float, norm: Norm, act: Act
+    index: int, in_channels: int, spec: DenseSpec, *, dropout: float, norm: Norm, act: Act
 ) -> HybridBlock:
     """Return batch norm, activation, 1x1 and batch norm, activation, 3x3; (N, C, H, W) to (N, C + growth, H, W).
 
     `index` counts the dense layers of a stage from 0.
     """
-    narrow = BOTTLENECK * growth
+    growth, narrow = spec.growth, spec.bottleneck * spec.growth
     first, second = 2 * index, 2 * index + 1
     branch = nn.HybridSequential(prefix='')
     branch.add(*_norm_act_conv(first, first, in_channels, narrow, 1, norm, act))
@@ -55,23 +55,21 @@ class DenseNet(HybridBlock):
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         super().__init__(prefix='')
-        spec = SPECS[cfg['num_layers']]
-        growth = scale_width(spec.growth, cfg['net_multiplier'])
+        spec = SPECS[cfg['num_layers']].configured(cfg)
         norm = GLUON_NORM.configured(cfg)
         act = Act(cfg['net_act'], shared=True, parameter='alpha')
         self.pixels = PixelNorm(cfg)
         self.features = nn.HybridSequential(prefix='densenet0_')
         with self.features.name_scope():
-            width = scale_width(spec.init, cfg['net_multiplier'])
+            width = spec.init
             self.features.add(*_stem(cfg['image_shape'][2], width, norm))
             for stage, layers in enumerate(spec.layers):
                 if stage:
                     self.features.add(*_transition(stage, width, width // 2, norm, act))
                     width //= 2
-                self.features.add(
-                    _stage(stage + 1, layers, width, growth, cfg['densenet_dropout'], norm, act)
-                )
-                width += layers * growth
+                dropout = cfg['densenet_dropout']
+                self.features.add(_stage(stage + 1, layers, width, spec, dropout, norm, act))
+                width += layers * spec.growth
             last = len(spec.layers)
             self.features.add(BatchNorm(f'batchnorm{last}', width, norm))
             self.features.add(Act('relu')(f'relu{last}', width))
@@ -99,11 +97,11 @@ def _transition(index: int, in_channels: int, channels: int, norm: Norm, act: Ac
 
 
 def _stage(
-    index: int, layers: int, channels: int, growth: int, dropout: float, norm: Norm, act: Act
+    index: int, layers: int, channels: int, spec: DenseSpec, dropout: float, norm: Norm, act: Act
 ) -> HybridBlock:
     stage = nn.HybridSequential(prefix=f'stage{index}_')
     with stage.name_scope():
         for layer in range(layers):
-            width = channels + layer * growth
-            stage.add(dense_layer(layer, width, growth, dropout=dropout, norm=norm, act=act))
+            width = channels + layer * spec.growth
+            stage.add(dense_layer(layer, width, spec, dropout=dropout, norm=norm, act=act))
     return stage

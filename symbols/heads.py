@@ -1,4 +1,4 @@
-"""The heads: what turns the last feature map into an embedding, all with the output `fc1`.
+"""The heads: what turns the last feature map into an embedding, with the output `fc1` (but for those of maps).
 
 Each head reads its width and spatial size from the feature map, so every backbone takes every head. The long names
 rule; InsightFace's letters (config/presets.py) are aliases. Batch norms have eps 2e-5, the last one (`fc1`) a fixed
@@ -45,6 +45,7 @@ class HeadSpec(NamedTuple):
     norm: Norm
     act: Act
     head_channels: Optional[int] = None
+    pool: str = 'avg'
 
 
 def _fc_bn(spec: HeadSpec, inputs: int) -> list:
@@ -62,9 +63,9 @@ def _dropout() -> HybridBlock:
     return Operator('dropout0', 'Dropout', p=DROPOUT)
 
 
-def _average(name: str = 'pool1') -> HybridBlock:
+def _pool(pool_type: str, name: str = 'pool1') -> HybridBlock:
     # The kernel is not read where global_pool is set, but mxnet's shape inference demands one.
-    return Operator(name, 'Pooling', global_pool=True, kernel=(7, 7), pool_type='avg')
+    return Operator(name, 'Pooling', global_pool=True, kernel=(7, 7), pool_type=pool_type)
 
 
 class Head(nn.HybridSequential):
@@ -119,9 +120,9 @@ def bn_dropout(spec: HeadSpec) -> HybridBlock:
 
 @HEADS.register('gap_fc_bn')
 def gap_fc_bn(spec: HeadSpec) -> HybridBlock:
-    """InsightFace's GAP: batch norm, activation, global average, fully connected, batch norm."""
+    """InsightFace's GAP: batch norm, activation, global average (net_pool), fully connected, batch norm."""
     channels = spec.features.channels
-    return Head(_bn1(spec), spec.act('relu1', channels), _average(), *_fc_bn(spec, channels))
+    return Head(_bn1(spec), spec.act('relu1', channels), _pool(spec.pool), *_fc_bn(spec, channels))
 
 
 def _grouped(name: str, spec: HeadSpec, kernel: Size, **settings: Any) -> HybridBlock:
@@ -205,7 +206,7 @@ def gnap(spec: HeadSpec) -> HybridBlock:
     layers += [
         BatchNorm('bn6f', channels, spec.norm, fix_gamma=True),
         NormAwareScale(),
-        _average('gnap_pool'),
+        _pool('avg', 'gnap_pool'),
     ]
     if spec.emb_size < channels:
         layers += [BatchNorm('bn6w', channels, spec.norm, fix_gamma=True), *_fc_bn(spec, channels)]
@@ -219,5 +220,17 @@ def gnap(spec: HeadSpec) -> HybridBlock:
 
 @HEADS.register('classifier')
 def classifier(spec: HeadSpec) -> HybridBlock:
-    """Global average and a fully connected layer to num_classes logits: the ImageNet networks' head."""
-    return Head(_average(), Dense('fc1', spec.features.channels, spec.num_classes))
+    """Global average (net_pool) and a fully connected layer to num_classes logits: the ImageNet networks' head."""
+    return Head(_pool(spec.pool), Dense('fc1', spec.features.channels, spec.num_classes))
+
+
+@HEADS.register('pool')
+def pool(spec: HeadSpec) -> HybridBlock:
+    """Global average (net_pool) alone, (N, C) whatever emb_size is: Keras's include_top=False with a pooling."""
+    return Head(_pool(spec.pool), Operator('fc1', 'Flatten'))
+
+
+@HEADS.register('map')
+def feature_map(spec: HeadSpec) -> HybridBlock:
+    """Nothing: the output is the backbone's last feature map, as of Keras's include_top=False, and not `fc1`."""
+    return Head()

@@ -20,7 +20,7 @@ from mxnet.gluon import HybridBlock
 
 INPUT = 'data'
 RESERVED = {INPUT: 'of the input', 'fc7': "of training's classifier"}
-LARGE = 1024  # height and width that every backbone takes
+LARGE = 2**15  # height and width that every backbone takes
 MAP_AXES = 4  # (N, C, H, W)
 
 
@@ -123,6 +123,7 @@ def build(cfg: Mapping[str, Any]) -> Network:
         norm=Norm().configured(cfg),
         act=Act(cfg['net_act']),
         head_channels=cfg['head_channels'],
+        pool=cfg['net_pool'],
     )
     make_head = HEADS.get(cfg['net_output'])
     check_names(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Tuple, Union
+from typing import Any, NamedTuple, Optional, Tuple, Union
 
 from symbols.activations import Act
 from symbols.blocks import SqueezeExcite
@@ -12,7 +12,7 @@ from mxnet.gluon import HybridBlock, nn
 
 
 class ConvStep(NamedTuple):
-    """A convolution to `width` times the unit's channels; `strided` carries the unit's stride."""
+    """A convolution to `width` times the unit's channels, or to `filters`; `strided` carries the unit's stride."""
 
     name: str
     kernel: int
@@ -20,6 +20,7 @@ class ConvStep(NamedTuple):
     width: float = 1.0
     groups: int = 1
     bias: bool = False
+    filters: Optional[int] = None
 
 
 class NormStep(NamedTuple):
@@ -102,7 +103,7 @@ def _build(
     built = nn.HybridSequential(prefix='')
     for step in steps:
         if isinstance(step, ConvStep):
-            wide = scale_width(channels, step.width)
+            wide = step.filters or scale_width(channels, step.width)
             built.add(
                 Conv(
                     step.name,

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
+from config.errors import ConfigError
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
-from symbols.layers import BatchNorm, Conv, MaxPool, Norm, scale_width
+from symbols.layers import BatchNorm, Conv, MaxPool, Norm, Size, scale_width
 from symbols.stems import PixelNorm
 
 from mxnet.gluon import HybridBlock, nn
+
+__all__ = ['Xception', 'middle_flow', 'res_block', 'sep_conv_block']
 
 EPS = 1e-3
 
@@ -42,6 +45,12 @@ class Layout(NamedTuple):
     pad: Optional[int]
 
 
+NORM, ACT = Norm(eps=EPS), Act('relu')
+RESIDUAL = Spec(
+    (), halve=True, normed=0, bias=True
+)  # the article's blocks of the entry flow and of the middle flow
+MIDDLE = Spec((), normed=0)
+MIDDLE_BLOCKS = 8
 STEM = (32, 64)
 PAPER_STEM = 0  # net_input
 EXIT = (1536, 2048)
@@ -52,7 +61,7 @@ LAYOUTS = {
             Spec((128, 128), halve=True, act_first=False),
             Spec((256, 256), halve=True),
             Spec((728, 728), halve=True),
-            *([Spec((728, 728, 728))] * 8),
+            *([Spec((728, 728, 728))] * MIDDLE_BLOCKS),
             Spec((728, 1024), halve=True),
         ),
     ),
@@ -60,28 +69,40 @@ LAYOUTS = {
         pad=None,
         blocks=(
             Spec((128, 128), halve=True, act_first=False, normed=1, shortcut=False),
-            Spec((256, 256), halve=True, normed=0, bias=True),
-            Spec((728, 728), halve=True, normed=0, bias=True),
-            *([Spec((728, 728, 728), normed=0)] * 8),
+            RESIDUAL._replace(widths=(256, 256)),
+            RESIDUAL._replace(widths=(728, 728)),
+            *([MIDDLE._replace(widths=(728, 728, 728))] * MIDDLE_BLOCKS),
             Spec((728, 1024), halve=True, normed=0),
         ),
     ),
 }
 
 
-def separable(name: str, in_channels: int, channels: int) -> List[HybridBlock]:
-    """Return a depthwise 3x3 (`<name>_dw`) and a 1x1 (`<name>_pw`), at stride 1."""
+def separable(name: str, in_channels: int, channels: int, kernel_size: Size = 3) -> List[HybridBlock]:
+    """Return a depthwise convolution (`<name>_dw`) and a 1x1 (`<name>_pw`), at stride 1."""
     return [
-        Conv(f'{name}_dw', in_channels, in_channels, 3, groups=in_channels),
+        Conv(f'{name}_dw', in_channels, in_channels, kernel_size, groups=in_channels),
         Conv(f'{name}_pw', in_channels, channels, 1),
     ]
+
+
+def sep_conv_block(
+    in_channels: int, filters: int, kernel_size: Size = 3, name: str = 'sepconv', *, act: Act = ACT
+) -> HybridBlock:
+    """Return an activation and a separable convolution, (N, C, H, W) to (N, filters, H, W).
+
+    name: what its parameters' names begin with.
+    """
+    block = nn.HybridSequential(prefix='')
+    block.add(act(f'{name}_act', in_channels), *separable(name, in_channels, filters, kernel_size))
+    return block
 
 
 class XceptionBlock(HybridBlock):
     """Separable convolutions with a shortcut, (N, C, H, W) to (N, widths[-1], H, W), or half of H and W."""
 
     def __init__(
-        self, prefix: str, in_channels: int, spec: Spec, *, norm: Norm, act: Act, padding: str
+        self, prefix: Optional[str], in_channels: int, spec: Spec, *, norm: Norm, act: Act, padding: str
     ) -> None:
         super().__init__(prefix=prefix)
         self._adds = spec.shortcut
@@ -89,9 +110,11 @@ class XceptionBlock(HybridBlock):
             self.branch = nn.HybridSequential(prefix='')
             width = in_channels
             for index, channels in enumerate(spec.widths, start=1):
+                name = f'sepconv{index}'
                 if spec.act_first or index > 1:
-                    self.branch.add(act(f'sepconv{index}_act', width))
-                self.branch.add(*separable(f'sepconv{index}', width, channels))
+                    self.branch.add(sep_conv_block(width, channels, name=name, act=act))
+                else:
+                    self.branch.add(*separable(name, width, channels))
                 if index <= spec.normed:
                     self.branch.add(BatchNorm(f'sepconv{index}_bn', channels, norm))
                 width = channels
@@ -106,6 +129,40 @@ class XceptionBlock(HybridBlock):
         """Add the branch to the shortcut, where there is one."""
         branch = self.branch(x)
         return F.elemwise_add(branch, self.shortcut(x), name='plus') if self._adds else branch
+
+
+def res_block(
+    in_channels: int, filters: int, name: Optional[str] = None, *, norm: Norm = NORM, act: Act = ACT
+) -> HybridBlock:
+    """Return the article's block of the entry flow, (N, C, H, W) to (N, filters, H/2, W/2), sizes rounded up.
+
+    Two `sep_conv_block` and a pooling, beside a 1x1 convolution with a batch norm; all pad as TensorFlow.
+    name: what its parameters' names begin with; None lets Gluon choose.
+    """
+    spec = RESIDUAL._replace(widths=(filters, filters))
+    return XceptionBlock(name and f'{name}_', in_channels, spec, norm=norm, act=act, padding='tf_same')
+
+
+def middle_flow(
+    in_channels: int,
+    filters: int,
+    name: Optional[str] = None,
+    *,
+    repeats: int = MIDDLE_BLOCKS,
+    act: Act = ACT,
+) -> HybridBlock:
+    """Return the article's middle flow, (N, filters, H, W) to the same shape: blocks of three `sep_conv_block` each.
+
+    name: as in `res_block`. Raises ConfigError where in_channels differ from filters, for each block adds its input.
+    """
+    if in_channels != filters:
+        raise ConfigError(f'middle_flow adds {filters} channels to its {in_channels}; they must be as many')
+    flow = nn.HybridSequential(prefix=name and f'{name}_')
+    spec = MIDDLE._replace(widths=(filters,) * 3)
+    with flow.name_scope():
+        for index in range(1, repeats + 1):
+            flow.add(XceptionBlock(f'block{index}_', filters, spec, norm=NORM, act=act, padding='tf_same'))
+    return flow
 
 
 @BACKBONES.register('xception')

@@ -14,6 +14,8 @@ from symbols.ir.shapes import infer_shapes
 
 import mxnet as mx
 
+EMBEDDING_AXES = 2  # (N, D)
+
 
 def check_settings(cfg: Any) -> None:
     """Raise ConfigError for settings that build a network, and with which none can be trained."""
@@ -50,4 +52,5 @@ def check_output(symbol: mx.sym.Symbol, cfg: Any) -> None:
         raise ConfigError(
             f'net_output={cfg.net_output!r} gives {shape[1:]} for each image, and training needs a head that gives '
             f'an embedding of emb_size={cfg.emb_size} values'
+            + (f'; emb_size={shape[1]} is what it gives' if len(shape) == EMBEDDING_AXES else '')
         )

@@ -166,8 +166,34 @@ def test_lr_steps_are_normalised_to_insightfaces_text(given):
         ('r18', {'padding': 'tf_same'}, "padding='tf_same' does not go with net_name='fresnet'"),
         ('r18', {'bn_eps': 0}, 'bn_eps=0 is not allowed'),
         ('r18', {'kernel_l2': 1e-4, 'wd': 0}, 'kernel_l2 does not go with wd=0.0'),
+        (
+            'r18',
+            {'resnet_kernel': 5},
+            "resnet_kernel=5 does not go with net_name='fresnet', where it has to be 3",
+        ),
+        ('keras_resnet50', {'resnet_kernel': 4}, 'which takes 1, 3, 5, 7; the nearest is 3'),
+        ('keras_resnet50', {'resnet_kernel': 9}, 'it must be a whole number from 1 to 7'),
+        ('d121', {'densenet_blocks': (6, 0, 6)}, 'a list of at least 1 values, each a whole number from 1'),
+        ('d121', {'densenet_blocks': ()}, 'a list of at least 1 values, each a whole number from 1'),
+        ('d121', {'densenet_growth': 0}, 'densenet_growth=0 is not allowed'),
+        (
+            'd2l_densenet',
+            {'densenet_bottleneck': 2},
+            "with net_name='plain_densenet', which has no such thing",
+        ),
+        (
+            'r18',
+            {'net_pool': 'max'},
+            "does not go with net_output='E', which does not pool by it; the heads that",
+        ),
+        (
+            'y1',
+            {'net_output': 'gnap', 'net_pool': 'max'},
+            "net_pool='max' does not go with net_output='gnap'",
+        ),
+        ('r18', {'net_output': 'GAP', 'net_pool': 'mean'}, 'it must be one of avg, max'),
     ],
 )
-def test_a_setting_that_would_do_nothing_is_refused(preset, settings, words):
+def test_a_setting_that_would_do_nothing_or_cannot_be_is_refused(preset, settings, words):
     with pytest.raises(ConfigError, match=words):
         resolve(preset, **settings)

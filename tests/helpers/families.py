@@ -17,11 +17,14 @@ OWN = re.findall(
     """
     article_xception bn_dropout bn_dropout_fc bn_dropout_fc_bn bn_fc bn_fc_bn classifier d121 d161 d169 d201
     d2l_densenet elu fc fc_bn gap_fc_bn gdc_fc_bn gelu gnap keras_densenet121 keras_densenet169 keras_densenet201
-    keras_resnet50 keras_resnet50_elu keras_xception leaky m05 m1 mnas mnas025 mnas05 prelu prelu_channel r100
+    keras_resnet50 keras_resnet50_elu keras_xception leaky m05 m1 map mnas mnas025 mnas05 pool prelu prelu_channel r100
     r100fc r18 r200 r34 r50 r50v1 relu selu sepconv_fc_bn sigmoid softrelu softsign swish tanh vargfacenet xception
     y1 y2
     """,
 )
+
+
+MAPS = ('bn_dropout', 'map')  # heads that give a feature map
 
 
 def small(family, **overrides):
@@ -49,10 +52,12 @@ def assert_output(symbol, cfg):
     """Check the output's name and shape for a batch of 3."""
     _, (shape,), _ = symbol.infer_shape(data=data_shape(cfg, 3))
     (name,) = symbol.list_outputs()
-    if cfg.net_output == 'bn_dropout':
-        assert name == 'dropout0_output'
+    if cfg.net_output in MAPS:
+        assert name == 'dropout0_output' or cfg.net_output == 'map'
         assert len(shape) == 4
         assert shape[0] == 3
+    elif cfg.net_output == 'pool':
+        assert (name, len(shape), shape[0]) == ('fc1_output', 2, 3)
     else:
         width = cfg.num_classes if cfg.net_output == 'classifier' else cfg.emb_size
         assert (name, shape) == ('fc1_output', (3, width))

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from config.presets import POOLING_HEADS
 from symbols import list_heads
 from symbols.activations import Act
 from symbols.heads import HEADS, FeatureMap, HeadSpec, NormAwareScale
@@ -18,8 +19,8 @@ import mxnet as mx
 MAP = FeatureMap(6, 5, 4)
 
 
-def build(name, emb_size=4, features=MAP):
-    spec = HeadSpec(features, emb_size, num_classes=9, norm=Norm(), act=Act('prelu'))
+def build(name, emb_size=4, features=MAP, **settings):
+    spec = HeadSpec(features, emb_size, num_classes=9, norm=Norm(), act=Act('prelu'), **settings)
     return HEADS.get(name)(spec)
 
 
@@ -46,6 +47,8 @@ SEQUENCES = {
         *('gnap_pool', 'bn6w', *FC_BN),
     ],
     'classifier': ['pool1', 'fc1_flatten', 'fc1'],
+    'pool': ['pool1', 'fc1'],
+    'map': [],
 }
 PARTS_OF_PRELU = ('_positive', '_negative', '_slope', '_slopes', '_scaled')
 
@@ -71,7 +74,8 @@ def test_every_head_reads_every_map(name, emb_size, features):
     head = build(name, emb_size, features)
     head.initialize()
     shape = head(mx.nd.ones((2, *features))).shape
-    other = {'bn_dropout': (2, *features), 'classifier': (2, 9)}
+    whole = (2, *features)
+    other = {'bn_dropout': whole, 'map': whole, 'classifier': (2, 9), 'pool': (2, features.channels)}
     assert shape == other.get(name, (2, emb_size))
 
 
@@ -133,13 +137,28 @@ def test_dropout_is_only_there_in_training():
     assert 0.35 < dropped < 0.45
 
 
-def test_the_classifier_is_an_average_and_a_product():
-    head = build('classifier')
-    head.initialize(mx.init.Normal(1))
+@pytest.mark.parametrize('pool', ['avg', 'max'])
+def test_the_classifier_is_a_pooling_and_a_product_and_pool_the_first_alone(pool):
     x = np.random.RandomState(0).randn(2, *MAP)
+    pooled = {'avg': x.mean, 'max': x.max}[pool]((2, 3))
+    head = build('classifier', pool=pool)
+    head.initialize(mx.init.Normal(1))
     weight = head.collect_params()['fc1_weight'].data().asnumpy()
-    y = head(mx.nd.array(x)).asnumpy()
-    np.testing.assert_allclose(y, x.mean((2, 3)) @ weight.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(head(mx.nd.array(x)).asnumpy(), pooled @ weight.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(build('pool', pool=pool)(mx.nd.array(x)).asnumpy(), pooled, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', list_heads())
+def test_which_heads_read_the_pooling(name):
+    average, maximum = (build(name, pool=pool)(mx.sym.var('x')).tojson() for pool in ('avg', 'max'))
+    assert (average != maximum) == (name in POOLING_HEADS)
+
+
+def test_the_map_is_given_as_it_is():
+    x = mx.nd.array(np.random.RandomState(0).randn(2, *MAP))
+    head = build('map')
+    assert list(head.collect_params()) == []
+    np.testing.assert_array_equal(head(x).asnumpy(), x.asnumpy())
 
 
 @pytest.mark.parametrize(('emb_size', 'widened'), [(512, False), (513, True), (1024, True), (1025, True)])

@@ -9,14 +9,19 @@ from math import prod
 import numpy as np
 import pytest
 
-from config import resolve
+from config import ConfigError, resolve
 from recognition.checkpoint.matching import set_parameters
 from recognition.optim import KernelL2
 from symbols import dense, get_block, get_symbol, keras_resnet
+from symbols.activations import Act
 from symbols.keras_layers import KERAS_NAMES, keras_layers
+from symbols.keras_resnet import conv_block, identity_block
+from symbols.layers import Norm
+from symbols.xception import middle_flow, res_block, sep_conv_block
 from tests.helpers.keras_numbers import value_of
 
 import mxnet as mx
+from mxnet.gluon import nn
 
 ROWS = {
     'densenet121_112': 'keras_densenet121',
@@ -24,6 +29,10 @@ ROWS = {
     'resnet50_elu_seed_224': 'keras_resnet50_elu',
     'xception_112': 'keras_xception',
     'xception_seed_112': 'article_xception',
+    'densenet_2132_max_64': 'keras_densenet121',
+}
+SETTINGS = {
+    'densenet_2132_max_64': {'densenet_blocks': (2, 1, 3, 2), 'net_output': 'pool', 'net_pool': 'max'},
 }
 SOFTMAX = ('resnet50_elu_seed_224',)  # its last layer; ours ends with the logits
 
@@ -102,7 +111,8 @@ class Case:
             self.values[names[layer] + ENDINGS[weight]] = mx.nd.array(value)
 
     def config(self, **overrides):
-        return resolve(ROWS[self.tag], image_shape=(self.side, self.side, 3), **overrides)
+        settings = {**SETTINGS.get(self.tag, {}), **overrides}
+        return resolve(ROWS[self.tag], image_shape=(self.side, self.side, 3), **settings)
 
     def error(self, **overrides):
         """Return how far our output is from Keras's, as a share of its largest value."""
@@ -159,6 +169,7 @@ def test_same_names_shapes_and_numbers(tag, case):
         ('resnet50_elu_seed_224', {'bn_eps': 1.001e-5}, 5e-3),
         ('resnet50_elu_seed_224', {'net_variant': None, 'bn_eps': 1e-3}, 0.3),
         ('resnet50_elu_seed_224', {'net_act': 'relu'}, 0.3),
+        ('densenet_2132_max_64', {'net_pool': 'avg'}, 0.1),
         ('densenet121_112', {'input_mean': 0.01}, 0.1),
         ('densenet121_112', {'input_scale': 1.001}, 1e-2),
     ],
@@ -209,3 +220,51 @@ def test_a_shortcut_taken_for_the_third_convolution_is_caught(case):
         assert row.error() > 1e-2
     finally:
         row.values.update(right)
+
+
+def test_blocks_give_keras_numbers(reference):
+    """Of the articles' units with a 5x5 in the middle, an ELU and eps 1e-3, and their separable blocks, in a row."""
+    row = json.loads((reference / 'keras' / 'blocks.json').read_text('utf-8'))
+    numbers = np.load(reference / 'keras' / 'blocks.npz')
+    kind = {'norm': Norm(eps=1e-3), 'act': Act('elu')}
+    net = nn.HybridSequential(prefix='')
+    net.add(
+        conv_block(6, 5, (4, 5, 12), 3, 'a', **kind),
+        identity_block(12, 5, (4, 5, 12), 3, 'b', **kind),
+        res_block(12, 16, 'res'),
+        middle_flow(16, 16, 'middle', repeats=2),
+        sep_conv_block(16, 20, (5, 3)),
+    )
+    values = {}
+    for key, shape in row['weights']:
+        layer, weight = key.split('|')
+        values[layer + ENDINGS[weight]] = mx.nd.array(in_our_layout(weight, value_of(key, shape, numbers)))
+    assert {name: parameter.shape for name, parameter in net.collect_params().items()} == {
+        name: value.shape for name, value in values.items()
+    }
+    net.initialize()
+    for name, parameter in net.collect_params().items():
+        parameter.set_data(values[name])
+    images = np.random.RandomState(5).randn(4, *row['input'][1:]).astype(np.float32)[:2]
+    y = net(mx.nd.array(images.transpose(0, 3, 1, 2))).asnumpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(y, numbers['y'], atol=1e-5 * np.abs(numbers['y']).max())
+
+
+@pytest.mark.parametrize(
+    ('build', 'words'),
+    [
+        (
+            lambda: conv_block(6, 4, (4, 5, 12), 3, 'a'),
+            r'kernel_size=4 and filters=\(4, 5, 12\) must be an odd',
+        ),
+        (lambda: conv_block(6, 3, (4, 12), 3, 'a'), 'an odd number and three numbers'),
+        (
+            lambda: identity_block(6, 3, (4, 5, 12), 3, 'a'),
+            'adds 12 channels to its 6; where they differ conv_',
+        ),
+        (lambda: middle_flow(6, 8), 'middle_flow adds 8 channels to its 6'),
+    ],
+)
+def test_blocks_whose_numbers_do_not_fit_are_refused(build, words):
+    with pytest.raises(ConfigError, match=words):
+        build()

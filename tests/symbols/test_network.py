@@ -30,8 +30,12 @@ OTHER_VALUES = {  # of the keys that not every family reads
     'fp16': (True,),
     'net_variant': ('article',),
     'padding': ('tf_same',),
+    'densenet_blocks': ((2,), (1, 2, 3, 1, 1)),
+    'densenet_growth': (8,),
+    'densenet_init': (16,),
+    'densenet_bottleneck': (2,),
+    'resnet_kernel': (1, 5),
 }
-NO_EMBEDDING = ('bn_dropout', 'classifier')
 MULTIPLIERS = {'vargfacenet': (0.25, 0.5, 0.75)}  # it takes no others below 1
 
 

@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 import json
+from math import prod
+from zlib import crc32
 
+import numpy as np
 import pytest
 
 from config import ConfigError, resolve
-from symbols import get_symbol
-from symbols.activations import Act
-from symbols.layers import Norm
-from symbols.plain_densenet import DenseBlock, Transition
+from symbols import get_block, get_symbol
+from symbols.plain_densenet import DenseBlock, transition_block
 
 import mxnet as mx
+from mxnet.gluon import nn
 
 IMAGE = (1, 1, 96, 96)
 
 
 def test_the_books_example_of_a_block_and_its_transition():
-    block = DenseBlock('', 3, 2, 10, norm=Norm(), act=Act('relu'))
-    transition = Transition('', 23, 10, norm=Norm(), act=Act('relu'))
+    block, transition = DenseBlock(2, 3, 10), transition_block(23, 10)
     block.initialize()
     transition.initialize()
     y = block(mx.nd.random.normal(shape=(4, 3, 8, 8)))
     assert y.shape == (4, 23, 8, 8)
     assert transition(y).shape == (4, 10, 4, 4)
+
+
+def test_blocks_without_a_name_get_one_and_the_familys_are_the_same_blocks():
+    net = nn.HybridSequential()
+    net.add(DenseBlock(2, 3, 10), DenseBlock(2, 23, 10), transition_block(43, 8), transition_block(8, 4))
+    assert len(net.collect_params().keys()) == 2 * 2 * 6 + 2 * 6
+    family = get_block(resolve('d2l_densenet')).collect_params('stage2_').items()
+    built = {
+        **transition_block(192, 96, name='stage2').collect_params(),
+        **DenseBlock(4, 96, 32, name='stage2').collect_params(),
+    }
+    assert {name: p.shape for name, p in family} == {name: p.shape for name, p in built.items()}
+
+
+def test_the_books_numbers_as_pytorch_computes_them(reference):
+    """The book's network ends in a maximum; the parameters come in the same order there and here."""
+    row = json.loads((reference / 'pytorch' / 'd2l_densenet_96.json').read_text('utf-8'))
+    numbers = np.load(reference / 'pytorch' / 'd2l_densenet_96.npz')
+    images = mx.nd.array(np.random.RandomState(5).randn(*row['input']))
+    outputs = {}
+    for pool in ('max', 'avg'):
+        net = get_block(resolve('d2l_densenet', net_pool=pool))
+        net.initialize()
+        parameters = list(net.collect_params().values())
+        assert [list(parameter.shape) for parameter in parameters] == [shape for _, shape in row['weights']]
+        for (name, shape), parameter in zip(row['weights'], parameters):
+            parameter.set_data(mx.nd.array(torch_value(name, shape, numbers)))
+        outputs[pool] = net(images).asnumpy()
+    largest = np.abs(numbers['y']).max()
+    np.testing.assert_allclose(outputs['max'], numbers['y'], atol=1e-5 * largest)
+    assert np.abs(outputs['avg'] - numbers['y']).max() > 0.1 * largest
+
+
+def torch_value(name, shape, numbers):
+    """Return the values that tests/reference/README.md prescribes for a parameter of PyTorch's."""
+    if 'running' in name:
+        return numbers[name]
+    rng = np.random.RandomState(crc32(name.encode()) & 0x7FFFFFFF)
+    if name.endswith('bias'):
+        return rng.randn(*shape) * 0.1
+    return (
+        rng.uniform(0.7, 1.3, shape) if len(shape) == 1 else rng.randn(*shape) * np.sqrt(2 / prod(shape[1:]))
+    )
 
 
 def test_shapes_of_the_stages(internal_shapes):

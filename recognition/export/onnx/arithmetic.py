@@ -137,7 +137,7 @@ def _pad(draft: Draft, call: Call) -> str:
         raise call.refuse('it pads with something else than zeros')
     width = call.get('pad_width')
     pads = draft.constant(f'{call.name}_pads', [*width[::2], *width[1::2]], np.int64)
-    return draft.operator('Pad', [*call.inputs, pads], call.name)
+    return draft.operator('Pad', [*call.inputs, pads], call.name, mode='constant')  # named, as pnnx wants it
 
 
 def _cut(

@@ -44,6 +44,12 @@ def symbol(network='r18', **settings):
         ('r18', {'net_act': 'swish'}, {'net_act': 'gelu'}, 'relu0 is swish instead of gelu'),
         ('xception', {'padding': 'tf_same'}, {}, 'pads as tf_same instead of symmetric'),
         (
+            'd2l_densenet',
+            {},
+            {'net_pool': 'avg'},
+            'pool1 takes the max of the map instead of its avg; with net_pool',
+        ),
+        (
             'r18',
             {'net_unit': 1, 'net_input': 2},
             {'net_unit': 1, 'net_input': 2, 'bn_eps': 0.1},

@@ -15,6 +15,7 @@ from recognition.embedding.agreement import cosine_distances
 from recognition.export.ncnn_export import export_ncnn
 from recognition.export.onnx_export import Options
 from recognition.export.parity import TOLERANCE
+from tests.helpers.families import MAPS
 from tests.helpers.narrow import SLOW_TO_BUILD, SMALL_SHAPE, SMALLEST, small
 
 import mxnet as mx
@@ -65,7 +66,14 @@ def test_every_head_but_gnap_and_those_of_maps_as_maps(head, save, tmp_path):
     prefix, output = save(small('r18', image_shape=SMALL_SHAPE, net_output=head)), tmp_path / 'net.param'
     assert export(prefix, output).difference <= TOLERANCE
     told = json.loads(output.with_suffix('.json').read_text())
-    assert len(told['embedding_shape']) == (3 if head == 'bn_dropout' else 1)
+    assert len(told['embedding_shape']) == (3 if head in MAPS else 1)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize('side', [47, 48])
+def test_tensorflows_padding(side, save, tmp_path):
+    cfg = small('article_xception', image_shape=(side, 48, 3))
+    assert export(save(cfg), tmp_path / 'net.param', cfg.image_shape).difference <= TOLERANCE
 
 
 @pytest.mark.torch

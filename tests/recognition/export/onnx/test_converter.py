@@ -120,6 +120,10 @@ REFUSED = {
     ),
     'pool type': (lambda: pool(pool_type='lp', p_value=2), "no rule for pool_type='lp'"),
     'axis': (lambda: S.BatchNorm(data(), axis=3), 'its channels are on axis 3'),
+    'padding': (
+        lambda: S.Pad(data(), mode='edge', pad_width=(0, 0, 0, 0, 1, 1, 1, 1)),
+        'it pads with something else than zeros',
+    ),
     'dropout': (lambda: S.Dropout(data(), mode='always'), 'outside of training, too'),
     'temperature': (lambda: S.softmax(data(), temperature=2.0), 'has a temperature'),
     'norm': (lambda: S.norm(data(), ord=1, axis=1), 'not the Euclidean one'),

@@ -170,6 +170,15 @@ def test_what_is_no_mode_of_keras_is_refused_but_for_an_article(layout, path):
     refused(path, config_of(made.network, padding='symmetric'), "trained with padding='tf_same'")
 
 
+def test_a_model_that_pools_by_the_maximum_goes_with_net_pool_max_alone(layout, path):
+    made = layout(ARCHIVE)
+    (pooling,) = (each for each in made.config['config']['layers'] if 'Global' in each['class_name'])
+    pooling['class_name'] = 'GlobalMaxPooling2D'
+    made.write(path)
+    assert 'fc1_weight' in read_keras(path, config_of(made.network, net_pool='max'))
+    refused(path, config_of(made.network), f"layer '{DENSE}' is connected otherwise than fc1")
+
+
 def test_eps_of_the_config(layout, path):
     """The network is built with the eps of the file, if it is asked to."""
     made = layout(MODEL)
