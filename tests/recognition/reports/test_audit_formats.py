@@ -29,7 +29,6 @@ ENDINGS = {'terminal': 'txt', 'markdown': 'md', 'csv': 'csv', 'html': 'html', 'j
 CASES = {
     **{f'audit.{ending}': [*SMALL, '--format', form] for form, ending in ENDINGS.items()},
     'audit-layers.txt': [*SMALL, '--level', 'layers'],
-    'audit-layers.json': [*SMALL, '--level', 'layers', '--json'],
     'audit-keras.txt': [*SMALL, '--format', 'keras'],
     'audit-explained.txt': [*SMALL, '--explain'],
     'audit-diff.txt': ['--diff', 'y1', 'y2'],
