@@ -125,8 +125,9 @@ def _totals(audited: Audit) -> List[str]:
 
 
 def _weighted(weighted: WeightedLayers) -> List[str]:
+    terms = f'= {weighted.terms}: ' if weighted.terms != str(weighted.count) else ''
     which = 'convolutions and dense layers, without those of shortcuts and gates'
-    return [f'weighted layers{weighted.count:>16,}  = {weighted.terms}: {which}']
+    return [f'weighted layers{weighted.count:>16,}  {terms}{which}']
 
 
 def _memory(memory: Memory) -> List[str]:

@@ -91,7 +91,7 @@ def layer_table(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], audi
     place = {i: number[end] for i, end in last.items()}
     found = []
     for end, members in groups.items():
-        kind = grouping.type([op for op in members if not op.side] or members)
+        kind = grouping.type_of([op for op in members if not op.side] or members)
         entries = [entry for op in members for entry in op.inputs if place[entry[0]] != number[end]]
         read = dict.fromkeys((place[i], output) for i, output in entries)
         rows = tuple(audited_of[op.id] for op in members if op.id in audited_of)
@@ -112,9 +112,8 @@ class _Grouping:
                 self._readers[source].add(op.id)
         self._outputs = {source for source, _ in network.outputs}
         self._prelude: Set[int] = set()
-        self._next: Dict[
-            int, int
-        ] = {}  # operator of an activation or a mirrored layer -> one of the same behind it
+        # inside an activation or a mirrored layer: the operator that ends it, or the next one
+        self._next: Dict[int, int] = {}
         for op in network.operators:
             sources = self._data(op)
             if op.op in PIXELWISE and not _mirrors(op) and len(sources) == 1 and self._is_raw(sources[0]):
@@ -126,7 +125,7 @@ class _Grouping:
             target = self._target(op)
             self.last[op.id] = op.id if target is None else self.last[target]
 
-    def type(self, members: Sequence[Operator]) -> str:
+    def type_of(self, members: Sequence[Operator]) -> str:
         """Return the type of a layer by its operators, without those on weights."""
         last = members[-1]
         if last.id in self._prelude and {op.op for op in members} - {'_copy', 'reverse'}:

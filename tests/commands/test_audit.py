@@ -228,7 +228,7 @@ def test_a_terminal_of_some_width_does_without_spare_columns_alone(tmp_path, cap
     body.save(str(tmp_path / 'small-symbol.json'))
     monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
     monkeypatch.setenv('COLUMNS', '100')
-    monkeypatch.setenv('TERM', 'dumb')
+    monkeypatch.setenv('TERM', 'xterm')  # a dumb one is taken to have 80 columns
     main([str(tmp_path / 'small-symbol.json'), '--level', 'layers'])
     text = capsys.readouterr().out
     assert ' stage1_unit1_conv1  Conv2D      1x64x110x110      1,792 ' in text
