@@ -2,6 +2,8 @@
 
     facesymbols audit d121                                        a table for the terminal
     facesymbols audit runs/r50/model,10 --format html -o audit.html
+    facesymbols audit r50 --level layers                          layers as articles count them: a PReLU is one
+    facesymbols audit article_xception --format keras             the same as Keras's model.summary() prints them
     facesymbols audit r50 --explain                               why print_summary says something else
     facesymbols audit r50 --max-params 50M --max-flops 7G --max-memory 300MB
     facesymbols audit --diff r50 r50v1                            what two networks have different
@@ -20,6 +22,7 @@ import logging
 import sys
 from dataclasses import asdict
 from importlib.util import find_spec
+from shutil import get_terminal_size
 from typing import IO, TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from config.errors import ConfigError
@@ -41,12 +44,14 @@ from recognition.utils.packages import install_command
 if TYPE_CHECKING:
     from recognition.reports.tables import Report
     from symbols.audit import Audit, Layer, Memory, SummaryCheck
-    from symbols.graph import Subtotal
+    from symbols.graph import NetLayer, Subtotal
 
 logger = logging.getLogger(__name__)
 
-JSON, TERMINAL = 'json', 'terminal'
+JSON, TERMINAL, KERAS = 'json', 'terminal', 'keras'
+OPERATORS, LAYERS = LEVELS = ('operators', 'layers')
 FORMATS = (TERMINAL, 'markdown', 'csv', 'html')
+SUMS = ('trainable', 'fixed', 'auxiliary', 'flops', 'bytes')
 LIMITS = {'max_params': 'parameters', 'max_flops': 'flops', 'max_memory': 'memory_limit'}
 
 
@@ -57,8 +62,13 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add(
         '--format',
-        choices=(*FORMATS, JSON),
-        help='default: terminal, or markdown where rich is not installed',
+        choices=(*FORMATS, JSON, KERAS),
+        help='default: terminal, or markdown where rich is not installed; keras: as model.summary() prints layers',
+    )
+    add(
+        '--level',
+        choices=LEVELS,
+        help='a row for each operator of MXNet (default), or for each layer of articles',
     )
     add('--json', action='store_const', const=JSON, dest='format', help='the same as --format json')
     add_output(parser, 'FILE', 'file to write (default: the screen)', default=None)
@@ -83,8 +93,12 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     compared = [request_from(args, text) for text in args.diff or ()]
     if bool(request) + bool(compared) + args.all != 1:
         raise ConfigError('name one network, or two with --diff, or give --all')
-    if not request and (limits or args.explain):
-        raise ConfigError('limits and --explain are for one network')
+    if not request and (limits or args.explain or args.level or args.format == KERAS):
+        raise ConfigError('limits, --explain, --level and --format keras are for one network')
+    if args.format == KERAS and (args.level == OPERATORS or args.explain):
+        raise ConfigError(
+            '--format keras has a row for each layer, so --level operators and --explain are not for it'
+        )
     sizes = _sizes(args) if args.all else {}
     if args.output:
         read = [file for each in (request, *compared) if each for file in each.files]
@@ -94,7 +108,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     text = io.StringIO()
     out = text if args.output else sys.stdout
     if request:
-        exceeded = _one(request, args.explain, form, limits, out)
+        exceeded = _one(request, args, form, limits, out)
     elif compared:
         _compare(compared, form, out)
     else:
@@ -124,23 +138,46 @@ def _compare(requests: Sequence[Request], form: str, out: IO[str]) -> None:
     _write(difference_report(one.text, other.text, before, after), form, out)
 
 
-def _one(request: Request, explain: bool, form: str, limits: Mapping[str, int], out: IO[str]) -> List[str]:
+def _one(
+    request: Request, args: argparse.Namespace, form: str, limits: Mapping[str, int], out: IO[str]
+) -> List[str]:
     """Write the audit of one network, and return which limits it exceeds."""
     from recognition.reports.audit import audit_report
     from recognition.reports.budget import over_budget
+    from recognition.reports.keras_summary import keras_summary
     from recognition.reports.tables import write
     from symbols.audit import audit, check_summary, estimate_memory
-    from symbols.graph import subtotals
+    from symbols.graph import layer_table, subtotals, weighted_layers
 
     symbol, shapes = network_from(request)
     audited = audit(symbol, shapes)
+    memory = estimate_memory(symbol, shapes, audited)
+    table = layer_table(symbol, shapes, audited)
+    if form == KERAS:
+        width = get_terminal_size().columns if out.isatty() else None
+        out.write(keras_summary(request.title, table.layers, width))
+        return over_budget(audited, memory, **limits)  # type: ignore[arg-type]
     check = check_summary(symbol, shapes, audited)
-    stages, memory = subtotals(symbol, shapes, audited), estimate_memory(symbol, shapes, audited)
+    stages, weighted = subtotals(symbol, shapes, audited), weighted_layers(table)
+    layers = table.layers if args.level == LAYERS else ()
     if form == JSON:
-        json.dump(_as_json(request.text, audited, check, stages, memory), out, indent=2)
+        found = _as_json(request.text, audited, check, stages, memory)
+        found['weighted_layers'] = asdict(weighted)
+        found['layers'] = [_net_layer_json(layer, layers) for layer in layers] or found['layers']
+        json.dump(found, out, indent=2)
         out.write('\n')
     else:
-        write(audit_report(request.text, audited, check, stages, memory, explain=explain), form, out)
+        report = audit_report(
+            request.text,
+            audited,
+            check,
+            stages,
+            memory,
+            weighted=weighted,
+            layers=layers,
+            explain=args.explain,
+        )
+        write(report, form, out)
     return over_budget(audited, memory, **limits)  # type: ignore[arg-type]
 
 
@@ -166,7 +203,6 @@ def _write(report: Report, form: str, out: IO[str]) -> None:
 def _as_json(
     network: str, audited: Audit, check: SummaryCheck, stages: Sequence[Subtotal], memory: Memory
 ) -> Dict[str, Any]:
-    kinds = ('trainable', 'fixed', 'auxiliary', 'flops', 'bytes')
     return {
         'network': network,
         'inputs': dict(audited.inputs),
@@ -175,12 +211,23 @@ def _as_json(
         'memory': {**asdict(memory), 'inference': memory.inference, 'training': memory.training},
         'uncounted': [{'layer': layer.name, 'operator': layer.operator} for layer in audited.uncounted],
         'stages': [
-            {'level': each.level, 'name': each.name, **{kind: getattr(each, kind) for kind in kinds}}
+            {'level': each.level, 'name': each.name, **{kind: getattr(each, kind) for kind in SUMS}}
             for each in stages
         ],
         'layers': [_layer_json(layer, said) for layer, said in zip(audited.layers, check.layers)],
         'print_summary': {'total': check.total, 'error': check.error},
         'differences': [{**asdict(item), 'difference': item.difference} for item in check.differences],
+    }
+
+
+def _net_layer_json(layer: NetLayer, layers: Sequence[NetLayer]) -> Dict[str, Any]:
+    return {
+        'name': layer.name,
+        'type': layer.type,
+        'inputs': [layers[i].name for i, _ in layer.inputs],
+        'output_shapes': layer.shapes,
+        **{kind: getattr(layer, kind) for kind in SUMS},
+        'operators': [each.name for each in layer.layers],
     }
 
 

@@ -6,10 +6,12 @@ from typing import IO, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from config.errors import first_few
 from recognition.reports.tables import Cell, Report, Table, write
-from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, Audit, Layer
+from symbols.audit.core import TRAINABLE, Audit, Layer
 from symbols.audit.memory import Memory
 from symbols.audit.print_summary_check import Difference, SummaryCheck
+from symbols.graph.layers import NetLayer
 from symbols.graph.subtotals import BLOCK, Subtotal
+from symbols.graph.weighted_layers import WeightedLayers
 
 NAMED = 6  # layers that one line of the explanation names
 MEGABYTE = 1e6
@@ -31,18 +33,27 @@ def audit_report(
     stages: Sequence[Subtotal] = (),
     memory: Optional[Memory] = None,
     *,
+    weighted: Optional[WeightedLayers] = None,
+    layers: Sequence[NetLayer] = (),
     explain: bool = False,
 ) -> Report:
-    """Return the report of one network; explain: a line for each layer where print_summary is off, not one a reason."""
+    """Return the report of one network.
+
+    layers: the rows, in place of one for each operator; explain: a line for each operator where print_summary is off,
+    not one a reason.
+    """
     inputs = ', '.join(f'{name} {_by(shape)}' for name, shape in audited.inputs.items())
-    tables = [_layers(audited, check), *([_stages(stages)] if stages else [])]
-    lines = [*_totals(audited), *(_memory(memory) if memory else []), *_explanation(audited, check, explain)]
+    rows = _net_layers(layers, audited) if layers else _layers(audited, check)
+    tables = [rows, *([_stages(stages)] if stages else [])]
+    lines = _totals(audited)
+    lines += _weighted(weighted) if weighted else []
+    lines += _memory(memory) if memory else []
+    lines += _explanation(audited, check, explain)
     units = 'FLOPs are multiply-accumulates (MACs), bytes those of the outputs, for this batch'
     return Report(network, tables, lines, f'input {inputs}; {units}')
 
 
 def _layers(audited: Audit, check: SummaryCheck) -> Table:
-    total = audited.total
     rows, marked = [], []
     for number, (layer, said) in enumerate(zip(audited.layers, check.layers)):
         differs = said is not None and said != layer.size()
@@ -54,21 +65,35 @@ def _layers(audited: Audit, check: SummaryCheck) -> Table:
                 layer.operator,
                 _shapes(layer.input_shapes),
                 _shapes(layer.output_shapes),
-                *_numbers(layer),
+                *_sizes(Subtotal(layer.operator, layer.name, (layer,))),
                 summary,
             )
         )
     head = ('layer', 'operator', 'input', 'output', *NUMBERS, 'print_summary')
-    sums = (total.trainable, total.fixed, total.auxiliary, total.flops, total.bytes)
-    foot = ('total', '', '', '', *sums, '-' if check.total is None else check.total)
+    foot = _foot(audited, '-' if check.total is None else check.total)
     spare = frozenset(['input', 'bytes'])
     return Table(head, tuple(rows), foot, 4, 'Layers', frozenset(marked), spare)
 
 
-def _numbers(layer: Layer) -> Tuple[Cell, ...]:
-    macs: Cell = 'uncounted' if layer.flops is None else layer.flops or None
-    sizes = [layer.size(kind) or None for kind in (TRAINABLE, FIXED, AUXILIARY)]
-    return (*sizes, macs, layer.bytes or None)
+def _net_layers(layers: Sequence[NetLayer], audited: Audit) -> Table:
+    rows: List[Tuple[Cell, ...]] = []
+    for layer in layers:
+        read = ' '.join(layers[i].name for i, _ in layer.inputs)
+        rows.append((layer.name, layer.type, read, _shapes(layer.shapes), *_sizes(layer)))
+    head = ('layer', 'type', 'reads', 'output', *NUMBERS)
+    return Table(head, tuple(rows), _foot(audited), 4, 'Layers', spare=frozenset(['reads', 'bytes']))
+
+
+def _foot(audited: Audit, *more: Cell) -> Tuple[Cell, ...]:
+    total = audited.total
+    sums = (total.trainable, total.fixed, total.auxiliary, total.flops, total.bytes)
+    return ('total', '', '', '', *sums, *more)
+
+
+def _sizes(part: Subtotal) -> Tuple[Cell, ...]:
+    uncounted = any(layer.flops is None for layer in part.layers)
+    macs: Cell = part.flops or ('uncounted' if uncounted else None)
+    return (part.trainable or None, part.fixed or None, part.auxiliary or None, macs, part.bytes or None)
 
 
 def _stages(stages: Sequence[Subtotal]) -> Table:
@@ -76,10 +101,7 @@ def _stages(stages: Sequence[Subtotal]) -> Table:
         (
             ('  ' if each.level == BLOCK else '') + each.name,
             len(each.layers),
-            *(
-                value or None
-                for value in (each.trainable, each.fixed, each.auxiliary, each.flops, each.bytes)
-            ),
+            *_sizes(each),
         )
         for each in stages
     )
@@ -100,6 +122,12 @@ def _totals(audited: Audit) -> List[str]:
     shared = {name: owner for layer in audited.layers for name, owner in layer.shared.items()}
     lines += [f'{name} is shared, and counts once, at {owner}' for name, owner in shared.items()]
     return lines
+
+
+def _weighted(weighted: WeightedLayers) -> List[str]:
+    terms = f'= {weighted.terms}: ' if weighted.terms != str(weighted.count) else ''
+    which = 'convolutions and dense layers, without those of shortcuts and gates'
+    return [f'weighted layers{weighted.count:>16,}  {terms}{which}']
 
 
 def _memory(memory: Memory) -> List[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Callable, Dict, FrozenSet, List, Mapping, Sequence, Tuple, Union
 
 from config.errors import ConfigError, MissingExtra, nearest
@@ -19,7 +19,7 @@ class Table:
     """Rows of cells under a head.
 
     foot: a last row of sums, or (); marked: rows that stand out; the first `names` columns are text, and go below each
-    other where a terminal is narrow, which does without the columns `spare`.
+    other where a terminal is narrow; before that it does without the columns `spare`.
     """
 
     head: Tuple[str, ...]
@@ -76,10 +76,10 @@ def _terminal(report: Report, file: IO[str]) -> None:
         for table in report.tables:
             if table.title:
                 console.print(Text(f'\n{table.title}'))
-            drawn = _rich(table)
-            if console.measure(drawn, options=console.options.update(width=WIDE)).maximum > console.width:
-                drawn = _rich(_stacked(table))
-            console.print(drawn)
+            whole = console.options.update(width=WIDE)
+            drawn = (_rich(form(table)) for form in (lambda table: table, _without_spare, _stacked))
+            fits = (each for each in drawn if console.measure(each, options=whole).maximum <= console.width)
+            console.print(next(fits, None) or _rich(_stacked(table)))
         for line in report.lines:
             console.print(Text(line), soft_wrap=not console.is_terminal)
     file.write(captured.get())
@@ -103,19 +103,30 @@ def _rich(table: Table) -> Any:
     return drawn
 
 
-def _stacked(table: Table) -> Table:
-    """Return the table with the columns of text below each other, without those it can spare."""
+def _without_spare(table: Table) -> Table:
+    """Return the table without the columns that it can spare."""
     kept = [column for column, title in enumerate(table.head) if title not in table.spare]
-    names = [column for column in kept if column < table.names]
-    numbers = kept[len(names) :]
 
     def narrow(row: Sequence[Cell]) -> Tuple[Cell, ...]:
-        words = '\n  '.join(filter(None, (shown(row[column]) for column in names)))
-        return (words, *(row[column] for column in numbers))
+        return tuple(row[column] for column in kept if row)
 
-    head = tuple(table.head[column] for column in (names[0], *numbers))
-    foot = narrow(table.foot) if table.foot else ()
-    return Table(head, tuple(map(narrow, table.rows)), foot, 1, table.title, table.marked)
+    names = sum(column < table.names for column in kept)
+    rows = tuple(map(narrow, table.rows))
+    return replace(
+        table, head=tuple(map(table.head.__getitem__, kept)), rows=rows, foot=narrow(table.foot), names=names
+    )
+
+
+def _stacked(table: Table) -> Table:
+    """Return the table with the columns of text below each other, without those it can spare."""
+    table = _without_spare(table)
+    names = table.names
+
+    def narrow(row: Sequence[Cell]) -> Tuple[Cell, ...]:
+        return ('\n  '.join(filter(None, map(shown, row[:names]))), *row[names:]) if row else ()
+
+    head = (table.head[0], *table.head[names:])
+    return replace(table, head=head, rows=tuple(map(narrow, table.rows)), foot=narrow(table.foot), names=1)
 
 
 def _markdown(report: Report, file: IO[str]) -> None:

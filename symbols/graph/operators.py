@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isclose
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
@@ -11,6 +12,7 @@ from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
 
 import mxnet as mx
 
+SELU_ALPHA = 1.6732632423543772  # Klambauer et al. 2017, 'Self-Normalizing Neural Networks', equation 14
 WEIGHT_AXES = 2  # a weight has at least so many; a scale, a shift or a slope has one
 NORMALISING = frozenset(
     [
@@ -133,7 +135,10 @@ def _operator(
 
 
 def composite(interior: Sequence[Operator], join: Operator) -> str:
-    """Return the activation that a few operators spell out, 'Swish' or 'PReLU'; '' for anything else."""
+    """Return the activation that a few operators spell out: Swish, PReLU or SELU; '' for anything else."""
+    elu = [float(op.get('slope', 0)) for op in interior if op.attributes.get('act_type') == 'elu']
+    if join.op == '_mul_scalar' and len(interior) == 1 and elu and isclose(elu[0], SELU_ALPHA, rel_tol=1e-6):
+        return 'SELU'
     ops = {'relu' if op.attributes.get('act_type') == 'relu' else op.op for op in interior}
     if join.op in PRODUCTS and {op.attributes.get('act_type', op.op) for op in interior} == {'sigmoid'}:
         return 'Swish'

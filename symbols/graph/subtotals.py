@@ -8,7 +8,7 @@ from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, FIXED, TRAINABLE, VARIABLE, Audit, Layer
 from symbols.graph.captions import Captions
-from symbols.graph.operators import read_network
+from symbols.graph.operators import Network, read_network
 from symbols.graph.sections import lay_out
 
 import mxnet as mx
@@ -60,11 +60,9 @@ def subtotals(
 
     Every layer is in one stage, so that the stages add up to the total; blocks are those of a stage that has several.
     """
-    network = read_network(symbol, shapes)
+    network, layer_of = read_audited(symbol, shapes, audited)
     layout = lay_out(network)
     captions = Captions(network.operators, layout)
-    counted = iter([layer for layer in audited.layers if layer.operator != VARIABLE])
-    layer_of = {op.id: next(counted) for op in network.operators if op.op != 'null'}
     found: List[Subtotal] = []
     number = 0
     for section in layout.sections:
@@ -79,6 +77,15 @@ def subtotals(
             ]
     rest = [layer for layer in audited.layers if layer.operator == VARIABLE]
     return tuple([*found, Subtotal(STAGE, 'outputs', tuple(rest))] if rest else found)
+
+
+def read_audited(
+    symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], audited: Audit
+) -> Tuple[Network, Mapping[int, Layer]]:
+    """Return the operators of an audited symbol, and the audit's row for each operator's id."""
+    network = read_network(symbol, shapes)
+    counted = iter([layer for layer in audited.layers if layer.operator != VARIABLE])
+    return network, {op.id: next(counted) for op in network.operators if op.op != VARIABLE}
 
 
 def _numbered(names: Sequence[str]) -> List[str]:

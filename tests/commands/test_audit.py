@@ -75,6 +75,27 @@ def test_text_for_a_pipe_is_whole(network, capsys):
     assert '\x1b' not in text
 
 
+def test_layers_in_json_and_the_layers_of_a_file(network, capsys):
+    shown = printed_json(capsys, network, '--shape', '2,3,10,10', '--level', 'layers')
+    expected = [('data', 'InputLayer', []), (LONG, 'Conv2D', ['data']), ('[bold]relu', 'PReLU', [LONG])]
+    expected += [('pre_fc1', 'Dense', ['[bold]relu']), ('fc1', 'BatchNormalization', ['pre_fc1'])]
+    assert [(each['name'], each['type'], each['inputs']) for each in shown['layers']] == expected
+    assert shown['layers'][4] == {
+        'name': 'fc1',
+        'type': 'BatchNormalization',
+        'inputs': ['pre_fc1'],
+        'output_shapes': [[2, 256]],
+        'trainable': 256,
+        'fixed': 256,
+        'auxiliary': 512,
+        'flops': 0,
+        'bytes': 2 * 256 * 4,
+        'operators': ['fc1'],
+    }
+    assert sum(each['flops'] for each in shown['layers']) == shown['total']['flops']
+    assert shown['weighted_layers'] == {'count': 2, 'terms': '1 + 1'}
+
+
 def test_text_names_what_is_shared_uncounted_or_crashes(tmp_path, capsys):
     data, weight = mx.sym.var('data'), mx.sym.var('w')
     body = mx.sym.Correlation(data, data, kernel_size=1, max_displacement=1, pad_size=1, name='corr')
@@ -200,6 +221,18 @@ def test_a_narrow_terminal_gets_whole_words(tmp_path, capsys, monkeypatch):
     row = next(i for i, line in enumerate(lines) if 'stage1_unit1_conv1' in line)
     assert lines[row].split()[1] == '1,792'
     assert [line.strip() for line in lines[row + 1 : row + 3]] == ['Convolution', '1x64x110x110']
+
+
+def test_a_terminal_of_some_width_does_without_spare_columns_alone(tmp_path, capsys, monkeypatch):
+    body = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=64, name='stage1_unit1_conv1')
+    body.save(str(tmp_path / 'small-symbol.json'))
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
+    monkeypatch.setenv('COLUMNS', '100')
+    monkeypatch.setenv('TERM', 'xterm')  # a dumb one is taken to have 80 columns
+    main([str(tmp_path / 'small-symbol.json'), '--level', 'layers'])
+    text = capsys.readouterr().out
+    assert ' stage1_unit1_conv1  Conv2D      1x64x110x110      1,792 ' in text
+    assert 'reads' not in text
 
 
 @pytest.mark.parametrize('options', [[], ['--json']])

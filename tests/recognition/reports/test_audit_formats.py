@@ -28,6 +28,8 @@ SMALL = ['r18', '--config', 'net_multiplier=0.25', '--emb-size', '64', '--head',
 ENDINGS = {'terminal': 'txt', 'markdown': 'md', 'csv': 'csv', 'html': 'html', 'json': 'json'}
 CASES = {
     **{f'audit.{ending}': [*SMALL, '--format', form] for form, ending in ENDINGS.items()},
+    'audit-layers.txt': [*SMALL, '--level', 'layers'],
+    'audit-keras.txt': [*SMALL, '--format', 'keras'],
     'audit-explained.txt': [*SMALL, '--explain'],
     'audit-diff.txt': ['--diff', 'y1', 'y2'],
     'audit-diff.md': ['--diff', 'r18', 'r34', '--format', 'markdown'],
@@ -147,7 +149,17 @@ def test_what_is_not_counted_keeps_no_limit():
     [
         ([], 'name one network'),
         (['r18', '--all'], 'name one network'),
-        (['--all', '--max-params', '1M'], 'limits and --explain are for one network'),
+        (
+            ['--all', '--max-params', '1M'],
+            'limits, --explain, --level and --format keras are for one network',
+        ),
+        (['--diff', 'r18', 'r34', '--level', 'layers'], '--level and --format keras are for one network'),
+        (['--all', '--format', 'keras'], '--level and --format keras are for one network'),
+        (
+            ['r18', '--format', 'keras', '--level', 'operators'],
+            'so --level operators and --explain are not for it',
+        ),
+        (['r18', '--format', 'keras', '--explain'], 'so --level operators and --explain are not for it'),
         (['--all', '--head', 'E'], '--head, --shape, --image-size and --config are for one network'),
         (['--diff', 'r18', 'r19'], "'r19' is not a network preset"),
     ],

@@ -2,6 +2,8 @@ import re
 
 import pytest
 
+from config import resolve
+from symbols import get_symbol
 from symbols.audit.core import audit
 from symbols.audit.print_summary_check import check_summary
 
@@ -122,3 +124,15 @@ def test_where_it_crashes_the_layer_and_the_reason_are_told():
     assert check.error.startswith('crashes at divide: IndexError: tuple index out of range')
     assert check.layers == (None, None, None)
     assert check.differences == ()
+
+
+@pytest.mark.parametrize(('act', 'slopes'), [('prelu', 119), ('relu', 0)])
+def test_the_total_that_an_article_has_for_insightface_s_densenet(act, slopes):
+    """InsightFace flattens no map before head E's dense layer, of whose inputs print_summary counts the channels."""
+    shapes = {'data': (1, 3, 112, 112)}
+    body = get_symbol(resolve('d121', net_act=act)).get_internals()['dropout0_output']
+    head = mx.sym.FullyConnected(body, num_hidden=512, name='pre_fc1')
+    symbol = mx.sym.BatchNorm(head, fix_gamma=True, name='fc1')
+    audited = audit(symbol, shapes)
+    assert check_summary(symbol, shapes, audited).total == 7474048
+    assert audited.total.parameters == 7474048 + 512 * 1024 * (7 * 7 - 1) + slopes

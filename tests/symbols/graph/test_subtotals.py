@@ -8,6 +8,7 @@ from config import resolve
 from config.presets import FAMILIES
 from symbols import get_symbol
 from symbols.audit.core import audit
+from symbols.graph.layers import layer_table
 from symbols.graph.subtotals import BLOCK, STAGE, subtotals
 
 import mxnet as mx
@@ -17,6 +18,19 @@ PRESETS = [  # slow are those of a family that are like its first, but longer or
     for family in FAMILIES.values()
     for number, preset in enumerate(family.presets)
 ]
+LAYERS = {  # of which our networks are made; no other operator of mxnet is left
+    *(
+        'InputLayer',
+        'Rescaling',
+        'Conv2D',
+        'DepthwiseConv2D',
+        'SeparableConv2D',
+        'Dense',
+        'BatchNormalization',
+    ),
+    *('PReLU', 'ReLU', 'ELU', 'Add', 'Concatenate', 'Dropout', 'MaxPooling2D', 'AveragePooling2D'),
+    *('GlobalAveragePooling2D', 'GlobalMaxPooling2D'),
+}
 SUMS = ('trainable', 'fixed', 'auxiliary', 'flops', 'bytes')
 
 
@@ -26,15 +40,19 @@ def found(symbol, shapes):
 
 
 @pytest.mark.parametrize('preset', PRESETS)
-def test_stages_add_up_to_the_total(preset):
+def test_stages_and_layers_add_up_to_the_total(preset):
     cfg = resolve(preset)
     height, width, channels = cfg.image_shape
-    audited, parts = found(get_symbol(cfg), {'data': (1, channels, height, width)})
+    symbol, shapes = get_symbol(cfg), {'data': (1, channels, height, width)}
+    audited, parts = found(symbol, shapes)
     stages = [part for part in parts if part.level == STAGE]
     layers = [layer.name for part in stages for layer in part.layers]
     assert sorted(layers) == sorted(layer.name for layer in audited.layers)
+    rows = layer_table(symbol, shapes, audited).layers
     for key in SUMS:
         assert sum(getattr(part, key) for part in stages) == getattr(audited.total, key)
+        assert sum(getattr(row, key) for row in rows) == getattr(audited.total, key)
+    assert {row.type for row in rows} <= LAYERS
 
 
 def test_the_blocks_of_a_resnet():
