@@ -1,7 +1,7 @@
 """The DenseNet of 'Dive into Deep Learning', trained on Fashion-MNIST as the book does.
 
-    python examples/articles/d2l_densenet.py FOLDER     with the four IDX files of Fashion-MNIST or MNIST
-    python examples/articles/d2l_densenet.py            on scikit-learn's 1,797 digits
+python examples/articles/d2l_densenet.py FOLDER     with the four IDX files of Fashion-MNIST or MNIST
+python examples/articles/d2l_densenet.py            on scikit-learn's 1,797 digits
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """InsightFace's Gluon DenseNet: a picture of it, and how many parameters it has.
 
-    python examples/articles/insightface_densenet.py
+python examples/articles/insightface_densenet.py
 """
 
 from __future__ import annotations

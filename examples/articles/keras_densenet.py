@@ -1,6 +1,6 @@
 """Keras's DenseNet tells what is in a photograph, after the article on keras.applications.
 
-    python examples/articles/keras_densenet.py WEIGHTS.h5 elephant.jpg
+python examples/articles/keras_densenet.py WEIGHTS.h5 elephant.jpg
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def main() -> None:
     pack.main([args.train, *words])
     result = train(cfg, prefix=OUTPUT / 'model', force=True)
     model = f'{OUTPUT / "model-best"},0'
-    predict.main([args.test, '--model', model, '-o', 'submission.csv', '--columns', 'id,label', '--overwrite'])
+    predict.main(
+        [args.test, '--model', model, '-o', 'submission.csv', '--columns', 'id,label', '--overwrite']
+    )
     print(f'top-1 on the held-out photographs: {result.verifications["test"].top1:.3f}')
 
 
