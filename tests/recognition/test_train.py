@@ -94,12 +94,12 @@ def test_what_does_not_fit_the_data_is_refused(folder, tmp_path):
     refused(ConfigError, 'batch', lambda: train(config(folder, per_batch_size=49), prefix=prefix), prefix)
     refused(ConfigError, 'embedding', lambda: train(config(folder, net_output='Z'), prefix=prefix), prefix)
     refused(ConfigError, 'val_targets', lambda: train(config(folder, ckpt=1), prefix=prefix), prefix)
-    grey = config(folder, image_shape=(SIDE, SIDE, 1))
-    refused(ConfigError, 'has 1 channels, and faces are RGB', lambda: train(grey, prefix=prefix), prefix)
+    two = config(folder, image_shape=(SIDE, SIDE, 2))
+    refused(ConfigError, 'has 2 channels; images are read as grey', lambda: train(two, prefix=prefix), prefix)
     scores = config(folder, net_output='classifier', num_classes=16)
     refused(
         ConfigError,
-        'training needs a head that gives an embedding',
+        'needs a head that gives an embedding',
         lambda: train(scores, prefix=prefix),
         prefix,
     )
@@ -212,7 +212,7 @@ def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
     [
         (['--net-act', 'relo'], "did you mean 'relu'"),
         (['--netact', 'relu'], "'--netact' is not an option; did you mean '--net-act'?"),
-        (['--net-output', 'classifier'], 'training needs a head that gives an embedding'),
+        (['--net-output', 'classifier'], 'needs a head that gives an embedding'),
         (['--prefix', ''], "prefix='' must end with"),
         (['--network', 'iresnet18'], "did you mean 'r18'?"),
         (['--loss-name', 'arcface'], "loss_name='arcface' is not allowed"),
