@@ -110,11 +110,11 @@ class Augmentation:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the changed image, uint8 and of the same shape; the one given is not written to."""
-        shape = image.shape
-        image = image[:, :, 0] if shape[2] == 1 else image  # OpenCV leaves out the axis of one channel
+        grey = image.shape[2] == 1
+        image = image[:, :, 0] if grey else image  # OpenCV leaves out the axis of one channel
         for step in STEPS:
             image = step(image, rng, self)
-        return image.reshape(shape)
+        return image[:, :, None] if grey else image
 
     def mirrors(self, rng: np.random.Generator) -> bool:
         """Draw whether an image is mirrored, which is the first draw of an image."""

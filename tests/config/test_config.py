@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import config as config_module
 from config import ConfigError, config, dataset, default, generate_config, loss, network, resolve
+from config.checks import check_training
 from config.keys import DEFAULT_KEYS, KEYS
 from symbols import get_symbol
 
@@ -105,7 +106,6 @@ def test_the_number_of_machines_comes_from_mxnets_launcher(monkeypatch):
         (('r18', 'orl', 'arcfaces'), "'arcfaces' is not a loss preset .*; did you mean 'arcface'\\?"),
         (('r18', 'orl', None), 'generate_config needs three presets'),
         (('r18', 'orl', 'tripled'), "did you mean 'triplet'"),
-        (('keras_resnet50', 'folder', 'softmax'), "num_classes=0 does not go with net_output='classifier'"),
     ],
 )
 def test_an_unknown_preset_leaves_everything_as_it_was(names, message):
@@ -125,7 +125,44 @@ def test_resolve_touches_no_global(name):
     assert (config, default, network, dataset, loss) == before
     again = resolve(name, 'emore')
     emb_size = network[name].get('emb_size', 512)
-    assert (again.emb_size, again.num_classes, again.image_shape) == (emb_size, 85742, (112, 112, 3))
+    image_shape = network[name].get(
+        'image_shape', (112, 112, 3)
+    )  # a data set does not change what a network takes
+    assert (again.emb_size, again.num_classes, again.image_shape) == (emb_size, 85742, image_shape)
+
+
+@pytest.mark.parametrize('name', network)
+def test_every_network_is_trained_on_classes(name):
+    cfg = resolve(name, 'images', 'classes')
+    check_training(cfg)
+    assert (cfg.net_output, cfg.loss_name, cfg.num_classes) == ('classifier', 'cross_entropy', 0)
+    assert (cfg.val_targets, cfg.data_rand_mirror) == (('test',), False)
+    assert cfg.image_shape == network[name].get('image_shape', (112, 112, 3))
+    assert resolve(name, 'images', 'classes', net_output='fc', image_shape=(64, 64, 1)).net_output == 'fc'
+
+
+@pytest.mark.parametrize(
+    ('loss_name', 'overrides', 'words'),
+    [
+        ('classes', {'net_output': 'fc'}, "needs class scores, which net_output='classifier' gives"),
+        ('classes', {'net_output': 'Z'}, 'of another kind: feature map'),
+        ('arcface', {'net_output': 'classifier'}, '--loss classes trains a classifier'),
+        ('arcface', {'label_smoothing': 0.1}, r'label_smoothing=0\.1 needs --loss classes'),
+        ('arcface', {'class_weights': 'balanced'}, "class_weights='balanced' needs --loss classes"),
+        ('classes', {'sample_rate': 0.5}, "is computed from the network's own classifier"),
+        ('classes', {'fc7_sharded': True}, "is computed from the network's own classifier"),
+        ('classes', {'image_shape': (32, 32, 2)}, 'read as grey, 1 channel, or RGB, 3 channels'),
+    ],
+)
+def test_what_does_not_go_with_an_objective_is_refused(loss_name, overrides, words):
+    with pytest.raises(ConfigError, match=words):
+        check_training(resolve('r18', 'folder', loss_name, **overrides))
+
+
+@pytest.mark.parametrize('value', ['even', (1.0, 0.0), (1.0, -2.0), 3, ('a',)])
+def test_class_weights_are_a_word_or_numbers(value):
+    with pytest.raises(ConfigError, match=r"class_weights=.* or 'balanced'"):
+        resolve('r18', class_weights=value)
 
 
 def test_overrides_come_last():

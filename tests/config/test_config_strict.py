@@ -70,7 +70,6 @@ def test_a_bad_value_is_refused_wherever_it_is_set(assign, name, value, message)
         ('d121', {'num_layers': 190}, "num_layers=190 .* net_name='fdensenet'.*; the nearest is 201"),
         ('r18', {'net_name': 'densenet'}, "num_layers=18 does not go with net_name='densenet'.* 121"),
         ('r18', {'num_layers': None}, 'num_layers=None does not go with'),
-        ('r18', {'net_output': 'classifier', 'num_classes': 0}, 'num_classes=0 does not go with'),
         ('r18', {'image_shape': (60000, 60000, 3)}, 'image_shape=.* is too large'),
     ],
 )

@@ -15,6 +15,7 @@ from recognition.data.writer import write_pairs, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE, PHOTOS, SIDE = 6, 8, 32
+CLASSES = ('ant', 'bee', 'cat', 'dog', 'elk', 'fox')
 SMALL = {  # 8 steps an epoch; a step takes milliseconds
     'net_multiplier': 0.0625,
     'emb_size': 16,
@@ -55,6 +56,18 @@ def write_faces(folder):
     pairs = [image for two in zip(same, other) for pair in two for image in pair]
     write_pairs(folder / 'val.bin', pairs, [True, False] * len(same))
     return folder
+
+
+def write_class_set(folder):
+    """Write a data set of six classes with test.rec and classes.txt; the test set has no image of the last class."""
+    tests = [each for number, each in enumerate(photographs(seed=1)) if number % 2 and each[1] < PEOPLE - 1]
+    write_records(folder, photographs(), None, (SIDE, SIDE, 3), test=tests, classes=CLASSES)
+    return folder
+
+
+def classes_config(folder, **settings):
+    grey = {**SMALL, 'image_shape': (SIDE, SIDE, 1)}
+    return resolve('r18', 'images', 'classes', dataset_path=str(folder), **{**grey, **settings})
 
 
 def config(folder, **settings):

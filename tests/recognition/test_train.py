@@ -96,12 +96,12 @@ def test_what_does_not_fit_the_data_is_refused(folder, tmp_path):
     refused(ConfigError, 'val_targets', lambda: train(config(folder, ckpt=1), prefix=prefix), prefix)
     pooled = config(folder, net_output='pool')
     refused(ConfigError, 'emb_size=32 is what it gives$', lambda: train(pooled, prefix=prefix), prefix)
-    grey = config(folder, image_shape=(SIDE, SIDE, 1))
-    refused(ConfigError, 'has 1 channels, and faces are RGB', lambda: train(grey, prefix=prefix), prefix)
+    two = config(folder, image_shape=(SIDE, SIDE, 2))
+    refused(ConfigError, 'has 2 channels; images are read as grey', lambda: train(two, prefix=prefix), prefix)
     scores = config(folder, net_output='classifier', num_classes=16)
     refused(
         ConfigError,
-        'training needs a head that gives an embedding',
+        'needs a head that gives an embedding',
         lambda: train(scores, prefix=prefix),
         prefix,
     )
@@ -214,7 +214,7 @@ def test_two_devices_train_as_one(folder, tmp_path, monkeypatch):
     [
         (['--net-act', 'relo'], "did you mean 'relu'"),
         (['--netact', 'relu'], "'--netact' is not an option; did you mean '--net-act'?"),
-        (['--net-output', 'classifier'], 'training needs a head that gives an embedding'),
+        (['--net-output', 'classifier'], 'needs a head that gives an embedding'),
         (['--prefix', ''], "prefix='' must end with"),
         (['--network', 'iresnet18'], "did you mean 'r18'?"),
         (['--loss-name', 'arcface'], "loss_name='arcface' is not allowed"),

@@ -223,3 +223,8 @@ def test_a_key_changes_the_network_or_is_refused(family, key):
             cfg = resolve(SMALLEST[family], **{key: value})
             graphs |= {get_symbol(cfg).tojson()} if value != base[key] else set()
     assert not graphs or graphs != {get_symbol(base).tojson()}
+
+
+def test_a_classifier_without_a_number_of_classes_is_not_built():
+    with pytest.raises(ConfigError, match="num_classes=0 does not go with net_output='classifier'"):
+        get_symbol(resolve('r18', 'images', 'classes'))

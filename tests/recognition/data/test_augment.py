@@ -182,3 +182,24 @@ def test_the_colours_of_insightface():
     )
     strong = Augmentation.from_config({'data_color': 2, 'data_brightness': 0.5})
     assert (strong.brightness, strong.jpeg, strong.jpeg_quality) == (0.5, 0.5, (2, 20))
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'mirror': True},
+        {'shift': 3, 'rotate': 20.0, 'crop': 0.3},
+        {'brightness': 0.4, 'contrast': 0.4, 'saturation': 0.5},
+        {'blur': 1.0},
+        {'jpeg': 1.0},
+        {'cutout': 8},
+    ],
+)
+def test_a_grey_image_is_changed_as_its_three_equal_channels_are(image, settings):
+    grey = image[:, :, :1]
+    changed = Augmentation(**{'mirror': False, **settings})
+    for seed in range(5):
+        result, rgb = changed(grey, rng(seed)), changed(np.repeat(grey, 3, axis=2), rng(seed))
+        assert result.shape == grey.shape
+        assert result.dtype == np.uint8
+        assert np.abs(result.astype(int) - rgb).max() <= 1  # saturation and JPEG round in between

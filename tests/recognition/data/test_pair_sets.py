@@ -279,3 +279,12 @@ def test_another_image_size_is_an_error_until_resizing_is_asked_for(tmp_path):
     np.testing.assert_array_equal(images[3], originals[3].transpose(2, 0, 1))
     expected = cv2.resize(originals[0], (6, 8), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_array_equal(images[0], expected.transpose(2, 0, 1))
+
+
+def test_pairs_are_read_as_grey_for_a_network_of_one_channel(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (8, 6)).astype(np.uint8)
+    encoded = cv2.imencode('.png', pixels)[1].tobytes()
+    (tmp_path / 'set.bin').write_bytes(pickle.dumps(([encoded, encoded], [True])))
+    images, _ = load_bin(tmp_path / 'set.bin', channels=1)
+    assert np.array_equal(images, np.tile(pixels, (2, 1, 1, 1)))
+    assert load_bin(tmp_path / 'set.bin', (4, 3), resize=True, channels=1)[0].shape == (2, 1, 4, 3)

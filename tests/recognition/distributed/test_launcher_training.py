@@ -52,6 +52,13 @@ WITHOUT_NORM = """
     np.savez(f'{out}-{workers.rank}.npz', told=told, **trainer.arrays())
 """
 
+WEIGHTED_CLASSES = {
+    'loss_name': 'cross_entropy',
+    'net_output': 'classifier',
+    'label_smoothing': 0.1,
+    'class_weights': [0.2, 3.0, 1.0, 0.5, 2.0, 0.7, 1.0, 1.0],  # of the network's eight outputs
+}
+
 
 @pytest.mark.parametrize(
     ('workers', 'servers', 'more', 'devices'),
@@ -59,6 +66,7 @@ WITHOUT_NORM = """
         pytest.param(2, 1, {'clip_norm': 2.0}, 1, marks=pytest.mark.slow),
         (3, 2, {'clip_norm': 2.0}, 1),
         pytest.param(2, 1, {'freeze': ['conv0_']}, 1, marks=pytest.mark.slow),
+        pytest.param(2, 1, WEIGHTED_CLASSES, 1, marks=pytest.mark.slow),
         (2, 1, {'fc7_sharded': True, 'loss_m2': 0.3, 'clip_norm': 2.0}, 1),
         pytest.param(3, 1, {'sample_rate': 0.6, 'loss_name': 'adaface'}, 2, marks=pytest.mark.slow),
     ],
