@@ -45,7 +45,6 @@ def open_engine(
     if model.kind == 'checkpoint' or reference:  # mxnet is to be imported
         settle_threads(threads)
     if model.kind == 'checkpoint':
-        model.check_files()
         image_shape = shape_of(model, image_shape)
     opener = partial(
         _open, model=model, image_shape=image_shape, threads=threads, reference=_Reference(reference)

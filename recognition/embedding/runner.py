@@ -78,6 +78,7 @@ def open_network(
     wanted = _wanted(image_shape)
     record = Record()
     if model.kind == 'checkpoint':
+        model.check_files()
         record = checkpoint_record(model.path)
         record.check_kind(kind, model, assumed=assumed)
     opened = open_engine(
