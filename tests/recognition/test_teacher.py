@@ -184,5 +184,7 @@ def test_the_command_line_names_the_teacher(cache, folder, tmp_path, taught):
         with pytest.raises((CheckpointError, ConfigError), match=said):
             main(command(folder, tmp_path / 'other', **given)[5:])
     prefix = taught['teacher'].rpartition(',')[0]
-    with pytest.raises(ConfigError, match=r'^--teacher .*model,1 would be replaced; choose another --output$'):
+    with pytest.raises(
+        ConfigError, match=r'^--teacher .*model,1 would be replaced; choose another --output$'
+    ):
         main([*command(folder, prefix, **taught)[5:], '--overwrite'])
