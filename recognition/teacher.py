@@ -46,11 +46,15 @@ def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[i
     """
     model, augmentation = find_model(cfg.teacher), Augmentation.from_config(cfg)
     model.check_files()
-    _check_names(cfg, model, loader.dataset)  # type: ignore[arg-type]
-    key = hashlib.sha256(f'{model.content_key()} {augmentation.mirror} {cfg.data_faults > 0} '.encode())
-    key.update(_content(loader.dataset).encode())  # type: ignore[arg-type]
-    path = kept('teacher', key.hexdigest(), '.npy', lambda to: _write(to, cfg, model, loader.dataset, stop))
-    outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored
+    dataset: Any = loader.dataset
+    _check_names(cfg, model, dataset)
+    parts = (model.content_key(), _content(dataset), augmentation.mirror, cfg.data_faults > 0)
+    key = hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
+    path = kept('teacher', key, '.npy', lambda to: _write(to, cfg, model, dataset, stop))
+    try:
+        outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f'{path} is damaged; remove it, and the teacher is asked again') from error
     _check_width(outputs.shape[-1], cfg, model)
 
     def of(step: int) -> np.ndarray:

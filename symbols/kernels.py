@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Container, Dict, Iterable, Mapping, Optional
+from typing import Any, Container, Dict, Iterable, Mapping, Optional, Set
 
-from config.errors import ConfigError
+from config.errors import ConfigError, first_few
 from config.patterns import spread
 
 KERNEL = '_weight'  # how the names of kernels end; biases, gammas, betas and slopes end otherwise
+DENSE_AXES = 2  # of the weight of a fully connected layer
 
 
 def kernel_factors(
@@ -33,6 +34,13 @@ def kernel_factors(
     return {name: factor for name, factor in chosen.items() if factor}
 
 
-def dense_kernels(parameters: Mapping[str, object]) -> Dict[str, object]:
-    """Return the weights of fully connected layers among Gluon's parameters: those with two axes."""
-    return {name: each for name, each in parameters.items() if len(getattr(each, 'shape', None) or ()) == 2}
+def dense_kernels(parameters: Mapping[str, Any]) -> Set[str]:
+    """Return the weights of fully connected layers among Gluon's parameters, those with two axes.
+
+    Raises ConfigError for a weight whose shape is not known yet.
+    """
+    kernels = {name: each.shape for name, each in parameters.items() if name.endswith(KERNEL)}
+    unknown = [name for name, shape in kernels.items() if shape is None]
+    if unknown:
+        raise ConfigError(f'the shape of {first_few(unknown)} is not known yet; run the network once before')
+    return {name for name, shape in kernels.items() if len(shape) == DENSE_AXES}

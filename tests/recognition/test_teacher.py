@@ -101,6 +101,16 @@ def test_other_images_are_another_data_set(cache, data, small, tmp_path, monkeyp
         open_teacher(cfg, loader, ())
 
 
+def test_a_damaged_file_of_the_cache_is_named(cache, data, small):
+    cfg = settings(data, small.checkpoint)
+    with loader_of(cfg, data) as loader:
+        open_teacher(cfg, loader, ())
+        (path,) = (cache / 'teacher').glob('*.npy')
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(CheckpointError, match='npy is damaged; remove it'):
+            open_teacher(cfg, loader, ())
+
+
 def test_a_signal_ends_it_and_leaves_nothing(cache, data, small):
     cfg = settings(data, small.checkpoint)
     with loader_of(cfg, data) as loader, pytest.raises(KeyboardInterrupt):

@@ -145,6 +145,12 @@ def test_a_dense_weight_is_known_in_a_symbol_also_where_it_is_normalised():
     assert bound.forward()[1].asscalar() == pytest.approx(L2 * 4 * 9)
 
 
+def test_a_kernel_without_a_shape_is_refused():
+    block = gluon.SymbolBlock(get_symbol(small()), mx.sym.var('data', dtype='float32'))
+    with pytest.raises(ConfigError, match=r'^the shape of conv0_weight, .* is not known yet'):
+        KernelL2(block, L2)
+
+
 def test_only_kernels_are_penalised():
     names = ['a_weight', 'a_bias', 'b_gamma', 'b_beta', 'b_moving_mean', 'c_alpha', 'd_dw_weight']
     assert kernel_factors(names, L2) == {'a_weight': L2, 'd_dw_weight': L2}

@@ -82,10 +82,18 @@ def test_the_statistics_move_where_only_the_trained_parameters_of_a_norm_are_nam
     assert not moved & {'param:bn0_gamma', 'param:bn0_beta'}
 
 
-@pytest.mark.parametrize('freeze', [['conv0_', 'bn0_', 'stage[123]_'], ['stage4_', 'stage2_unit2_']])
-def test_recomputed_steps_are_those_of_the_whole_network(freeze):
+@pytest.mark.parametrize(
+    ('name', 'freeze'),
+    [
+        ('r18', ['conv0_', 'bn0_', 'stage[123]_']),
+        ('r18', ['stage4_', 'stage2_unit2_']),
+        ('keras_resnet50_elu', ['conv1_', 'conv2_']),
+    ],
+)
+def test_recomputed_steps_are_those_of_the_whole_network(name, freeze):
     small = {
-        'net_multiplier': 0.125,
+        'net_multiplier': 0.0625,
+        'net_output': 'E',
         'emb_size': 16,
         'image_shape': (32, 32, 3),
         'num_classes': 4,
@@ -94,7 +102,7 @@ def test_recomputed_steps_are_those_of_the_whole_network(freeze):
     draw, after = np.random.RandomState(0), []
     images, labels = draw.randint(0, 256, (4, 3, 32, 32)).astype(np.uint8), np.arange(4, dtype=np.float32)
     for recompute in (False, True):
-        cfg = resolve('r18', None, 'cosface', freeze=freeze, recompute=recompute, **small)
+        cfg = resolve(name, None, 'cosface', freeze=freeze, recompute=recompute, **small)
         runner = Trainer(get_symbol(cfg), cfg, lambda step: 0.01, [mx.cpu()])
         before = values(runner)
         for _ in range(2):
