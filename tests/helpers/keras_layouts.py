@@ -91,5 +91,5 @@ def config_of(network, **overrides):
 
 
 def refused(path, cfg, *words):
-    """Check that the file is refused for a network in one sentence that has its name and these words."""
-    keras_written.refused(path, *words, read=lambda path: read_keras(path, cfg))
+    """Check that the file is refused for a network in one sentence with its name and these words; return it."""
+    return keras_written.refused(path, *words, read=lambda path: read_keras(path, cfg))

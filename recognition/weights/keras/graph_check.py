@@ -19,6 +19,9 @@ from recognition.weights.keras.reader import reading, shown
 import mxnet as mx
 
 INPUT = 'data'
+INPUTS = 'inputs'  # what the number for a layer's inputs is made of
+LONGEST_NAME = 40  # letters of an operation's name that an error shows
+SHOWN_DEPTH = 4  # operations within each other that an error shows
 LINEAR = 'linear'
 GLOBAL_MAX = 'global max'
 ZERO_PADDING = 'zero_padding2d'
@@ -81,6 +84,14 @@ class Numbers:
         ordered = sorted(inputs) if operation == 'add' else inputs
         return self._known.setdefault((operation, *ordered), len(self._known))
 
+    def words(self, number: int, depth: int = SHOWN_DEPTH) -> str:
+        """Return an expression in words, the inner ones of a deep one left out."""
+        operation, *inputs = list(self._known)[number]
+        if operation == 'layer':
+            return str(inputs[0])
+        inner = ', '.join(self.words(each, depth - 1) for each in inputs) if depth else '...'
+        return inner if operation == INPUTS else f'{_plain_text(operation)}({inner})'
+
 
 def check_graph(
     config: Sequence[Configured], ours: Mapping[str, str], symbol: mx.sym.Symbol, *, source: PathLike
@@ -106,7 +117,15 @@ def check_graph(
                 f'{where} has strides {theirs.strides} where {ours[name]} has {own.strides}'
             )
         if theirs.inputs != own.inputs:
-            raise CheckpointError(f'{where} is connected otherwise than {ours[name]} is here')
+            raise CheckpointError(
+                f'{where} is connected otherwise than {ours[name]} is here: it reads {numbers.words(theirs.inputs)}, '
+                f'and {ours[name]} reads {numbers.words(own.inputs)}'
+            )
+
+
+def _plain_text(operation: str) -> str:
+    """Return an operation's name, which may be a file's own, as an error may print it."""
+    return operation[:LONGEST_NAME].encode('unicode_escape').decode()
 
 
 def _plain_number(value: Any) -> Any:
@@ -136,7 +155,7 @@ class _Model:
             layer = self._layers[name]
             strides = next((layer.settings[key] for key in STRIDES if key in layer.settings), (1, 1))
             eps = layer.settings.get('epsilon')
-            inputs = self._numbers.of('inputs', [self._known[source] for source in layer.inputs])
+            inputs = self._numbers.of(INPUTS, [self._known[source] for source in layer.inputs])
             yield name, Traits(inputs, tuple(strides), eps)
 
     def _number(self, name: str) -> int:
@@ -199,7 +218,7 @@ class _Symbol:
             start = self._depthwise(node) or node
             strides = tuple(map(int, re.findall(r'\d+', start['attrs'].get('stride', '(1, 1)'))))
             eps = float(attributes['eps']) if node['op'] == 'BatchNorm' else None
-            inputs = self._numbers.of('inputs', [outputs[start['inputs'][0][0]]])
+            inputs = self._numbers.of(INPUTS, [outputs[start['inputs'][0][0]]])
             yield layer, Traits(inputs, strides, eps)
 
     def _depthwise(self, node: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:

@@ -110,7 +110,13 @@ def test_a_pooling_without_the_padding_is_told_apart(form, path):
     made = plain(form('model'))
     pooling = made.layer('max_pooling2d')
     pooling['config']['padding'] = 'valid'
-    refused(made.write(path), config_of('keras_resnet50', bn_eps=1e-3), 'is connected otherwise than')
+    words = 'conv2_block1_1_conv is here: it reads max with strides 2 2(relu(conv1_bn)), and'
+    refused(
+        made.write(path),
+        config_of('keras_resnet50', bn_eps=1e-3),
+        words,
+        'reads max with strides 2 2 padded(',
+    )
     assert read_keras(path, config_of('keras_resnet50_elu', net_act='relu'))
     pooling['inbound_nodes'][0]['args'][0]['config']['keras_history'][0] = 'pool1_pad'
     padding = {'class_name': 'ZeroPadding2D', 'config': {'name': 'pool1_pad', 'padding': [[1, 1], [1, 1]]}}
@@ -119,6 +125,12 @@ def test_a_pooling_without_the_padding_is_told_apart(form, path):
     nodes[0]['args'][0]['config']['keras_history'][0] = first['config']['name']
     made.config['config']['layers'].append({**padding, 'inbound_nodes': nodes})
     path.unlink()
+    made.layer(first['config']['name']).update(class_name='Activation')
+    first['config'] = {'name': first['config']['name'], 'activation': 'one\n' * 99}
+    text = refused(made.write(path), config_of('keras_resnet50', bn_eps=1e-3), r'padded(one\none')
+    assert len(text) < len(str(path)) + 400
+    path.unlink()
+    first['config']['activation'] = 'relu'
     assert read_keras(made.write(path), config_of('keras_resnet50', bn_eps=1e-3))
     refused(path, config_of('keras_resnet50_elu', net_act='relu'), 'is connected otherwise than')
 
