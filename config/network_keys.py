@@ -62,15 +62,19 @@ NETWORK = group(
     bn_mom=(0.9, real(0.0, 1.0), 'momentum of the moving statistics'),
     densenet_blocks=(
         None,
-        optional(sequence(integer(1, 1000), least=1)),
-        "layers of each dense block; None: num_layers' own",
+        optional(sequence(integer(1, 1000), filled=True)),
+        "layers of each dense block; None: the network's own",
     ),
     densenet_growth=(
         None,
         optional(integer(1, 65536)),
-        'channels that each dense layer adds; None: as above',
+        "channels that each dense layer adds; None: the network's own",
     ),
-    densenet_init=(None, optional(integer(1, 65536)), "channels of a DenseNet's stem; None: as above"),
+    densenet_init=(
+        None,
+        optional(integer(1, 65536)),
+        "channels of a DenseNet's stem; None: the network's own",
+    ),
     densenet_bottleneck=(
         None,
         optional(integer(1, 1024)),

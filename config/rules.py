@@ -102,15 +102,15 @@ def choice(names: Sequence[str]) -> Rule:
     return Rule('str', allowed, check, str, known)
 
 
-def sequence(item: Rule, length: Optional[int] = None, *, least: int = 0) -> Rule:
-    """A tuple of values that each pass `item`: `length` values when that is given, and never fewer than `least`."""
-    count = f'{length} ' if length is not None else f'at least {least} ' if least else ''
+def sequence(item: Rule, length: Optional[int] = None, *, filled: bool = False) -> Rule:
+    """A tuple of values that each pass `item`: `length` values when that is given; at least one with `filled`."""
+    count = f'{length} ' if length is not None else 'one or more ' if filled else ''
     allowed = f'a list of {count}values, each {item.allowed}'
 
     def check(value: Any) -> tuple:
-        if not isinstance(value, (list, tuple)) or (
-            len(value) < least if length is None else len(value) != length
-        ):
+        if not isinstance(value, (list, tuple)) or (length is not None and len(value) != length):
+            raise ValueError(allowed)
+        if filled and not value:
             raise ValueError(allowed)
         try:
             return tuple(item.check(part) for part in value)

@@ -15,7 +15,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Sequence, Union
 from config.errors import ConfigError
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
-from symbols.layers import BatchNorm, Conv, MaxPool, Norm, scale_width
+from symbols.layers import BatchNorm, Conv, MaxPool, Norm, Size, scale_width
 from symbols.residual import ActStep, ConvStep, NormStep, Unit, UnitSettings, UnitSpec
 from symbols.stems import PixelNorm
 
@@ -75,7 +75,8 @@ def identity_block(
     """
     if filters[-1] != in_channels:
         raise ConfigError(
-            f'identity_block adds {filters[-1]} channels to its {in_channels}; where they differ conv_block does it'
+            f'identity_block adds its input: filters={tuple(filters)!r} must end in in_channels={in_channels}; '
+            'conv_block changes the channels'
         )
     settings = _settings(kernel_size, filters, norm, act)
     prefix = f'conv{stage}_block{block}_'
@@ -88,7 +89,7 @@ def conv_block(
     filters: Sequence[int],
     stage: int,
     block: Union[int, str],
-    strides: int = 2,
+    strides: Size = 2,
     *,
     norm: Norm = NORM,
     act: Act = ACT,
@@ -104,7 +105,7 @@ def conv_block(
 
 def _settings(kernel_size: int, filters: Sequence[int], norm: Norm, act: Act) -> UnitSettings:
     """Return UNIT with these channels and this kernel in the middle."""
-    if kernel_size % 2 != 1 or len(filters) != CONVOLUTIONS:
+    if kernel_size < 1 or kernel_size % 2 != 1 or len(filters) != CONVOLUTIONS:
         raise ConfigError(
             f'kernel_size={kernel_size!r} and filters={tuple(filters)!r} must be an odd number and three numbers'
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
 
 from config.checks import CLASS_SCORES, output_kind
 from config.errors import ConfigError, first_few
@@ -11,6 +11,7 @@ from config.patterns import as_factors
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
+from symbols.ir.padding import check_padding
 from symbols.ir.shapes import infer_shapes
 from symbols.kernels import dense_kernels, kernel_factors
 from symbols.layers import Norm
@@ -27,10 +28,20 @@ MAP_AXES = 4  # (N, C, H, W)
 class Network(HybridBlock):
     """Embed RGB faces (N, 3, H, W) in 0..255 as (N, emb_size), not L2-normalised."""
 
-    def __init__(self, backbone: HybridBlock, head: HybridBlock) -> None:
+    def __init__(self, backbone: HybridBlock, head: HybridBlock, *, same: bool = False) -> None:
         super().__init__(prefix='')
         self.backbone = backbone
         self.head = head
+        self._same = same  # whether it pads as TensorFlow
+        self._checked: Set[Tuple[int, ...]] = set()  # shapes of images
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        """Refuse images that a convolution would pad otherwise than TensorFlow (`symbols.ir.padding`)."""
+        if self._same and isinstance(x, mx.nd.NDArray) and x.shape[1:] not in self._checked:
+            channels, *size = x.shape[1:]
+            check_padding(self(mx.sym.var(INPUT)), (*size, channels))
+            self._checked.add(x.shape[1:])
+        return super().forward(x, *args)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Backbone, then head."""
@@ -133,7 +144,7 @@ def build(cfg: Mapping[str, Any]) -> Network:
             f'the head {HEAD_NAMES[cfg["net_output"]]!r}': make_head(spec)(mx.sym.var(INPUT)),
         }
     )
-    net = Network(backbone, make_head(spec))
+    net = Network(backbone, make_head(spec), same=cfg['padding'] == 'tf_same')
     if cfg['kernel_l2'] is not None:
         _decay_kernels_alone(net, cfg)
     return net

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional, Tuple, Union
 
 from symbols.activations import Act
 from symbols.blocks import SqueezeExcite
-from symbols.layers import BatchNorm, Conv, Norm, scale_width
+from symbols.layers import BatchNorm, Conv, Norm, Size, scale_width
 
 from mxnet.gluon import HybridBlock, nn
 
@@ -74,7 +74,7 @@ class Unit(HybridBlock):
         channels: int,
         settings: UnitSettings,
         *,
-        stride: int,
+        stride: Size,
         project: bool,
     ) -> None:
         super().__init__(prefix=prefix)
@@ -97,7 +97,7 @@ class Unit(HybridBlock):
 
 
 def _build(
-    steps: Tuple[Step, ...], width: int, channels: int, stride: int, settings: UnitSettings
+    steps: Tuple[Step, ...], width: int, channels: int, stride: Size, settings: UnitSettings
 ) -> HybridBlock:
     """Return the steps one after another, from `width` channels on."""
     built = nn.HybridSequential(prefix='')

@@ -156,7 +156,9 @@ def middle_flow(
     name: as in `res_block`. Raises ConfigError where in_channels differ from filters, for each block adds its input.
     """
     if in_channels != filters:
-        raise ConfigError(f'middle_flow adds {filters} channels to its {in_channels}; they must be as many')
+        raise ConfigError(
+            f'middle_flow adds its input: filters={filters} must equal in_channels={in_channels}'
+        )
     flow = nn.HybridSequential(prefix=name and f'{name}_')
     spec = MIDDLE._replace(widths=(filters,) * 3)
     with flow.name_scope():

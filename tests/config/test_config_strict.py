@@ -172,8 +172,8 @@ def test_lr_steps_are_normalised_to_insightfaces_text(given):
         ),
         ('keras_resnet50', {'resnet_kernel': 4}, 'which takes 1, 3, 5, 7; the nearest is 3'),
         ('keras_resnet50', {'resnet_kernel': 9}, 'it must be a whole number from 1 to 7'),
-        ('d121', {'densenet_blocks': (6, 0, 6)}, 'a list of at least 1 values, each a whole number from 1'),
-        ('d121', {'densenet_blocks': ()}, 'a list of at least 1 values, each a whole number from 1'),
+        ('d121', {'densenet_blocks': (6, 0, 6)}, 'a list of one or more values, each a whole number from 1'),
+        ('d121', {'densenet_blocks': ()}, 'a list of one or more values, each a whole number from 1'),
         ('d121', {'densenet_growth': 0}, 'densenet_growth=0 is not allowed'),
         (
             'd2l_densenet',

@@ -229,7 +229,7 @@ def test_blocks_give_keras_numbers(reference):
     kind = {'norm': Norm(eps=1e-3), 'act': Act('elu')}
     net = nn.HybridSequential(prefix='')
     net.add(
-        conv_block(6, 5, (4, 5, 12), 3, 'a', **kind),
+        conv_block(6, 5, (4, 5, 12), 3, 'a', strides=(2, 2), **kind),
         identity_block(12, 5, (4, 5, 12), 3, 'b', **kind),
         res_block(12, 16, 'res'),
         middle_flow(16, 16, 'middle', repeats=2),
@@ -260,9 +260,9 @@ def test_blocks_give_keras_numbers(reference):
         (lambda: conv_block(6, 3, (4, 12), 3, 'a'), 'an odd number and three numbers'),
         (
             lambda: identity_block(6, 3, (4, 5, 12), 3, 'a'),
-            'adds 12 channels to its 6; where they differ conv_',
+            'must end in in_channels=6; conv_block changes the channels',
         ),
-        (lambda: middle_flow(6, 8), 'middle_flow adds 8 channels to its 6'),
+        (lambda: middle_flow(6, 8), 'filters=8 must equal in_channels=6'),
     ],
 )
 def test_blocks_whose_numbers_do_not_fit_are_refused(build, words):

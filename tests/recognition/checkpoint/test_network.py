@@ -161,8 +161,14 @@ def test_tensorflows_padding_is_refused_images_that_it_would_pad_otherwise(tmp_p
     prefix = narrow.write_network(net, tmp_path / 'model')
     images = mx.nd.ones((1, 3, 18, 17))
     assert load_network(prefix, 1, image_shape=(18, 17, 3))(images).shape == (1, 7)
-    with pytest.raises(ConfigError, match=r"\(padding='tf_same'\) for maps of another size than 15x15"):
+    words = r"\(padding='tf_same'\) for maps of another size than 15x15"
+    with pytest.raises(ConfigError, match=words):
         load_network(prefix, 1, image_shape=(15, 15, 3))
+    for hybrid in (False, True):
+        net.hybridize(hybrid)
+        assert net(images).shape == (1, 7)
+        with pytest.raises(ConfigError, match=words):
+            net(mx.nd.ones((1, 3, 15, 15)))
 
 
 def test_a_network_in_float16_is_refused_on_a_cpu(tmp_path):
