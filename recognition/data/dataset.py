@@ -58,7 +58,7 @@ class FaceDataset:
         if image_shape is not None and tuple(image_shape[:2]) != self.image_shape[:2]:
             raise DataError(
                 f'{self.folder / "property"} says images of {size_text(self.image_shape)} pixels, '
-                f'and the network wants {size_text(image_shape)}'
+                f'and the network wants {size_text(image_shape)}; image_shape (--image-size) sets what it takes'
             )
         if image_shape is not None:
             self.image_shape = (*self.image_shape[:2], int(image_shape[2]))
