@@ -13,6 +13,7 @@ from recognition.checkpoint.network import load_network
 from recognition.commands import compare, verify, verify_templates
 from recognition.commands.optimize import main as optimize
 from recognition.embed import Embedder
+from recognition.engines.record import Record, checkpoint_record
 from recognition.export.onnx_export import export_onnx
 from recognition.verification.lfw import normalise
 from tests.helpers.classifiers import record, write_grey
@@ -62,6 +63,11 @@ def test_an_optimized_checkpoint_keeps_what_is_recorded(network, photos, tmp_pat
     assert not optimize(['--model', f'{network},1', '-o', str(tmp_path / 'fast')])
     found = Embedder.load(f'{tmp_path}/fast,1', 'mxnet', mirror='none')(photos)
     np.testing.assert_allclose(found, normalise(wanted(network, photos)), atol=2e-3)
+    bare = write_grey(tmp_path / 'bare')
+    assert not optimize(
+        ['--model', bare, '-o', str(tmp_path / 'fast'), '--image-size', '14,12', '--overwrite']
+    )
+    assert checkpoint_record(tmp_path / 'fast') == Record()  # nothing of the network that was there
 
 
 def test_the_commands_take_it_without_a_word(network, photos, tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_auto_compares_with_mxnet_and_is_the_same(made, images):
     assert Predictor.load(other[1]['onnx'], reference=files['checkpoint']).classes == NAMES
 
 
-@pytest.mark.parametrize('preset', ['keras_resnet50', 'keras_xception'])
+@pytest.mark.parametrize('preset', ['keras_resnet50', pytest.param('keras_xception', marks=pytest.mark.slow)])
 def test_a_network_of_keras_with_its_preprocessing_inside(make_network, tmp_path, preset):
     cfg = small(preset, image_shape=(73, 90, 3), input_mean=120.0, input_scale=1 / 64)
     prefix = write_network(make_network(cfg), tmp_path / 'model')
