@@ -170,7 +170,8 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     part = BODY if args.fresh_head else FITTING if args.partial else WHOLE
     source = _read(form, args.file, cfg, others, part)
     if part == WHOLE:
-        part = choose_part(source.values, cfg, other_head=bool(others), source=args.file, target=args.network)
+        asked = any(not _same_head(cfg, other, ('emb_size',)) for other in others)
+        part = choose_part(source.values, cfg, other_head=asked, source=args.file, target=args.network)
     names = {'source': args.file, 'target': args.network}
     if source.saved:
         check_layers(source.saved.symbol, get_symbol(cfg), part, **names)
@@ -208,9 +209,9 @@ def _candidates(network: str, settings: Dict[str, Any]) -> List[Any]:
     return kept
 
 
-def _same_head(one: Any, other: Any) -> bool:
+def _same_head(one: Any, other: Any, sizes: Sequence[str] = HEAD_KEYS[1:]) -> bool:
     heads = [HEAD_NAMES[cfg.net_output] for cfg in (one, other)]
-    return heads[0] == heads[1] and all(one[key] == other[key] for key in HEAD_KEYS[1:])
+    return heads[0] == heads[1] and all(one[key] == other[key] for key in sizes)
 
 
 def _read(form: Format, file: str, cfg: Any, others: Sequence[Any], part: str) -> Source:

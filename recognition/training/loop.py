@@ -11,7 +11,7 @@ import numpy as np
 
 from config.checks import trains_classes
 from recognition.checkpoint.network import save_network
-from recognition.checkpoint.run_files import RunRecord
+from recognition.checkpoint.run_files import RunRecord, write_json
 from recognition.checkpoint.training_state import TrainingState, saving_state
 from recognition.data.class_names import write_classes
 from recognition.data.loader import FaceLoader
@@ -23,6 +23,7 @@ from recognition.utils.processes import StopRequest
 from recognition.utils.run_paths import (
     best_prefix,
     classes_path,
+    config_path,
     epochs_of,
     files_of,
     params_path,
@@ -195,6 +196,7 @@ class Loop:
         if self.cfg.best and self._workers.leads and not self.trainer.guard.in_a_row:
             prefix = best_prefix(self.prefix)
             self._save_network(prefix, 0)
+            write_json(config_path(prefix), self.cfg)
             self._own(prefix, 0)
 
     def _save_network(self, prefix: Path, epoch: int) -> None:
@@ -245,7 +247,8 @@ class Loop:
 
     def _own(self, prefix: Path, epoch: int) -> None:
         """Take the files of a checkpoint from the older run's: they are this run's now."""
-        own = {*files_of(prefix, epoch)} - {*([] if self.classes else [classes_path(prefix)])}
+        own = {*files_of(prefix, epoch), config_path(prefix)}
+        own -= {*([] if self.classes else [classes_path(prefix)])}
         self.replaced = [path for path in self.replaced if path not in own]
 
     def _drop_old(self) -> None:

@@ -68,7 +68,7 @@ def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, 
         rows = None  # it was trained on other embeddings
     if rows:
         classifier.load(rows)
-    words = [str(report), _classifier_in_words(rows, held)] if fresh else [str(report)]
+    words = [str(report), *([_classifier_in_words(rows, held)] if fresh else [])]
     logger.info('starting from %s\n%s', source, '\n'.join(words))
     return report
 

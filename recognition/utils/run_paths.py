@@ -96,7 +96,7 @@ def checkpoint_files(prefix: PathLike) -> List[Path]:
     epochs = sorted({*epochs_of(prefix), *epochs_of(prefix, 'state')})
     checkpoints = [(prefix, epoch) for epoch in (*epochs, 0)] + [(best_prefix(prefix), 0)]
     files = dict.fromkeys(path for each in checkpoints for path in files_of(*each))
-    return [path for path in files if path.exists()]
+    return [path for path in (*files, config_path(best_prefix(prefix))) if path.exists()]
 
 
 def existing_files(prefix: PathLike) -> List[Path]:

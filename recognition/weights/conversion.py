@@ -134,12 +134,11 @@ def as_option(value: Any) -> str:
 
 
 def training_command(cfg: Mapping[str, Any], network: str, prefix: PathLike, epoch: int) -> str:
-    """Return the words that fine-tune the network of a checkpoint, without those on data and loss."""
+    """Return the words that fine-tune the network of a checkpoint: a classifier, with a fresh head, on other classes."""
     settings = own_settings(cfg, network)
     settings.pop('num_classes', None)  # training takes it from the data
     classifier = HEAD_NAMES[cfg['net_output']] == CLASSIFIER_HEAD
-    if classifier:
-        settings['net_output'] = 'E'
-    words = [f'--{key.replace("_", "-")} {as_option(value)}' for key, value in settings.items()]
+    words = ['--dataset images --loss classes'] if classifier else []
+    words += [f'--{key.replace("_", "-")} {as_option(value)}' for key, value in settings.items()]
     words += [f'--pretrained {Path(prefix)},{epoch}', *(['--pretrained-part body'] if classifier else [])]
     return ' '.join(['facesymbols train --network', network, *words])

@@ -58,7 +58,9 @@ def test_weights_of_keras_are_imported_with_their_classifier(tmp_path, capsys):
     assert [name for name in values if not np.array_equal(saved[name].asnumpy(), values[name])] == []
 
 
-@pytest.mark.parametrize('words', [['--head', 'E'], ['--fresh-head'], ['--config', 'num_classes=7']])
+@pytest.mark.parametrize(
+    'words', [['--head', 'E'], ['--fresh-head'], ['--fresh-head', '--config', 'num_classes=7']]
+)
 def test_the_classifier_of_keras_is_left_out_on_request(tmp_path, capsys, words):
     cfg = resolve('keras_resnet50', **KERAS)
     values = write_keras(tmp_path / 'weights.h5', cfg, classifier=words[0] == '--head')
@@ -69,6 +71,14 @@ def test_the_classifier_of_keras_is_left_out_on_request(tmp_path, capsys, words)
     shown = capsys.readouterr().out
     assert 'missing' in shown
     assert 'was drawn fresh' in shown
+
+
+def test_another_number_of_classes_is_refused_unless_a_fresh_head_is_asked_for(tmp_path):
+    write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **{**KERAS, 'num_classes': 1000}))
+    words = r'fc1_weight \(1000, 512\) instead of \(12, 512\), .*; --fresh-head leaves its head out'
+    with pytest.raises(CheckpointError, match=words):
+        import_keras(tmp_path, '--config', 'num_classes=12')
+    assert written(tmp_path) == []
 
 
 def test_a_file_of_keras_without_its_classifier_is_refused(tmp_path):

@@ -15,7 +15,7 @@ from recognition.data.dataset import FaceDataset, class_names, open_faces
 from recognition.train import train
 from recognition.training.report import write_run_report
 from recognition.training.trainer import Trainer
-from recognition.utils.run_paths import classes_path
+from recognition.utils.run_paths import classes_path, config_path
 from recognition.verification.classification import softmax
 from tests.helpers.training import (
     CLASSES,
@@ -66,6 +66,9 @@ def test_every_epoch_is_told_and_kept(trained, caplog):
     best = json.loads(json.dumps(mx.nd.load(f'{trained.prefix}-best-0000.params'), default=str))
     assert not any('fc7' in name for name in best)
     assert classes_path(f'{trained.prefix}-best').exists()
+    assert json.loads(config_path(f'{trained.prefix}-best').read_text()) == json.loads(
+        config_path(trained.prefix).read_text()
+    )
     scalars, pictures = events(trained.prefix)
     assert [step for step, _ in scalars['test/loss']] == [8, 16, 24, 32]
     assert pictures['test/confusion'] == [8, 16, 24, 32]
