@@ -134,7 +134,7 @@ def as_option(value: Any) -> str:
 
 
 def training_command(cfg: Mapping[str, Any], network: str, prefix: PathLike, epoch: int) -> str:
-    """Return the words that fine-tune the network of a checkpoint: a classifier, with a fresh head, on other classes."""
+    """Return the words that fine-tune the network of a checkpoint; a classifier has a fresh head for other classes."""
     settings = own_settings(cfg, network)
     settings.pop('num_classes', None)  # training takes it from the data
     classifier = HEAD_NAMES[cfg['net_output']] == CLASSIFIER_HEAD
