@@ -148,7 +148,7 @@ ABOUT_WORDS = [
     ('plot r18 --image-size 64,64 --shape 1,3,64,64', '--image-size and --shape'),
     ('plot model-symbol.json --head GAP', 'already built, so net_output cannot change'),
     ('audit', 'name one network, or two with --diff, or give --all'),
-    ('audit --all --explain', 'limits and --explain are for one network'),
+    ('audit --all --explain', 'limits, --explain, --level and --format keras are for one network'),
     ('audit r18 --config image_shape=64,64,3 --image-size 64,64', '--image-size and --config image_shape'),
     ('train --resume --overwrite', '--resume and --overwrite contradict each other'),
     ('audit -x r18', "'-x' is not an option (facesymbols audit --help"),

@@ -10,7 +10,7 @@ from config.errors import ConfigError, DataError
 from recognition.commands.check_data import main as check_data
 from recognition.commands.pack import main
 from recognition.data.dataset import FaceDataset, class_names
-from tests.helpers.idx import write_idx
+from tests.helpers.classifiers import write_idx
 
 FILES = ['classes.txt', 'property', 'test.idx', 'test.rec', 'train.idx', 'train.rec']
 SIZE = ('--image-size', '8,8')

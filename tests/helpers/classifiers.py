@@ -1,8 +1,10 @@
-"""Small networks of class scores with what their files record, and labelled images."""
+"""Small networks of class scores with what their files record, and labelled images, as IDX files too."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 from pathlib import Path
 
 import cv2
@@ -64,3 +66,18 @@ def labelled(folder: Path, values, count=5):
         (folder / where).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / where / f'{number:02}.png'), image[:, :, ::-1])
     return drawn[chosen], said[chosen]
+
+
+def idx_bytes(values):
+    """Return an array uint8 as an IDX file."""
+    return bytes((0, 0, 8, values.ndim)) + struct.pack(f'>{values.ndim}I', *values.shape) + values.tobytes()
+
+
+def write_idx(folder, name, images, labels, images_end='', labels_end=''):
+    """Write a file of images, whose path is returned, and its file of labels; an end of .gz has it compressed."""
+    path = folder / f'{name}-images-idx3-ubyte{images_end}'
+    beside = folder / f'{name}-labels-idx1-ubyte{labels_end}'
+    for file, values in ((path, images), (beside, labels)):
+        content = idx_bytes(values)
+        file.write_bytes(gzip.compress(content) if file.suffix == '.gz' else content)
+    return path

@@ -108,3 +108,13 @@ HAND_WRITTEN = {
     'margin': (margin, IMAGE),
     'input_alone': (lambda: S.var('data'), IMAGE),
 }
+
+
+def cycles(arrows):
+    """Return the arrows (source, target) that are left when boxes without an arrow into them are taken away in turn."""
+    while arrows:
+        free = {source for source, _ in arrows} - {target for _, target in arrows}
+        if not free:
+            return arrows
+        arrows = {(source, target) for source, target in arrows if source not in free}
+    return arrows

@@ -16,9 +16,9 @@ def read(*words):
 
 
 def test_what_they_name():
-    assert read('--model', 'runs/a,b,7') == Source('runs/a,b', 7, (112, 112, 3), None)
+    assert read('--model', 'runs/a,b,7') == Source('runs/a,b', 7, None, None)
     given = read('--model', 'm,0', '--image-size', '96,80', '--faces', 'photos')
-    assert given == Source('m', 0, (96, 80, 3), 'photos')
+    assert given == Source('m', 0, (96, 80, None), 'photos')
 
 
 def test_words_that_name_nothing():
@@ -26,5 +26,3 @@ def test_words_that_name_nothing():
         read('--model', 'm')
     with pytest.raises(ConfigError, match=r"--image-size: '0,1' is not H,W or H,W,C"):
         read('--model', 'm,1', '--image-size', '0,1')
-    with pytest.raises(ConfigError, match=r"'8,8,1' has 1 channels; photographs are read as RGB"):
-        read('--model', 'm,1', '--image-size', '8,8,1')

@@ -10,7 +10,7 @@ import pytest
 
 from config.errors import DataError
 from recognition.data.idx_files import read_labelled
-from tests.helpers.idx import idx_bytes, write_idx
+from tests.helpers.classifiers import idx_bytes, write_idx
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (5, 4, 3)).astype(np.uint8)
 LABELS = np.array([0, 2, 1, 1, 0], np.uint8)
@@ -39,7 +39,7 @@ def test_images_find_their_labels(tmp_path, first, second):
         (gzip.compress(idx_bytes(IMAGES), mtime=0)[:20] + bytes(40), 'is not a whole gzip file'),
         (b'\x1f\x8b' + bytes(30), 'is not a whole gzip file'),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, words):
     path = write_idx(tmp_path, 'train', IMAGES, LABELS)

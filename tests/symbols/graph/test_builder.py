@@ -12,8 +12,7 @@ from symbols.audit.core import audit
 from symbols.graph.builder import LEVELS, build_graph
 from symbols.graph.sections import common_label
 from symbols.graph.topology import Region, Wiring, components, decompose, long_ways
-from tests.helpers.arrows import cycles
-from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, chain, conv, dense, residual, two_heads
+from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, chain, conv, cycles, dense, residual, two_heads
 
 import mxnet as mx
 

@@ -8,8 +8,7 @@ import pytest
 
 from symbols.graph.builder import build_graph
 from symbols.graph.nesting import BORDER, Arrow, frames, sums
-from tests.helpers.arrows import cycles
-from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, residual
+from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, cycles, residual
 
 
 def test_an_arrow_is_told_in_pieces_from_border_to_border():
