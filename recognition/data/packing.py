@@ -110,7 +110,8 @@ def folder_people(folder: Path) -> List[Person]:
     """Return the people of a folder with one sub-folder of images for each, in order of name; none that are hidden."""
     if not folder.is_dir():
         raise DataError(
-            f'there is no folder {folder}; give a folder with one folder of images for each person or class'
+            f'there is no folder {folder}; give a folder with one folder of images for each person or '
+            'class, or an IDX file'
         )
     people = folders_in(folder)
     if not people:
