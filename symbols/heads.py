@@ -15,6 +15,7 @@ from symbols.activations import Act
 from symbols.layers import BatchNorm, Conv, Dense, Norm, Operator, Size
 from symbols.registry import Registry
 
+import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
 DROPOUT = 0.4
@@ -220,8 +221,12 @@ def gnap(spec: HeadSpec) -> HybridBlock:
 
 @HEADS.register('classifier')
 def classifier(spec: HeadSpec) -> HybridBlock:
-    """Global average (net_pool) and a fully connected layer to num_classes logits: the ImageNet networks' head."""
-    return Head(_pool(spec.pool), Dense('fc1', spec.features.channels, spec.num_classes))
+    """Global average (net_pool) and a fully connected layer to num_classes logits: the ImageNet networks' head.
+
+    Its first weights are Glorot's, as Keras has them, by both sides: by the outputs alone, which is the rule for the
+    other layers, the logits of few classes would begin at tens, and the loss with them.
+    """
+    return Head(_pool(spec.pool), Dense('fc1', spec.features.channels, spec.num_classes, mx.init.Xavier()))
 
 
 @HEADS.register('pool')

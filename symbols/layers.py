@@ -126,14 +126,14 @@ class Dense(HybridBlock):
     """A fully connected layer on an explicitly flattened input, (N, ...) to (N, units).
 
     The flattening is a node of its own (`<name>_flatten`), because `mx.viz.print_summary` counts the weights of a
-    FullyConnected on a 4-D input wrongly.
+    FullyConnected on a 4-D input wrongly. init: of the weights; None: the initialiser of the whole network.
     """
 
-    def __init__(self, name: str, in_units: int, units: int) -> None:
+    def __init__(self, name: str, in_units: int, units: int, init: Any = None) -> None:
         super().__init__(prefix='')
         self._node = name
         self._units = units
-        self.weight = self.params.get(f'{name}_weight', shape=(units, in_units))
+        self.weight = self.params.get(f'{name}_weight', shape=(units, in_units), init=init)
         self.bias = self.params.get(f'{name}_bias', shape=(units,), init='zeros', wd_mult=0.0)
 
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:

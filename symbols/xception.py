@@ -87,14 +87,16 @@ def separable(name: str, in_channels: int, channels: int, kernel_size: Size = 3)
 
 
 def sep_conv_block(
-    in_channels: int, filters: int, kernel_size: Size = 3, name: str = 'sepconv', *, act: Act = ACT
+    in_channels: int, filters: int, kernel_size: Size = 3, name: Optional[str] = None, *, act: Act = ACT
 ) -> HybridBlock:
     """Return an activation and a separable convolution, (N, C, H, W) to (N, filters, H, W).
 
-    name: what its parameters' names begin with.
+    name: what its parameters' names begin with; None lets Gluon choose.
     """
-    block = nn.HybridSequential(prefix='')
-    block.add(act(f'{name}_act', in_channels), *separable(name, in_channels, filters, kernel_size))
+    block = nn.HybridSequential(prefix='' if name else None)
+    own = name or 'sepconv'
+    with block.name_scope():
+        block.add(act(f'{own}_act', in_channels), *separable(own, in_channels, filters, kernel_size))
     return block
 
 
@@ -137,7 +139,7 @@ def res_block(
     """Return the article's block of the entry flow, (N, C, H, W) to (N, filters, H/2, W/2), sizes rounded up.
 
     Two `sep_conv_block` and a pooling, beside a 1x1 convolution with a batch norm; all pad as TensorFlow.
-    name: what its parameters' names begin with; None lets Gluon choose.
+    name: as in `sep_conv_block`.
     """
     spec = RESIDUAL._replace(widths=(filters, filters))
     return XceptionBlock(name and f'{name}_', in_channels, spec, norm=norm, act=act, padding='tf_same')
@@ -153,7 +155,7 @@ def middle_flow(
 ) -> HybridBlock:
     """Return the article's middle flow, (N, filters, H, W) to the same shape: blocks of three `sep_conv_block` each.
 
-    name: as in `res_block`. Raises ConfigError where in_channels differ from filters, for each block adds its input.
+    name: as in `sep_conv_block`. Raises ConfigError where in_channels differ from filters: each block adds its input.
     """
     if in_channels != filters:
         raise ConfigError(

@@ -19,8 +19,6 @@ from config import resolve
 from recognition.commands import pack
 from recognition.reports.plots import epochs_picture
 from recognition.train import train
-from recognition.training.progress import read_history
-from recognition.utils.run_paths import history_path
 
 OUTPUT = Path('runs/d2l_densenet')
 
@@ -70,9 +68,10 @@ def main() -> None:
         end_epoch=args.epochs,
     )
     result = train(cfg, prefix=OUTPUT / 'model', force=True)
-    epochs_picture(OUTPUT / 'curve.png', read_history(history_path(result.prefix)))
-    test_accuracy = result.verifications['test'].top1
-    print(f'loss {result.loss:.3f}, train acc {result.accuracy:.3f}, test acc {test_accuracy:.3f}')
+    epochs_picture(OUTPUT / 'curve.png', result.history)
+    last = [each for each in result.history if each['epoch'] == args.epochs and 'loss' in each]
+    loss, accuracy = (np.mean([each[key] for each in last]) for key in ('loss', 'accuracy'))
+    print(f'loss {loss:.3f}, train acc {accuracy:.3f}, test acc {result.verifications["test"].top1:.3f}')
     print(f'{result.images_per_second:.1f} examples/sec')
 
 

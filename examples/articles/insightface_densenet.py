@@ -6,7 +6,7 @@ python examples/articles/insightface_densenet.py
 from __future__ import annotations
 
 from recognition.cli import run
-from config import config, generate_config
+from config import generate_config
 from recognition.drawing import write_picture
 from recognition.reports import print_summary
 from symbols import get_symbol
@@ -19,7 +19,6 @@ SHAPE = {'data': (1, 3, 112, 112)}
 def main() -> None:
     """Build, draw and count."""
     generate_config('d121', 'emore', 'arcface')
-    config.net_act = 'relu'
     symbol = get_symbol()
     write_picture(build_graph(symbol, SHAPE, 'units'), 'densenet.svg', 'DenseNet-121')
     print_summary(symbol, SHAPE)

@@ -15,6 +15,7 @@ from recognition.cli import run
 from config import resolve
 from recognition.cli.standard_options import config_settings
 from recognition.commands import pack, predict
+from recognition.data.image_sources import find_files
 from recognition.train import train
 
 OUTPUT = Path('runs/keras_resnet50')
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument('--config', action='append', default=[], metavar='KEY=VALUE')
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format='%(message)s')
+    find_files([args.test])  # a wrong folder is better known before the training than after it
     settings = {
         'input_mean': 127.5,
         'input_scale': 1 / 127.5,
@@ -46,13 +48,11 @@ def main() -> None:
         **settings,
     )
     size = ','.join(map(str, cfg.image_shape[:2]))
-    words = ['--test-share', '0.2', '--image-size', size, '-o', cfg.dataset_path, '--overwrite']
-    pack.main([args.train, *words])
-    result = train(cfg, prefix=OUTPUT / 'model', force=True)
-    model = f'{OUTPUT / "model-best"},0'
-    predict.main(
-        [args.test, '--model', model, '-o', 'submission.csv', '--columns', 'id,label', '--overwrite']
+    pack.main(
+        [args.train, '--test-share', '0.2', '--image-size', size, '-o', cfg.dataset_path, '--overwrite']
     )
+    result = train(cfg, prefix=OUTPUT / 'model', force=True)
+    predict.main([args.test, '--model', f'{OUTPUT / "model-best"},0', '-o', 'submission.csv', '--overwrite'])
     print(f'top-1 on the held-out photographs: {result.verifications["test"].top1:.3f}')
 
 

@@ -7,7 +7,9 @@
     facesymbols pack faces.lst -o data/mine          lines `aligned<TAB>path<TAB>label`, as InsightFace's
     facesymbols pack --pairs pairs.txt -o mine.bin   lines `first second 0|1`
 
-Paths in a list are relative to the list's folder.
+Paths in a list are relative to the list's folder. A folder is searched with those below it; what is hidden is left
+out. Images of another size are cropped to the right proportions and scaled; those of class folders with a test set are
+stretched, as predict does it.
 """
 
 from __future__ import annotations
@@ -89,22 +91,20 @@ def make_training_set(args: argparse.Namespace) -> None:
 def make_class_set(args: argparse.Namespace) -> None:
     """Write the set of the classes of `args.source`, with test.rec where it is asked for, and classes.txt."""
     _check_class_options(args)
-    classes = class_sources(args.source, args.classes)
+    faults = Faults(args.skip_bad)
+    classes = _classes_with_images(args, faults)
     train = [*classes.values()]
-    empty = next((person.name for person in train if not len(person.images)), None)
-    if empty is not None:
-        raise DataError(f'{empty} has no image')
     test = None
     if args.test:
         found = class_sources(args.test, args.classes)
-        unknown = next((name for name in found if name not in classes), None)
+        unknown = next((name for name in found if name not in classes and len(found[name].images)), None)
         if unknown is not None:
             raise DataError(f'{args.test} has the class {unknown!r}, which {args.source} does not have')
         test = [found.get(name, Person(name, [])) for name in classes]
     elif args.test_share:
         train, test = split_classes(train, args.test_share, args.seed)
     _check_set(args, [*train, *(test or [])])
-    packer, faults = Packer(args.image_size[:2], args.quality), Faults(args.skip_bad)
+    packer = Packer(args.image_size[:2], args.quality, stretch=args.source.is_dir())
     count = write_records(
         args.output,
         samples(progress_bar(train, unit='classes'), packer, faults, fixed=True),
@@ -115,6 +115,16 @@ def make_class_set(args: argparse.Namespace) -> None:
     )
     tests = '' if test is None else f' and {packer.packed - count} to test'
     log.info(f'{args.output}: {count} images to train{tests}, of {len(classes)} classes{packer.report()}')
+
+
+def _classes_with_images(args: argparse.Namespace, faults: Faults) -> Dict[str, Person]:
+    """Return the classes of `args.source`; those without images are faults."""
+    found = class_sources(args.source, args.classes)
+    for person in found.values():
+        if not len(person.images):
+            faults.add(f'{person.name} has no image')
+    faults.refuse()
+    return {name: person for name, person in found.items() if len(person.images)}
 
 
 def _check_class_options(args: argparse.Namespace) -> None:
@@ -210,7 +220,11 @@ def build_parser() -> Parser:
         metavar='1..100',
         help='of images encoded again (default: %(default)s)',
     )
-    add('--skip-bad', action='store_true', help='leave out unreadable images and people without images')
+    add(
+        '--skip-bad',
+        action='store_true',
+        help='leave out unreadable images, and people and classes without images',
+    )
     return parser
 
 

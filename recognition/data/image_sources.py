@@ -97,10 +97,18 @@ def find_files(paths: Iterable[PathLike]) -> List[Path]:
 
 
 def image_files(folder: PathLike) -> List[Path]:
+    """Return the images of `images_below`; DataError where there are none, too."""
+    files = images_below(folder)
+    if not files:
+        raise DataError(f'{readable(folder)} holds no images ({", ".join(SUFFIXES)})')
+    return files
+
+
+def images_below(folder: PathLike) -> List[Path]:
     """Return the images in a folder and those below it, by their suffixes, sorted; hidden ones are left out.
 
     Links to folders are followed, and a folder that is reached twice is searched once. Raises DataError where one of
-    the folders cannot be read, and where there are no images.
+    the folders cannot be read.
     """
     files: List[Path] = []
     seen: Set[str] = set()
@@ -113,9 +121,12 @@ def image_files(folder: PathLike) -> List[Path]:
         seen.add(real)
         shown = (name for name in names if not name.startswith('.') and name.lower().endswith(SUFFIXES))
         files += (file for file in (Path(where, name) for name in shown) if _may_be_read(file))
-    if not files:
-        raise DataError(f'{readable(folder)} holds no images ({", ".join(SUFFIXES)})')
     return sorted(files)
+
+
+def folders_in(folder: Path) -> List[Path]:
+    """Return the folders in a folder, sorted; hidden ones are left out."""
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith('.'))
 
 
 def _unreadable(path: PathLike, error: Exception) -> DataError:

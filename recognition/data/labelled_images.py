@@ -10,7 +10,7 @@ import numpy as np
 
 from config.errors import DataError
 from recognition.data.dataset import TRAIN, FaceDataset, class_names
-from recognition.data.image_sources import Item, image_files, read_image
+from recognition.data.image_sources import Item, folders_in, image_files, read_image
 from recognition.data.images import decode_image
 from recognition.utils.files import PathLike, readable
 
@@ -43,7 +43,7 @@ def check_labelled(path: PathLike) -> List[Path]:
         raise DataError(f'there is no folder {readable(folder)}')
     if (folder / 'property').is_file():
         return []
-    found = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith('.'))
+    found = folders_in(folder)
     if not found:
         raise DataError(
             f'{readable(folder)} is neither a data set, with property and records, nor a folder of class folders'

@@ -11,7 +11,7 @@ import numpy as np
 from config.errors import DataError
 from recognition.data.class_names import read_classes
 from recognition.data.idx_files import labels_of, read_labelled
-from recognition.data.image_sources import SUFFIXES
+from recognition.data.image_sources import folders_in, images_below, resized
 from recognition.data.images import JPEG, PNG, decode_image, encode_image, load_cv2
 
 KEPT = (b'\xff\xd8', b'\x89PNG')  # how the encodings begin that every reader of these sets decodes
@@ -53,11 +53,15 @@ class Faults:
 
 
 class Packer:
-    """Brings image files to one size; bytes that are right already stay as they are."""
+    """Brings image files to one size; bytes that are right already stay as they are.
 
-    def __init__(self, size: Tuple[int, int], quality: int) -> None:
+    stretch: files are stretched, as by `facesymbols predict`; else the middle is cut out to the right proportions.
+    """
+
+    def __init__(self, size: Tuple[int, int], quality: int, *, stretch: bool = False) -> None:
         self.size = size
         self.quality = quality
+        self.fit = resized if stretch else fit
         self.packed = self.resized = 0
 
     def pack(self, source: Union[Path, np.ndarray]) -> bytes:
@@ -81,11 +85,12 @@ class Packer:
         if image.shape[:2] == self.size:
             return encoded if encoded.startswith(KEPT) else encode_image(image, JPEG, quality=self.quality)
         self.resized += 1
-        return encode_image(fit(image, self.size), JPEG, quality=self.quality)
+        return encode_image(self.fit(image, self.size), JPEG, quality=self.quality)
 
     def report(self) -> str:
         """Say how many images had another size."""
-        return f' ({self.resized} had another size and were cropped and scaled)' if self.resized else ''
+        how = 'stretched' if self.fit is resized else 'cropped and scaled'
+        return f' ({self.resized} had another size and were {how})' if self.resized else ''
 
 
 def fit(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -102,18 +107,16 @@ def fit(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 
 
 def folder_people(folder: Path) -> List[Person]:
-    """Return the people of a folder with one sub-folder of images for each, both in order of name."""
+    """Return the people of a folder with one sub-folder of images for each, in order of name; none that are hidden."""
     if not folder.is_dir():
         raise DataError(
-            f'there is no folder {folder}; give a folder with one folder of images for each person or class'
+            f'there is no folder {folder}; give a folder with one folder of images for each person or '
+            'class, or an IDX file'
         )
-    people = sorted(path for path in folder.iterdir() if path.is_dir())
+    people = folders_in(folder)
     if not people:
         raise DataError(f'{folder} has no folder of images in it; one for each person or class is wanted')
-    return [
-        Person(str(person), sorted(file for file in person.iterdir() if file.suffix.lower() in SUFFIXES))
-        for person in people
-    ]
+    return [Person(str(person), images_below(person)) for person in people]
 
 
 def samples(

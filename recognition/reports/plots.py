@@ -84,7 +84,7 @@ def epochs_picture(path: PathLike, history: Sequence[Mapping[str, Any]]) -> Path
         marker = 'o' if len(points) == 1 else None  # a line of one point would not be seen
         axes.plot(list(points), list(points.values()), label=label, marker=marker, **_look(number))
     axes.set_xlabel('epoch')
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set_ylim(bottom=0)
     axes.legend(framealpha=0.9)
     return _save(figure, path)

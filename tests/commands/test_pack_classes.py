@@ -10,6 +10,7 @@ from config.errors import ConfigError, DataError
 from recognition.commands.check_data import main as check_data
 from recognition.commands.pack import main
 from recognition.data.dataset import FaceDataset, class_names
+from recognition.data.image_sources import resized
 from tests.helpers.classifiers import write_idx
 
 FILES = ['classes.txt', 'property', 'test.idx', 'test.rec', 'train.idx', 'train.rec']
@@ -55,6 +56,38 @@ def test_folders_with_test_images_of_their_own(birds, tmp_path, capsys):
     assert test.read(0)[0][..., ::-1].tolist() == cv2.imread(str(tests / 'owl' / '0.png')).tolist()
     assert check_data([str(tmp_path / 'set'), '--data-workers', '0']) == 0
     assert '23 images of 3 identities, 5 to test: no fault' in capsys.readouterr().out
+
+
+def test_images_are_found_below_a_class_and_hidden_ones_are_left_out(birds, tmp_path):
+    photographs(birds / 'owl', Käuze=2)
+    photographs(birds, **{'.git': 1, 'tit/.cache': 1})
+    (birds / 'auk' / '._0.png').write_bytes(b'no image')
+    make(birds, '--test-share', '0', '-o', tmp_path / 'set')
+    assert class_names(tmp_path / 'set') == ['auk', 'owl', 'tit']
+    assert np.bincount(FaceDataset(tmp_path / 'set').labels).tolist() == [10, 14, 1]
+
+
+def test_a_class_without_images_may_be_left_out(birds, tmp_path, caplog):
+    for name in ('bat', 'zebra'):
+        (birds / name).mkdir()
+    with pytest.raises(DataError, match='2 faults, named above, so nothing is written'):
+        make(birds, '--test-share', '0.1', '-o', tmp_path / 'set')
+    caplog.clear()
+    make(birds, '--test', birds, '-o', tmp_path / 'set', '--skip-bad')
+    assert [record.getMessage() for record in caplog.records if record.levelname == 'WARNING'] == [
+        f'left out: {birds / name} has no image' for name in ('bat', 'zebra')
+    ]
+    assert class_names(tmp_path / 'set') == ['auk', 'owl', 'tit']
+    assert FaceDataset(tmp_path / 'set').labels.tolist() == [0] * 10 + [1] * 12 + [2]
+
+
+def test_images_of_another_size_are_what_predict_makes_of_them(tmp_path):
+    wide = np.repeat(np.arange(0, 240, 5, dtype=np.uint8)[None, :, None], 16, axis=0).repeat(3, axis=2)
+    (tmp_path / 'birds' / 'auk').mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / 'birds' / 'auk' / '1.png'), wide)
+    make(tmp_path / 'birds', '--test-share', '0', '-o', tmp_path / 'set')
+    packed = FaceDataset(tmp_path / 'set').read(0)[0].astype(int)
+    assert np.abs(packed - resized(wide, (8, 8))).max() <= 3  # what a JPEG loses
 
 
 def test_a_share_of_each_class_is_drawn_by_the_seed(birds, tmp_path):

@@ -233,7 +233,7 @@ def test_blocks_give_keras_numbers(reference):
         identity_block(12, 5, (4, 5, 12), 3, 'b', **kind),
         res_block(12, 16, 'res'),
         middle_flow(16, 16, 'middle', repeats=2),
-        sep_conv_block(16, 20, (5, 3)),
+        sep_conv_block(16, 20, (5, 3), 'sepconv'),
     )
     values = {}
     for key, shape in row['weights']:
@@ -248,6 +248,15 @@ def test_blocks_give_keras_numbers(reference):
     images = np.random.RandomState(5).randn(4, *row['input'][1:]).astype(np.float32)[:2]
     y = net(mx.nd.array(images.transpose(0, 3, 1, 2))).asnumpy().transpose(0, 2, 3, 1)
     np.testing.assert_allclose(y, numbers['y'], atol=1e-5 * np.abs(numbers['y']).max())
+
+
+def test_xception_s_blocks_without_a_name_get_one():
+    net = nn.HybridSequential(prefix='')
+    blocks = [block(8, 8) for block in (sep_conv_block, res_block, middle_flow) for _ in range(2)]
+    net.add(*blocks)
+    net.initialize()
+    assert net(mx.nd.zeros((1, 8, 8, 8))).shape == (1, 8, 2, 2)
+    assert [*net.collect_params()] == [name for block in blocks for name in block.collect_params()]
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,12 @@ def test_the_factors_are_those_that_mxnets_module_gives_to_the_symbol(network):
         if parameters[name].grad_req != 'null':
             own = (parameters[name].lr_mult, parameters[name].wd_mult)
             assert (name, *own) == (name, optimizer._get_lr(index) / optimizer.lr, optimizer._get_wd(index))
+
+
+def test_the_first_scores_of_few_classes_are_small():
+    """Glorot's weights, as Keras draws them: uniform within sqrt(6 / (inputs + outputs))."""
+    cfg = resolve('keras_resnet50', net_multiplier=0.125, num_classes=3, image_shape=(32, 32, 3))
+    weight = prepared(get_symbol(cfg), shape=(32, 32, 3))['fc1_weight'].data().asnumpy()
+    bound = np.sqrt(6 / (3 + 256))
+    assert weight.shape == (3, 256)
+    assert 0.95 * bound < np.abs(weight).max() <= bound

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError, DataError, MissingExtra
+from recognition.reports import plots
 from recognition.reports.plots import _moving_mean, roc_picture, training_picture
 from recognition.verification.lfw import normalise, verify
 
@@ -115,3 +116,20 @@ def test_a_path_of_another_file_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match=r'does not end in \.png'):
         training_picture(tmp_path / name, HISTORY)
     assert (tmp_path / name).read_text() == 'mine'
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 30])
+def test_epochs_are_marked_by_whole_numbers(tmp_path, monkeypatch, epochs):
+    drawn = []
+    monkeypatch.setattr(plots, '_save', lambda figure, path: drawn.append(figure))
+    plots.epochs_picture(
+        tmp_path / 'curve.png',
+        [
+            {'step': epoch, 'epoch': epoch, 'loss': 1 / epoch, 'accuracy': 0.5}
+            for epoch in range(1, epochs + 1)
+        ],
+    )
+    drawn[0].canvas.draw()
+    axes = drawn[0].axes[0]
+    ticks = [tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    assert ticks == [round(tick) for tick in ticks] != []

@@ -39,9 +39,7 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trained(digits, tmp_path_factory):
     prefix = tmp_path_factory.mktemp('trained') / 'model'
-    return train(
-        classes_config(digits, tensorboard=True, best='test:loss', lr=0.1, end_epoch=4), prefix=prefix
-    )
+    return train(classes_config(digits, tensorboard=True, best='test:loss', end_epoch=4), prefix=prefix)
 
 
 def test_the_figures_are_those_of_the_saved_network(digits, trained):
