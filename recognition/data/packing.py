@@ -107,21 +107,26 @@ def folder_people(folder: Path) -> List[Person]:
         raise DataError(
             f'there is no folder {folder}; give a folder with one folder of images for each person or class'
         )
-    people = sorted(path for path in folder.iterdir() if path.is_dir())
+    people = [path for path in _shown(folder) if path.is_dir()]
     if not people:
         raise DataError(f'{folder} has no folder of images in it; one for each person or class is wanted')
     return [
-        Person(str(person), sorted(file for file in person.iterdir() if file.suffix.lower() in SUFFIXES))
+        Person(str(person), [file for file in _shown(person) if file.suffix.lower() in SUFFIXES])
         for person in people
     ]
 
 
+def _shown(folder: Path) -> List[Path]:
+    """Return what is in a folder, sorted; what is hidden, .ipynb_checkpoints say, is left out."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
+
+
 def samples(
-    people: Iterable[Person], packer: Packer, faults: Faults, *, fixed: bool = False
+    people: Iterable[Person], packer: Packer, faults: Faults, *, fixed: bool = False, needed: bool = False
 ) -> Iterator[Tuple[bytes, int]]:
     """Yield (encoded image, label) for all people with a readable image, labelled 0, 1, ... in order.
 
-    fixed: everyone has a label, and may be without images.
+    fixed: everyone has a label, and may be without images. needed: one without a readable image is a DataError.
     """
     label = 0
     for person in people:
@@ -134,8 +139,11 @@ def samples(
                 continue
             count += 1
             yield encoded, label
-        if not len(person.images) and not fixed:
-            faults.add(f'{person.name} has no image')
+        if not len(person.images):
+            if not fixed:
+                faults.add(f'{person.name} has no image')
+        elif not count and needed and faults.skip:
+            raise DataError(f'{person.name} has no readable image, and each class needs one to train')
         elif not count and faults.skip:  # otherwise its images have been named already
             faults.add(f'{person.name} has no readable image')
         label += fixed or count > 0
