@@ -113,9 +113,9 @@ def shape_of(model: Model, wanted: Wanted = None) -> Shape:
     """
     found: Wanted = checkpoint_record(model.path).image_shape
     if found is None:
-        from recognition.checkpoint.network import input_channels
+        from recognition.checkpoint.network import input_channels, load_embedding
 
         height, width, _ = wanted or (None, None, None)
-        channels = input_channels(model.path, model.epoch)
+        channels = input_channels(load_embedding(model.path, model.epoch))
         return agreed_shape(model, (height, width, channels), wanted)
     return agreed_shape(model, found, wanted)

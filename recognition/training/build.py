@@ -50,7 +50,8 @@ def load_evaluators(cfg: Any) -> Evaluators:
         ]
         there = next((path for path in paths if path.exists()), None)
         if there is None:
-            logger.warning('%s is not there, so the network is not verified on it', paths[-1])
+            wanted = paths[-1].with_suffix('.rec' if trains_classes(cfg) else '.bin')
+            logger.warning('%s is not there, so the network is not verified on it', wanted)
             continue
         found = _load_set(cfg, name, there)
         if found.kind != output_kind(cfg):
@@ -66,7 +67,10 @@ def load_evaluators(cfg: Any) -> Evaluators:
 
 def _load_set(cfg: Any, name: str, path: Path) -> Evaluator:
     if path.suffix == '.rec':
-        return LabelledSet(open_faces(cfg.dataset_path, cfg.image_shape, name=name))
+        dataset = open_faces(cfg.dataset_path, cfg.image_shape, name=name)
+        for index in range(len(dataset)):  # later, a fault would cost the epochs before it
+            dataset.read(index)
+        return LabelledSet(dataset)
     return PairSet(*load_bin(path, cfg.image_shape[:2], channels=cfg.image_shape[2]))
 
 

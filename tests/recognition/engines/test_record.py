@@ -7,7 +7,7 @@ import json
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.checkpoint.network import input_channels
+from recognition.checkpoint.network import input_channels, load_embedding
 from recognition.engines.model import find_model
 from recognition.engines.record import Record, checkpoint_record, metadata_record, shape_of
 from recognition.utils.run_paths import classes_path, config_path
@@ -76,7 +76,7 @@ def test_the_channels_are_those_of_the_first_convolution(tmp_path, small):
     record(tmp_path / 'grey', shape=(14, 12, 1))
     assert shape_of(model) == (14, 12, 1)
     write_grey(tmp_path / 'grouped', (14, 12, 4), groups=4)
-    assert input_channels(tmp_path / 'grouped', 1) == 4
+    assert input_channels(load_embedding(tmp_path / 'grouped', 1)) == 4
     with pytest.raises(CheckpointError, match='images of 4 channels, which are neither RGB nor grey'):
         shape_of(find_model(f'{tmp_path}/grouped,1'))
     assert shape_of(find_model(small.checkpoint)) == (112, 112, 3)  # it has no convolution
