@@ -63,8 +63,12 @@ def test_damaged_names_are_refused(tmp_path):
     classes_path(tmp_path / 'model').write_text('a\na\n')
     with pytest.raises(DataError, match=r"model-classes\.txt .*'a' is there twice"):
         checkpoint_record(tmp_path / 'model')
-    with pytest.raises(CheckpointError, match='its metadata cannot be read'):
-        metadata_record({'kind': 'class scores', 'classes': '[3'}, 'net.onnx')
+    prefix = record(tmp_path / 'other', num_classes=9)
+    with pytest.raises(DataError, match=r'other-classes\.txt names 8 classes, and there are 9'):
+        checkpoint_record(prefix)
+    for text in ('[3', '"abc"', '5'):
+        with pytest.raises(CheckpointError, match='its metadata cannot be read'):
+            metadata_record({'kind': 'class scores', 'classes': text}, 'net.onnx')
 
 
 def test_the_channels_are_those_of_the_first_convolution(tmp_path, small):

@@ -12,6 +12,7 @@ import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint.network import load_network
+from recognition.data.class_names import write_classes
 from recognition.data.dataset import FaceDataset, class_names, open_faces
 from recognition.data.writer import write_records
 from recognition.train import train
@@ -203,6 +204,15 @@ def test_a_fault_of_the_test_images_is_found_before_the_first_step(tmp_path, cap
     (tmp_path / 'set' / 'test.rec').unlink()
     train(classes_config(tmp_path / 'set', max_steps=1), prefix=prefix)
     assert any('test.rec is not there' in record.getMessage() for record in caplog.records)
+
+
+def test_a_run_does_not_resume_with_its_classes_in_another_order(tmp_path):
+    folder, prefix = write_class_set(tmp_path / 'set'), tmp_path / 'run' / 'model'
+    train(classes_config(folder, max_steps=2), prefix=prefix)
+    write_classes(folder / 'classes.txt', CLASSES[::-1])
+    cfg = classes_config(folder, max_steps=3)
+    words = r'model-classes\.txt has other classes, or in another order'
+    refused(CheckpointError, words, lambda: train(cfg, prefix=prefix, resume=True), prefix)
 
 
 def test_names_that_do_not_fit_are_refused(digits, tmp_path):
