@@ -228,6 +228,7 @@ def test_the_command_line_names_the_teacher(cache, folder, tmp_path, taught):
     for given, said in (
         ({**taught, 'teacher': 'no.onnx'}, 'no.onnx does not exist'),
         ({'distill': 0.1}, 'needs teacher'),
+        ({**taught, 'distill_temperature': 2.0}, 'distill_temperature=2 softens class scores, and this run'),
     ):
         with pytest.raises((CheckpointError, ConfigError), match=said):
             main(command(folder, tmp_path / 'other', **given)[5:])
