@@ -115,6 +115,8 @@ def _write_rec(
             key += 1
             if key + len(starts) > LARGEST_KEY:
                 raise DataError(f'{rec.parent} would have more than {LARGEST_KEY} records; split the set')
+        if gaps and not starts:
+            raise DataError(f'{rec.parent}: there is no image to test')
         if not starts or (len(starts) < (num_classes or 0) and not gaps):
             raise DataError(f'{rec.parent}: identity {len(starts)} of {num_classes or "all"} has no image')
         put(0, 2, [key, key + len(starts)])

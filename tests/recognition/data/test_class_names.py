@@ -14,6 +14,9 @@ def test_names_are_read_as_they_were_written(tmp_path):
     names = ['African elephant', 'tusker', 'Übung']
     write_classes(tmp_path / 'classes.txt', names)
     assert read_classes(tmp_path / 'classes.txt', 3) == names
+    text = '\r\n'.join(names).encode('utf-8-sig')  # as editors on Windows write it
+    (tmp_path / 'classes.txt').write_bytes(text)
+    assert read_classes(tmp_path / 'classes.txt', 3) == names
 
 
 @pytest.mark.parametrize(
