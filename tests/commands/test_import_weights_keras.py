@@ -98,7 +98,9 @@ def test_a_file_of_keras_without_its_classifier_is_refused(tmp_path):
     assert written(tmp_path) == []
 
 
-@pytest.mark.parametrize('setting', ['bn_eps=0.01', 'net_act=elu', 'input_mean=127.5', 'input_scale=0.5'])
+@pytest.mark.parametrize(
+    'setting', ['bn_eps=0.01', 'net_act=elu', 'net_pool=max', 'input_mean=127.5', 'input_scale=0.5']
+)
 def test_settings_that_would_falsify_weights_of_keras_are_refused(tmp_path, setting):
     write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS))
     with pytest.raises(
