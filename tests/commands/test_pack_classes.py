@@ -75,7 +75,8 @@ def test_a_class_without_images_may_be_left_out(birds, tmp_path, caplog):
     with pytest.raises(DataError, match='2 faults, named above, so nothing is written'):
         make(birds, '--test-share', '0.1', '-o', tmp_path / 'set')
     caplog.clear()
-    make(birds, '--test', birds, '-o', tmp_path / 'set', '--skip-bad')
+    shutil.copytree(birds, tmp_path / 'others')
+    make(birds, '--test', tmp_path / 'others', '-o', tmp_path / 'set', '--skip-bad')
     assert [record.getMessage() for record in caplog.records if record.levelname == 'WARNING'] == [
         f'left out: {birds / name} has no image' for name in ('bat', 'zebra')
     ]
