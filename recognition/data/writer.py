@@ -43,6 +43,11 @@ def write_records(
     folder = Path(folder)
     temporary = {name: folder / f'{name}.{os.getpid()}.tmp' for name in (*CLASS_FILES, *SET_FILES)}
     with _made_folder(folder), _removed(temporary.values()):
+        for left in {path for name in temporary for path in folder.glob(f'{name}.*.tmp')} - {
+            *temporary.values()
+        }:
+            with suppress(OSError):
+                left.unlink()  # of a program that was killed
         count, known = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
         temporary['property'].write_text(f'{known},{image_shape[0]},{image_shape[1]}\n')
         if test is not None:
