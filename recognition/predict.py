@@ -8,6 +8,7 @@ prediction.classes[0], prediction.probabilities[0]  # 'African_elephant', 0.98
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
@@ -159,6 +160,8 @@ def _names(opened: Opened, classes: Optional[Classes], count: int) -> Tuple[str,
         found, source = imagenet_classes(), 'ImageNet'
     elif classes is not None:
         found, source = read_classes(classes), readable(classes)
+    if len(set(found)) < len(found):
+        raise DataError(f'{source} has {Counter(found).most_common(1)[0][0]!r} more than once')
     if len(found) != count:
         raise DataError(
             f'{source} names {len(found)} classes, and {opened.model} gives a score for each of {count}'

@@ -122,7 +122,7 @@ def _write(args: argparse.Namespace, columns: List[str], predictor: Predictor, r
         for name, row in rows:
             bar.update()
             label = predictor.classes[int(np.argmax(row))]
-            lines.writerow([names[name], *(row.tolist() if args.probabilities else [label])])
+            lines.writerow([names[name], *(row if args.probabilities else [label])])
 
 
 def _short_names(paths: Sequence[str]) -> Dict[str, str]:

@@ -126,6 +126,7 @@ def test_names_that_do_not_fit_are_one_sentence(made, tmp_path, monkeypatch):
     checkpoint = made[1]['checkpoint']
     (tmp_path / 'names.txt').write_text('a\nb\n')
     for classes, words in (
+        (list('abcdefga'), "the list of classes has 'a' more than once"),
         (tmp_path / 'names.txt', r'names\.txt names 2 classes, and .*model,7 gives a score for each of 8'),
         (['a'], 'the list of classes names 1 classes'),
         ('imagenet', 'ImageNet names 1000 classes'),
