@@ -55,6 +55,8 @@ def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state:
     """Put the trainer where the state stands; CheckpointError when the state is another run's."""
     # a key that the state does not know is younger than it, and its default is what was done before
     defaults = {key: KEYS[key].default for key in KEPT_KEYS}
+    if state.config.get('kernel_l2'):  # it was of all kernels, dense ones too
+        defaults['kernel_l2_factors'] = [f'.*={state.config["kernel_l2"]}']
     ours, theirs = (json.loads(json.dumps({**defaults, **values})) for values in (cfg, state.config))
     for key in KEPT_KEYS:
         saved, now = (_same_name(key, values[key]) for values in (theirs, ours))

@@ -8,13 +8,13 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
-from recognition import teacher as teachers
 from recognition.checkpoint.training_state import load_state
 from recognition.data import Augmentation, open_faces
 from recognition.data.class_names import FILE, write_classes
 from recognition.data.dataset import FaceLoader
 from recognition.data.writer import write_records
-from recognition.teacher import open_teacher
+from recognition.embedding import teacher as teachers
+from recognition.embedding.teacher import open_teacher
 from recognition.train import main, train
 from recognition.verification.classification import softmax
 from tests.helpers.classifiers import NAMES, record, write_files
