@@ -14,7 +14,9 @@ def test_names_are_read_as_they_were_written(tmp_path):
     names = ['African elephant', 'tusker', 'Übung']
     write_classes(tmp_path / 'classes.txt', names)
     assert read_classes(tmp_path / 'classes.txt', 3) == names
-    (tmp_path / 'classes.txt').write_text('\r\n'.join(names), encoding='utf-8-sig')  # as Windows editors do it
+    (tmp_path / 'classes.txt').write_text(
+        '\r\n'.join(names), encoding='utf-8-sig'
+    )  # as Windows editors do it
     assert read_classes(tmp_path / 'classes.txt', 3) == names
 
 
