@@ -18,7 +18,7 @@ def read_classes(path: PathLike, num_classes: int = 0) -> List[str]:
     names than num_classes where that is above 0.
     """
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:  # Windows' editors begin a file with a mark
             names = [line.strip() for line in file.read().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, 'strerror', None) or 'it is not UTF-8'
