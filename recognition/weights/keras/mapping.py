@@ -75,7 +75,7 @@ KINDS = {
     'dense': 'Dense',
 }
 # Settings that change numbers and neither a name nor a shape; a file that holds the model tells some of them.
-UNSEEN = ('net_act', 'bn_eps', 'padding')
+UNSEEN = ('net_act', 'net_input', 'bn_eps', 'padding')
 TOLD_BY_MODELS = ('net_act', 'bn_eps', 'net_pool')
 ARTICLE_ACTIVATIONS = (
     'elu',
