@@ -64,6 +64,7 @@ def main() -> None:
         dataset_path=str(data),
         image_shape=(args.side, args.side, 1),
         lr=args.lr,
+        mom=0.0,  # plain SGD, as the book's
         per_batch_size=args.batch_size,
         end_epoch=args.epochs,
     )
