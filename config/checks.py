@@ -39,6 +39,11 @@ def check_training(cfg: Mapping[str, Any]) -> None:
     for key in ('distill', 'distill_temperature'):
         if cfg[key] != KEYS[key].default and not cfg['teacher']:
             raise ConfigError(f'{key}={cfg[key]:g} needs teacher, the network to distil from')
+    heat = cfg['distill_temperature']
+    if heat != KEYS['distill_temperature'].default and output_kind(cfg) != CLASS_SCORES:
+        raise ConfigError(
+            f'distill_temperature={heat:g} softens class scores, and this run distils embeddings, by their angle'
+        )
 
 
 def output_kind(cfg: Mapping[str, Any]) -> str:

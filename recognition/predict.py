@@ -24,7 +24,7 @@ from recognition.embedding.agreement import trial_images
 from recognition.embedding.runner import OnFault, Opened, Runner, finite_rows, open_network
 from recognition.engines.base import Engine
 from recognition.utils.files import PathLike, readable
-from recognition.verification.classification import softmax
+from recognition.verification.classification import are_probabilities, logarithms, softmax
 
 __all__ = ['Prediction', 'Predictor']
 
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 IMAGENET = 'imagenet'
 TRIALS = 4  # images that show whether a network ends in a softmax
-ONE = 1e-3  # how far from 1 the sum of probabilities may be
 UNNAMED = '%s has no names for its %d classes, which are numbered; --classes names them%s'
 Classes = Union[PathLike, List[str], Tuple[str, ...]]
 
@@ -64,9 +63,8 @@ class Predictor(Runner):
         """Make one of a network that is open; the other arguments are those of `load`."""
         engine, record = opened.engine, opened.record
         scores = finite_rows(engine, trial_images(engine.image_shape, TRIALS))
-        ends_in_softmax = bool((scores >= 0).all() and (np.abs(scores.sum(axis=1) - 1) < ONE).all())
         method = interpolation or ('nearest' if record.keras else 'area')
-        forward = partial(_forward, engine, ends_in_softmax)
+        forward = partial(_forward, engine, are_probabilities(scores))
         super().__init__(engine, opened.network, forward, batch_size, INTERPOLATIONS[method])
         self.classes = _names(opened, classes, scores.shape[1])
         self.named = bool(classes or record.classes)
@@ -145,7 +143,7 @@ class Predictor(Runner):
 
 def _forward(engine: Engine, ends_in_softmax: bool, images: np.ndarray) -> np.ndarray:
     rows = finite_rows(engine, images)
-    return np.log(np.maximum(rows, np.finfo(np.float32).tiny)) if ends_in_softmax else rows
+    return logarithms(rows) if ends_in_softmax else rows
 
 
 def _names(opened: Opened, classes: Optional[Classes], count: int) -> Tuple[str, ...]:

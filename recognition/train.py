@@ -25,8 +25,8 @@ from config.errors import ConfigError, FaceSymbolsError
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
+from recognition.embedding.teacher import open_teacher
 from recognition.engines.model import find_model
-from recognition.teacher import open_teacher
 from recognition.utils.files import PathLike
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.processes import INTERRUPTED, stop_requests

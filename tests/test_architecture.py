@@ -24,7 +24,7 @@ FLOORS = (
     ('recognition.engines', 'recognition.optim', 'recognition.verification', 'recognition.weights'),
     ('recognition.classifier', 'recognition.export', 'recognition.reports', 'recognition.cleaning'),
     ('recognition.embedding', 'recognition.training'),
-    ('recognition.embed', 'recognition.predict', 'recognition.teacher'),
+    ('recognition.embed', 'recognition.predict'),
     ('recognition.cli', 'recognition.quantize'),
     ('recognition.train',),
     ('recognition.commands',),

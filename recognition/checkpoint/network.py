@@ -116,9 +116,8 @@ def load_embedding(prefix: PathLike, epoch: int) -> Saved:
     )
 
 
-def input_channels(prefix: PathLike, epoch: int) -> int:
+def input_channels(saved: Saved) -> int:
     """Return how many channels a network's images have, by the weight of its first convolution; 3 without one."""
-    saved = load_embedding(prefix, epoch)
     nodes = describe(saved.symbol)['nodes']
     for node in nodes:
         if node['op'] == 'Convolution':

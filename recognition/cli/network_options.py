@@ -13,6 +13,7 @@ from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
 from recognition.cli.parser import Parser
 from recognition.cli.standard_options import add_config, add_image_size, config_settings
+from recognition.engines.base import DEFAULT_SHAPE
 from recognition.engines.model import find_model
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Shape = Tuple[int, ...]
-DEFAULT_SIZE = (112, 112, 3)
+UNKNOWN = 0  # channels, before a network's file is read
 IMAGE_AXES = 4
 SHORT = {'head': 'net_output', 'activation': 'net_act', 'emb_size': 'emb_size'}
 FORMS = 'a preset (r50, d121, ...), PREFIX,EPOCH, PREFIX-symbol.json or NET.onnx'
@@ -116,9 +117,7 @@ def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Reques
             raise ConfigError(
                 '--image-size and --config image_shape=... both give the size of an image; give one'
             )
-        own = (
-            resolve(request.text, **request.settings).image_shape[2] if request.is_preset else DEFAULT_SIZE[2]
-        )
+        own = resolve(request.text, **request.settings).image_shape[2] if request.is_preset else UNKNOWN
         request.shapes[''] = (1, channels or own, height, width)
     if request.is_preset:
         _config(request)
@@ -139,9 +138,8 @@ def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
     """Return the symbol of a request, and the shapes of its inputs by name; errors as in `load_symbol`."""
     from symbols import get_symbol
     from symbols.ir.nodes import check_shape
+    from symbols.ir.padding import check_padding
 
-    for name, shape in request.shapes.items():
-        check_shape(name or 'data', shape)
     if request.is_preset:
         cfg = _config(request)
         symbol, size = get_symbol(cfg), cfg.image_shape
@@ -150,8 +148,13 @@ def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
     height, width, channels = size
     arguments = symbol.list_arguments()
     unnamed = 'data' if 'data' in arguments else arguments[0]
-    shapes = request.shapes or {'': (1, channels, height, width)}
-    return symbol, {name or unnamed: shape for name, shape in shapes.items()}
+    given = request.shapes or {'': (1, UNKNOWN, height, width)}
+    shapes = {name or unnamed: tuple(side or channels for side in shape) for name, shape in given.items()}
+    for name, shape in shapes.items():
+        check_shape(name, shape)
+        if name == 'data' and len(shape) == IMAGE_AXES:
+            check_padding(symbol, (*shape[2:], shape[1]))
+    return symbol, shapes
 
 
 def _config(request: Request) -> Any:
@@ -163,22 +166,16 @@ def _config(request: Request) -> Any:
 
 def _saved(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
     """Return the symbol of a file, and the (height, width, channels) that its network was made for."""
-    from recognition.checkpoint.run_files import read_json
-    from recognition.utils.run_paths import config_path
+    from recognition.engines.record import checkpoint_record, shape_of
     from symbols.ir.nodes import load_symbol
 
     if text.endswith('.onnx'):
         return _exported(text)
     if text.endswith('.json'):
-        prefix, path = text.replace('-symbol.json', ''), Path(text)
-    else:
-        model = find_model(text)
-        prefix, path = str(model.path), model.files[0]
-    symbol = load_symbol(path)
-    size = DEFAULT_SIZE
-    if config_path(prefix).is_file():
-        size = complete(read_json(config_path(prefix))).image_shape
-    return symbol, size
+        recorded = checkpoint_record(text.removesuffix('-symbol.json')).image_shape
+        return load_symbol(text), recorded or DEFAULT_SHAPE
+    model = find_model(text)
+    return load_symbol(model.files[0]), shape_of(model)
 
 
 def _exported(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:

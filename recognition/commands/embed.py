@@ -50,7 +50,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     for fault in faults:
         print(fault, file=sys.stderr)
     if not rows:
-        raise DataError(f'none of the {len(files):,} images can be read')
+        raise DataError('no image can be read')
     about = {
         'network': embedder.network,
         'model': readable(args.model),

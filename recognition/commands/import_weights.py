@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from config import resolve
+from config.checks import CLASS_SCORES, output_kind
 from config.errors import CheckpointError, ConfigError
 from config.keys import HEAD_NAMES
 from config.preprocessing import MODES, PIXEL_KEYS, mode_of
 from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output
+from recognition.data.class_names import read_classes, write_classes
 from recognition.engines.model import Model
+from recognition.engines.record import beside
 from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
-from recognition.utils.run_paths import check_prefix, config_path, parse_checkpoint
+from recognition.utils.run_paths import check_prefix, classes_path, config_path, parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.checkpoint import Saved
@@ -150,7 +153,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         read = [str(path) for path in source.files]
     elif not Path(args.file).is_file():
         raise CheckpointError(f'{args.file} does not exist')
-    files = [*written.files, checksum_path(written.files[-1]), config_path(args.output)]
+    files = [*written.files, checksum_path(written.files[-1])]
+    files += [config_path(args.output), classes_path(args.output)]
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
     _import(args, FORMATS[args.format], settings, written)
     return None
@@ -166,6 +170,7 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     from symbols import get_symbol
 
     named = resolve(args.network, **settings)
+    names_file = beside(args.file.rpartition(',')[0], classes_path) if args.format == 'insightface' else None
     cfg, *others = _candidates(args.network, {**form.settings(named, args), **settings})
     part = BODY if args.fresh_head else FITTING if args.partial else WHOLE
     source = _read(form, args.file, cfg, others, part)
@@ -179,8 +184,14 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     apart = None
     if source.saved and can_compare(source.saved, converted):
         apart = embedding_difference(source.saved, converted, cfg.image_shape)
+    keeps = part == WHOLE and output_kind(cfg) == CLASS_SCORES
+    classes = read_classes(names_file, cfg.num_classes) if names_file and keeps else []
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
     write_json(config_path(args.output), cfg)
+    if classes:
+        write_classes(classes_path(args.output), classes)
+    else:  # an older network's names are not those of this one
+        classes_path(args.output).unlink(missing_ok=True)
     _print_report(source, converted.report, apart)
     _print_use(args, cfg, written, pixel_formula(converted.symbol))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -101,13 +102,15 @@ def make_class_set(args: argparse.Namespace) -> None:
         if unknown is not None:
             raise DataError(f'{args.test} has the class {unknown!r}, which {args.source} does not have')
         test = [found.get(name, Person(name, [])) for name in classes]
+        if not any(len(person.images) for person in test):
+            raise DataError(f'{args.test} has no image')
     elif args.test_share:
         train, test = split_classes(train, args.test_share, args.seed)
     _check_set(args, [*train, *(test or [])])
     packer = Packer(args.image_size[:2], args.quality, stretch=args.source.is_dir())
     count = write_records(
         args.output,
-        samples(progress_bar(train, unit='classes'), packer, faults, fixed=True),
+        samples(progress_bar(train, unit='classes'), packer, faults, fixed=True, needed=True),
         len(train),
         args.image_size,
         test=None if test is None else samples(test, packer, faults, fixed=True),
@@ -135,6 +138,10 @@ def _check_class_options(args: argparse.Namespace) -> None:
         )
     if args.test and args.test_share is not None:
         raise ConfigError('--test and --test-share contradict each other; give one')
+    if args.test and os.path.realpath(args.test) == os.path.realpath(args.source):
+        raise ConfigError(
+            f'--test {args.test} has the images to train; give others, or --test-share, which draws some to test alone'
+        )
     if args.classes and not args.source.is_file():
         raise ConfigError(
             f'--classes {args.classes} goes with an IDX file; the folders in {args.source} name their classes'

@@ -62,7 +62,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         def rows() -> Rows:
             yield from predictor.stream(files, lambda _, error: faults.append(str(error)))
             if len(faults) == len(files):
-                raise DataError(f'none of the {len(files):,} images can be read: {faults[0]}')
+                raise DataError(f'no image can be read: {faults[0]}')
 
         if args.output:
             with progress_bar(total=len(files), unit='images') as bar:

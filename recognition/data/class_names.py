@@ -12,7 +12,7 @@ FILE = 'classes.txt'  # in the folder of a data set
 
 
 def read_classes(path: PathLike, num_classes: int = 0) -> List[str]:
-    """Return the names in a file.
+    """Return the names in a file, with a byte order mark or without.
 
     Raises DataError for a file that is unreadable or empty, a name that is empty or there twice, and another number of
     names than num_classes where that is above 0.

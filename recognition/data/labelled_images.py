@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import List, NamedTuple, Sequence
@@ -15,6 +16,7 @@ from recognition.data.images import decode_image
 from recognition.utils.files import PathLike, readable
 
 TEST = 'test'
+logger = logging.getLogger(__name__)
 
 
 class LabelledImages(NamedTuple):
@@ -52,7 +54,10 @@ def check_labelled(path: PathLike) -> List[Path]:
 
 
 def _of_data_set(folder: Path, channels: int, classes: Sequence[str], named: bool) -> LabelledImages:
-    dataset = FaceDataset(folder, name=TEST if (folder / f'{TEST}.rec').is_file() else TRAIN)
+    name = TEST if (folder / f'{TEST}.rec').is_file() else TRAIN
+    if name == TRAIN:
+        logger.warning('%s has no %s.rec: its training images are judged', readable(folder), TEST)
+    dataset = FaceDataset(folder, name=name)
     _check_count(folder, dataset.num_classes, classes)
     for number, (theirs, ours) in enumerate(zip(class_names(folder), classes if named else ())):
         if theirs != ours:

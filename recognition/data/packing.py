@@ -120,11 +120,11 @@ def folder_people(folder: Path) -> List[Person]:
 
 
 def samples(
-    people: Iterable[Person], packer: Packer, faults: Faults, *, fixed: bool = False
+    people: Iterable[Person], packer: Packer, faults: Faults, *, fixed: bool = False, needed: bool = False
 ) -> Iterator[Tuple[bytes, int]]:
     """Yield (encoded image, label) for all people with a readable image, labelled 0, 1, ... in order.
 
-    fixed: everyone has a label, and may be without images.
+    fixed: everyone has a label, and may be without images. needed: one without a readable image is a DataError.
     """
     label = 0
     for person in people:
@@ -137,8 +137,11 @@ def samples(
                 continue
             count += 1
             yield encoded, label
-        if not len(person.images) and not fixed:
-            faults.add(f'{person.name} has no image')
+        if not len(person.images):
+            if not fixed:
+                faults.add(f'{person.name} has no image')
+        elif not count and needed and faults.skip:
+            raise DataError(f'{person.name} has no readable image, and each class needs one to train')
         elif not count and faults.skip:  # otherwise its images have been named already
             faults.add(f'{person.name} has no readable image')
         label += fixed or count > 0

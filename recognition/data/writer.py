@@ -43,6 +43,11 @@ def write_records(
     folder = Path(folder)
     temporary = {name: folder / f'{name}.{os.getpid()}.tmp' for name in (*CLASS_FILES, *SET_FILES)}
     with _made_folder(folder), _removed(temporary.values()):
+        for left in {path for name in temporary for path in folder.glob(f'{name}.*.tmp')} - {
+            *temporary.values()
+        }:
+            with suppress(OSError):
+                left.unlink()  # of a program that was killed
         count, known = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
         temporary['property'].write_text(f'{known},{image_shape[0]},{image_shape[1]}\n')
         if test is not None:
@@ -115,6 +120,8 @@ def _write_rec(
             key += 1
             if key + len(starts) > LARGEST_KEY:
                 raise DataError(f'{rec.parent} would have more than {LARGEST_KEY} records; split the set')
+        if gaps and not starts:
+            raise DataError(f'{rec.parent}: there is no image to test')
         if not starts or (len(starts) < (num_classes or 0) and not gaps):
             raise DataError(f'{rec.parent}: identity {len(starts)} of {num_classes or "all"} has no image')
         put(0, 2, [key, key + len(starts)])

@@ -89,8 +89,8 @@ def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
         ) from error
     if found.ndim != 2 or len(found) != len(images):
         raise CheckpointError(
-            f'the network gives shape {found.shape} for {len(images)} images, where an embedding is '
-            f'({len(images)}, size); it has a head that gives no embeddings, or is damaged'
+            f'the network gives shape {found.shape} for {len(images)} images, where embeddings, or class scores, are '
+            f'({len(images)}, size); its head gives neither, or it is damaged'
         )
     return found
 

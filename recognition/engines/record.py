@@ -72,10 +72,14 @@ def beside(prefix: PathLike, name: Callable[[PathLike], Path]) -> Optional[Path]
 def checkpoint_record(prefix: PathLike) -> Record:
     """Return what lies beside a checkpoint says of it; CheckpointError or DataError where a file is damaged."""
     path, names = beside(prefix, config_path), beside(prefix, classes_path)
-    classes = tuple(read_classes(names)) if names else ()
     if path is None:
+        classes = tuple(read_classes(names)) if names else ()
         return Record(classes=classes, kind=CLASS_SCORES if names else None)
-    return _of_config(path, read_json(path), classes)
+    cfg = read_json(path)
+    record = _of_config(path, cfg, ())
+    if names is None or record.kind != CLASS_SCORES:
+        return record
+    return record._replace(classes=tuple(read_classes(names, int(cfg.get('num_classes', 0)))))
 
 
 def metadata_record(metadata: Mapping[str, str], source: object) -> Record:
@@ -84,7 +88,10 @@ def metadata_record(metadata: Mapping[str, str], source: object) -> Record:
         held: Dict[str, Any] = {
             key: json.loads(metadata[key]) for key in ('config', 'classes', 'keras') if key in metadata
         }
-        classes = tuple(map(str, held.get('classes', ())))
+        names = held.get('classes', [])
+        if not isinstance(names, list):
+            raise TypeError('its classes are not a list')
+        classes = tuple(map(str, names))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f'{source} is damaged: its metadata cannot be read ({error})') from None
     if 'kind' in metadata:
@@ -113,9 +120,9 @@ def shape_of(model: Model, wanted: Wanted = None) -> Shape:
     """
     found: Wanted = checkpoint_record(model.path).image_shape
     if found is None:
-        from recognition.checkpoint.network import input_channels
+        from recognition.checkpoint.network import input_channels, load_embedding
 
         height, width, _ = wanted or (None, None, None)
-        channels = input_channels(model.path, model.epoch)
+        channels = input_channels(load_embedding(model.path, model.epoch))
         return agreed_shape(model, (height, width, channels), wanted)
     return agreed_shape(model, found, wanted)

@@ -21,7 +21,7 @@ from recognition.training.checks import check_output
 from recognition.training.loop import Evaluators, Loop
 from recognition.training.pretrained import load_pretrained
 from recognition.training.progress import History, Progress
-from recognition.training.resume import restore
+from recognition.training.resume import check_names, restore
 from recognition.training.tensorboard import Board, board_path
 from recognition.training.trainer import Trainer
 from recognition.utils.environment import environment
@@ -50,7 +50,8 @@ def load_evaluators(cfg: Any) -> Evaluators:
         ]
         there = next((path for path in paths if path.exists()), None)
         if there is None:
-            logger.warning('%s is not there, so the network is not verified on it', paths[-1])
+            wanted = paths[-1].with_suffix('.rec' if trains_classes(cfg) else '.bin')
+            logger.warning('%s is not there, so the network is not verified on it', wanted)
             continue
         found = _load_set(cfg, name, there)
         if found.kind != output_kind(cfg):
@@ -66,8 +67,16 @@ def load_evaluators(cfg: Any) -> Evaluators:
 
 def _load_set(cfg: Any, name: str, path: Path) -> Evaluator:
     if path.suffix == '.rec':
-        return LabelledSet(open_faces(cfg.dataset_path, cfg.image_shape, name=name))
+        dataset = open_faces(cfg.dataset_path, cfg.image_shape, name=name)
+        for index in range(len(dataset)):  # later, a fault would cost the epochs before it
+            dataset.read(index)
+        return LabelledSet(dataset)
     return PairSet(*load_bin(path, cfg.image_shape[:2], channels=cfg.image_shape[2]))
+
+
+def named_classes(cfg: Any) -> Sequence[str]:
+    """Return the names of the classes of a run, () where it trains none or they have no names."""
+    return class_names(cfg.dataset_path) if trains_classes(cfg) else ()
 
 
 def open_loader(cfg: Any, dataset: TrainingFaces, contexts: Sequence[mx.Context]) -> FaceLoader:
@@ -101,6 +110,7 @@ def build_trainer(
     schedule = build_schedule(cfg, total_steps(cfg, loader.batches_per_epoch))
     trainer = Trainer(symbol, cfg, schedule, contexts, workers, teacher)
     if found:
+        check_names(prefix, named_classes(cfg))
         restore(trainer, cfg, loader, state_path(prefix, found[0]), found[1])
         if cfg.pretrained:
             logger.info(
@@ -152,7 +162,7 @@ def build_loop(
         history=history,
         progress=progress,
         evaluators=evaluators,
-        classes=class_names(cfg.dataset_path) if trains_classes(cfg) else (),
+        classes=named_classes(cfg),
         save_every=save_every,
         replaced=replaced,
         record=stack.enter_context(record),

@@ -29,7 +29,7 @@ from recognition.checkpoint.matching import (
     require,
     without_classifier,
 )
-from recognition.checkpoint.network import Saved, load_embedding
+from recognition.checkpoint.network import Saved, input_channels, load_embedding
 from recognition.checkpoint.training_state import load_state
 from recognition.classifier.base import Classifier
 from recognition.utils.files import PathLike
@@ -103,8 +103,18 @@ def _check_not_body(values: Values, cfg: Mapping[str, Any], source: object) -> N
 def check_pair(
     saved: Saved, prefix: PathLike, epoch: int, image_shape: Sequence[int], part: str = WHOLE
 ) -> None:
-    """Raise CheckpointError where the parameters of a checkpoint are not those of its own symbol; not for 'fitting'."""
+    """Raise CheckpointError where the parameters of a checkpoint are not those of its own symbol, or take other images.
+
+    Not for 'fitting'.
+    """
     if part != FITTING:
+        held, wanted = input_channels(saved), image_shape[2]
+        if held != wanted:
+            count = '1 channel' if held == 1 else f'{held} channels'
+            raise CheckpointError(
+                f'{params_path(prefix, epoch)} takes images of {count}, and this run has {wanted}; image_shape '
+                '(--image-size H,W,C) sets that'
+            )
         source, target = params_path(prefix, epoch), symbol_path(prefix)
         check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)
 

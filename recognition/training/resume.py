@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from recognition.checkpoint.training_state import TrainingState, newest_state
+from recognition.data.class_names import read_classes
 from recognition.data.loader import FaceLoader
 from recognition.training.trainer import Trainer
-from recognition.utils.run_paths import check_vacant
+from recognition.utils.run_paths import check_vacant, classes_path
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.
 KEPT_KEYS = (
@@ -41,10 +42,21 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
     return None
 
 
+def check_names(prefix: Path, classes: Sequence[str]) -> None:
+    """Raise CheckpointError where a run whose classes have names would resume with other ones."""
+    path = classes_path(prefix)
+    if classes and path.is_file() and read_classes(path) != list(classes):
+        raise CheckpointError(
+            f'{path} has other classes, or in another order, than the data set of this run; what was learnt is of those'
+        )
+
+
 def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state: TrainingState) -> None:
     """Put the trainer where the state stands; CheckpointError when the state is another run's."""
     # a key that the state does not know is younger than it, and its default is what was done before
     defaults = {key: KEYS[key].default for key in KEPT_KEYS}
+    if state.config.get('kernel_l2'):  # it was of all kernels, dense ones too
+        defaults['kernel_l2_factors'] = [f'.*={state.config["kernel_l2"]}']
     ours, theirs = (json.loads(json.dumps({**defaults, **values})) for values in (cfg, state.config))
     for key in KEPT_KEYS:
         saved, now = (_same_name(key, values[key]) for values in (theirs, ours))

@@ -10,6 +10,7 @@ import numpy as np
 from recognition.verification.confidence import Interval, of_share
 
 TOP = 5
+MAX_SUM_ERROR = 1e-3  # of probabilities, how far from 1 their sum may be
 MAX_LISTED_CLASSES = 100  # of a confusion matrix in a report
 
 
@@ -58,6 +59,16 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def are_probabilities(rows: np.ndarray) -> bool:
+    """Return whether rows (N, C) of a network are probabilities: it ends in a softmax, and gives no logits."""
+    return bool((rows >= 0).all() and (np.abs(rows.sum(axis=1) - 1) < MAX_SUM_ERROR).all())
+
+
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+    """Return logits of which the softmax is `probabilities`; of a 0 the logarithm of the smallest float32."""
+    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)))
 
 
 def classify(batches: Iterable[Tuple[np.ndarray, Union[Sequence[int], np.ndarray]]]) -> Classification:

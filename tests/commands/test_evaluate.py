@@ -72,7 +72,7 @@ def packed(made, tmp_path):
     return tmp_path / 'packed', sorted(each.name for each in folder.iterdir())
 
 
-def test_a_data_set_has_the_same_classes_in_the_same_order(made, packed, tmp_path, capsys):
+def test_a_data_set_has_the_same_classes_in_the_same_order(made, packed, tmp_path, capsys, caplog):
     values, files, _, _, _ = made
     folder, names = packed
     write_classes(folder / 'classes.txt', names)
@@ -82,6 +82,8 @@ def test_a_data_set_has_the_same_classes_in_the_same_order(made, packed, tmp_pat
     for name in ('train', 'test'):  # the test set comes first, where there is one
         assert not main([str(folder), '--model', model, '--engine', 'mxnet', '--json'])
         assert json.loads(capsys.readouterr().out)['top1'] == 39 / 40
+        said = [each.getMessage() for each in caplog.records if 'no test.rec' in each.getMessage()]
+        assert said == [f'{folder} has no test.rec: its training images are judged']
         if name == 'train':
             for suffix in ('rec', 'idx'):
                 shutil.copy(folder / f'train.{suffix}', folder / f'test.{suffix}')

@@ -15,6 +15,9 @@ from recognition.checkpoint.matching import parts_of
 from recognition.checkpoint.network import load_embedding, load_network
 from recognition.checkpoint.run_files import read_json
 from recognition.commands.import_weights import main
+from recognition.data.class_names import write_classes
+from recognition.engines.record import checkpoint_record
+from recognition.utils.run_paths import classes_path
 from symbols import get_block, get_symbol
 from tests.helpers.importing import ROOT, images, written
 
@@ -89,6 +92,17 @@ def test_a_checkpoint_of_insightface_becomes_one_here(tmp_path, capsys):
         f'--net-multiplier 0.0625 --emb-size 16 --image-shape 32,32,3 --pretrained {tmp_path / "new"},2'
         in shown
     )
+
+
+def test_the_names_of_the_classes_go_with_a_classifier(tmp_path):
+    settings = {**SMALL, 'net_output': 'classifier', 'num_classes': 3}
+    save_as_insightface(tmp_path / 'old', resolve('r18', **settings))
+    write_classes(classes_path(tmp_path / 'old'), ['ant', 'bee', 'cat'])
+    words = [*WORDS, '--config', 'net_output=classifier', '--config', 'num_classes=3']
+    import_insightface(tmp_path, settings=words)
+    assert checkpoint_record(tmp_path / 'new').classes == ('ant', 'bee', 'cat')
+    import_insightface(tmp_path, '--overwrite', '--fresh-head', settings=words)
+    assert not classes_path(tmp_path / 'new').exists()
 
 
 def test_another_head_that_is_asked_for_is_drawn_fresh_and_said_so(tmp_path, capsys):

@@ -17,6 +17,7 @@ from recognition.checkpoint.run_files import read_json
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.commands.import_weights import main
+from recognition.engines.record import checkpoint_record
 from tests.helpers.importing import written
 from tests.helpers.keras_numbers import AXES, key_of, write_weights
 
@@ -58,6 +59,15 @@ def test_weights_of_keras_are_imported_with_their_classifier(tmp_path, capsys):
     assert [name for name in values if not np.array_equal(saved[name].asnumpy(), values[name])] == []
 
 
+def test_the_names_of_an_older_networks_classes_go(tmp_path):
+    write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS))
+    (tmp_path / 'new-classes.txt').write_text(''.join(f'class {number}\n' for number in range(10)))
+    with pytest.raises(ConfigError, match=r'new-classes\.txt already exists'):
+        import_keras(tmp_path, '--config', 'num_classes=10')
+    import_keras(tmp_path, '--config', 'num_classes=10', '--overwrite')
+    assert checkpoint_record(tmp_path / 'new').classes == ()
+
+
 @pytest.mark.parametrize(
     'words', [['--head', 'E'], ['--fresh-head'], ['--fresh-head', '--config', 'num_classes=7']]
 )
@@ -88,7 +98,9 @@ def test_a_file_of_keras_without_its_classifier_is_refused(tmp_path):
     assert written(tmp_path) == []
 
 
-@pytest.mark.parametrize('setting', ['bn_eps=0.01', 'net_act=elu', 'input_mean=127.5', 'input_scale=0.5'])
+@pytest.mark.parametrize(
+    'setting', ['bn_eps=0.01', 'net_act=elu', 'net_pool=max', 'input_mean=127.5', 'input_scale=0.5']
+)
 def test_settings_that_would_falsify_weights_of_keras_are_refused(tmp_path, setting):
     write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS))
     with pytest.raises(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -73,7 +75,8 @@ def test_a_class_without_images_may_be_left_out(birds, tmp_path, caplog):
     with pytest.raises(DataError, match='2 faults, named above, so nothing is written'):
         make(birds, '--test-share', '0.1', '-o', tmp_path / 'set')
     caplog.clear()
-    make(birds, '--test', birds, '-o', tmp_path / 'set', '--skip-bad')
+    shutil.copytree(birds, tmp_path / 'others')
+    make(birds, '--test', tmp_path / 'others', '-o', tmp_path / 'set', '--skip-bad')
     assert [record.getMessage() for record in caplog.records if record.levelname == 'WARNING'] == [
         f'left out: {birds / name} has no image' for name in ('bat', 'zebra')
     ]
@@ -131,6 +134,7 @@ def test_an_idx_file_is_scaled(tmp_path):
 def test_what_does_not_fit_is_refused_and_nothing_written(birds, tmp_path):
     out = ('-o', tmp_path / 'set')
     photographs(tmp_path / 'tests', auk=1, emu=1)
+    (tmp_path / 'nothing' / 'auk').mkdir(parents=True)
     pixels = np.zeros((3, 8, 8), np.uint8)
     idx = write_idx(tmp_path, 'train', pixels, np.array([0, 1, 3], np.uint8))
     more = write_idx(tmp_path, 't10k', pixels, np.array([0, 1, 9], np.uint8))
@@ -145,6 +149,8 @@ def test_what_does_not_fit_is_refused_and_nothing_written(birds, tmp_path):
         (DataError, 'class 2 has no image', (idx,)),
         (DataError, r'has the label 3, and .*names names 3 classes', (idx, '--classes', tmp_path / 'names')),
         (DataError, 'there is no folder', (birds, '--test', tmp_path / 'nowhere')),
+        (ConfigError, 'has the images to train; give others', (birds, '--test', f'{birds}/')),
+        (DataError, 'nothing has no image$', (birds, '--test', tmp_path / 'nothing')),
         (ConfigError, 'contradict each other', (birds, '--test', birds, '--test-share', '0.1')),
         (ConfigError, 'folders in .* name their classes', (birds, '--classes', tmp_path / 'names')),
         (ConfigError, 'is a list of faces', (tmp_path / 'faces.lst', '--test-share', '0.1')),
@@ -164,6 +170,30 @@ def test_what_does_not_fit_is_refused_and_nothing_written(birds, tmp_path):
     assert not (tmp_path / 'set').exists()
 
 
+def test_unreadable_images_are_left_out_but_not_a_class(birds, tmp_path, caplog):
+    """Classes that the test images lack are no fault."""
+    photographs(tmp_path / 'tests', auk=2)
+    (tmp_path / 'tests' / 'auk' / '0.png').write_bytes(b'no image')
+    make(birds, '--test', tmp_path / 'tests', '-o', tmp_path / 'set', '--skip-bad')
+    assert len(FaceDataset(tmp_path / 'set', name='test')) == 1
+    assert sum('left out' in record.message for record in caplog.records) == 1
+    (tmp_path / 'tests' / 'auk' / '1.png').write_bytes(b'no image')
+    for source, options, words in (
+        (birds, ('--test', tmp_path / 'tests'), 'there is no image to test$'),
+        (tmp_path / 'tests', ('--test-share', '0.5'), 'auk has no readable image, and each class needs one'),
+    ):
+        with pytest.raises(DataError, match=words):
+            make(source, *options, '-o', tmp_path / 'other', '--skip-bad')
+        assert not (tmp_path / 'other').exists()
+
+
+def test_hidden_files_and_folders_are_no_classes(birds, tmp_path):
+    photographs(birds, **{'.ipynb_checkpoints': 1})
+    (birds / 'auk' / '._0.png').write_bytes(b'no image')
+    make(birds, '--test-share', '0.2', '-o', tmp_path / 'set')
+    assert (tmp_path / 'set' / 'classes.txt').read_text().split() == ['auk', 'owl', 'tit']
+
+
 def test_files_of_a_class_set_are_not_replaced_unasked(birds, tmp_path):
     (tmp_path / 'set').mkdir()
     (tmp_path / 'set' / 'classes.txt').write_text('mine\n')
@@ -172,7 +202,8 @@ def test_files_of_a_class_set_are_not_replaced_unasked(birds, tmp_path):
 
 
 def test_faults_of_a_class_set_are_found(birds, tmp_path, capsys):
-    make(birds, '--test', birds, '-o', tmp_path / 'set')
+    shutil.copytree(birds, tmp_path / 'tests')
+    make(birds, '--test', tmp_path / 'tests', '-o', tmp_path / 'set')
     (tmp_path / 'set' / 'classes.txt').write_text('a\nb\n')
     assert check_data([str(tmp_path / 'set'), '--data-workers', '0', '--limit', '1']) == 1
     told = capsys.readouterr().out

@@ -107,7 +107,7 @@ def test_images_that_cannot_be_read_are_listed(made, photos, tmp_path, capsys):
     assert '1 of 4 images cannot be read' in told.err
     assert '3 predictions' in told.out
     out.unlink()
-    with pytest.raises(DataError, match=r'none of the 1 images can be read: .*bad\.jpg'):
+    with pytest.raises(DataError, match=r'no image can be read: .*bad\.jpg'):
         main([str(folder / 'bad.jpg'), '--model', made[1]['onnx'], '-o', str(out)])
     assert list(tmp_path.glob('*out.csv*')) == []
 

@@ -75,8 +75,8 @@ KINDS = {
     'dense': 'Dense',
 }
 # Settings that change numbers and neither a name nor a shape; a file that holds the model tells some of them.
-UNSEEN = ('net_act', 'bn_eps', 'padding')
-TOLD_BY_MODELS = ('net_act', 'bn_eps')
+UNSEEN = ('net_act', 'net_input', 'bn_eps', 'padding')
+TOLD_BY_MODELS = ('net_act', 'bn_eps', 'net_pool')
 ARTICLE_ACTIVATIONS = (
     'elu',
     'relu',
@@ -133,7 +133,8 @@ def _check_settings(cfg: Mapping[str, Any], file: KerasFile, path: PathLike) -> 
     family = FAMILY_NAMES[cfg['net_name']]
     rows = [complete({'net_name': family, **row}) for row in NETWORKS_OF[family].presets.values()]
     own = next(row for row in rows if _classifies(row) and row['net_variant'] == cfg['net_variant'])
-    taken: Dict[str, Tuple[Any, ...]] = {key: (own[key],) for key in UNSEEN}
+    unseen = (*UNSEEN, 'net_pool') if _classifies(cfg) else UNSEEN  # any other head is not Keras's
+    taken: Dict[str, Tuple[Any, ...]] = {key: (own[key],) for key in unseen}
     names = {layer.name or '' for layer in file.layers}
     if family == 'keras_resnet' and cfg['net_variant']:
         taken['net_act'] = ARTICLE_ACTIVATIONS

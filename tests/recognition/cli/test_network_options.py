@@ -53,6 +53,20 @@ def test_a_checkpoint_is_its_symbol_at_the_size_of_its_run(prefix):
     assert built(f'{prefix},1')[1] == {'data': (1, 3, 112, 112)}
 
 
+def test_a_checkpoint_keeps_its_channels(save):
+    prefix = save(small('d2l_densenet', image_shape=(64, 64, 1)))
+    assert built(f'{prefix},1')[1] == {'data': (1, 1, 112, 112)}  # by its first convolution
+    assert built(f'{prefix},1', '--image-size', '48,64')[1] == {'data': (1, 1, 48, 64)}
+
+
+def test_a_size_that_would_be_padded_otherwise_is_refused(save):
+    prefix = save(small('article_xception', image_shape=(64, 64, 3)))
+    assert built(f'{prefix},1', '--image-size', '66,66')[1] == {'data': (1, 3, 66, 66)}
+    for words in (['--image-size', '65,65'], ['--shape', '1,3,65,65']):
+        with pytest.raises(ConfigError, match='another size than 65x65'):
+            built(f'{prefix},1', *words)
+
+
 def test_an_onnx_file_is_the_network_of_its_config(prefix, tmp_path, caplog):
     for name, fold in (('plain', False), ('folded', True)):
         path = tmp_path / f'{name}.onnx'

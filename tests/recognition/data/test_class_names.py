@@ -20,6 +20,11 @@ def test_names_are_read_as_they_were_written(tmp_path):
     assert read_classes(tmp_path / 'classes.txt', 3) == names
 
 
+def test_the_mark_that_windows_puts_first_is_not_of_a_name(tmp_path):
+    (tmp_path / 'classes.txt').write_bytes('Übung\r\ntusker\r\n'.encode('utf-8-sig'))
+    assert read_classes(tmp_path / 'classes.txt', 2) == ['Übung', 'tusker']
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [

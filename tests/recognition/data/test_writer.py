@@ -116,6 +116,13 @@ def test_a_crash_between_the_renames_leaves_no_set_that_looks_whole(tmp_path, mo
         FaceDataset(tmp_path)
 
 
+def test_what_a_killed_program_left_goes(tmp_path):
+    (tmp_path / 'train.rec.1234.tmp').write_bytes(b'half a set')
+    (tmp_path / 'notes.1234.tmp').write_bytes(b'of others')
+    write_records(tmp_path, samples([2, 3]), 2, (16, 16, 3))
+    assert sorted(os.listdir(tmp_path)) == ['notes.1234.tmp', 'property', 'train.idx', 'train.rec']
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(DataError, match='cannot make the folder'):

@@ -57,7 +57,7 @@ def test_what_disagrees_is_refused(rows, words):
 def test_a_head_that_gives_maps_is_refused_though_both_give_the_same():
     maps = [Fixed(name, np.ones((1, 2, 7, 7))) for name in ('mine', 'theirs')]
     with pytest.raises(
-        CheckpointError, match=r'gives shape \(4, 2, 7, 7\) for 4 images, where an embedding is'
+        CheckpointError, match=r'gives shape \(4, 2, 7, 7\) for 4 images, where embeddings, or class'
     ):
         check_agreement(*maps, 'net')
 

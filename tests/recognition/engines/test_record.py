@@ -7,7 +7,7 @@ import json
 import pytest
 
 from config.errors import CheckpointError, ConfigError, DataError
-from recognition.checkpoint.network import input_channels
+from recognition.checkpoint.network import input_channels, load_embedding
 from recognition.engines.model import find_model
 from recognition.engines.record import Record, checkpoint_record, metadata_record, shape_of
 from recognition.utils.run_paths import classes_path, config_path
@@ -63,8 +63,12 @@ def test_damaged_names_are_refused(tmp_path):
     classes_path(tmp_path / 'model').write_text('a\na\n')
     with pytest.raises(DataError, match=r"model-classes\.txt .*'a' is there twice"):
         checkpoint_record(tmp_path / 'model')
-    with pytest.raises(CheckpointError, match='its metadata cannot be read'):
-        metadata_record({'kind': 'class scores', 'classes': '[3'}, 'net.onnx')
+    prefix = record(tmp_path / 'other', num_classes=9)
+    with pytest.raises(DataError, match=r'other-classes\.txt names 8 classes, and there are 9'):
+        checkpoint_record(prefix)
+    for text in ('[3', '"abc"', '5'):
+        with pytest.raises(CheckpointError, match='its metadata cannot be read'):
+            metadata_record({'kind': 'class scores', 'classes': text}, 'net.onnx')
 
 
 def test_the_channels_are_those_of_the_first_convolution(tmp_path, small):
@@ -76,7 +80,7 @@ def test_the_channels_are_those_of_the_first_convolution(tmp_path, small):
     record(tmp_path / 'grey', shape=(14, 12, 1))
     assert shape_of(model) == (14, 12, 1)
     write_grey(tmp_path / 'grouped', (14, 12, 4), groups=4)
-    assert input_channels(tmp_path / 'grouped', 1) == 4
+    assert input_channels(load_embedding(tmp_path / 'grouped', 1)) == 4
     with pytest.raises(CheckpointError, match='images of 4 channels, which are neither RGB nor grey'):
         shape_of(find_model(f'{tmp_path}/grouped,1'))
     assert shape_of(find_model(small.checkpoint)) == (112, 112, 3)  # it has no convolution

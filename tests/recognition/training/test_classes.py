@@ -6,12 +6,15 @@ import json
 import logging
 import re
 
+import cv2
 import numpy as np
 import pytest
 
-from config.errors import ConfigError, DataError
+from config.errors import CheckpointError, ConfigError, DataError
 from recognition.checkpoint.network import load_network
+from recognition.data.class_names import write_classes
 from recognition.data.dataset import FaceDataset, class_names, open_faces
+from recognition.data.writer import write_records
 from recognition.train import train
 from recognition.training.report import write_run_report
 from recognition.training.trainer import Trainer
@@ -22,6 +25,7 @@ from tests.helpers.training import (
     SIDE,
     classes_config,
     config,
+    photographs,
     refused,
     write_class_set,
     write_faces,
@@ -172,6 +176,41 @@ def test_what_does_not_fit_is_refused(digits, folder, tmp_path):
         (DataError, 'says images of 32x32', classes_config(digits, image_shape=(96, 96, 1))),
     ):
         refused(error, words, lambda cfg=cfg: train(cfg, prefix=prefix), prefix)
+
+
+def test_weights_for_other_images_are_refused(digits, trained, tmp_path):
+    cfg = classes_config(
+        digits, image_shape=(SIDE, SIDE, 3), pretrained=str(trained.prefix), pretrained_epoch=4
+    )
+    prefix = tmp_path / 'model'
+    words = r'model-0004\.params takes images of 1 channel, and this run has 3; image_shape'
+    refused(CheckpointError, words, lambda: train(cfg, prefix=prefix), prefix)
+
+
+def test_a_fault_of_the_test_images_is_found_before_the_first_step(tmp_path, caplog):
+    """A run that has neither test images nor pairs is told of the file that its loss would read."""
+    prefix, (good, _) = tmp_path / 'run' / 'model', next(photographs())
+    small = cv2.imencode('.png', np.zeros((SIDE - 1, SIDE, 3), np.uint8))[1].tobytes()
+    for fault, words in (
+        (b'junk', r'test\.rec, record 2 .* no readable image'),
+        (small, 'is an image of 31x32 pixels'),
+    ):
+        tests = [(good, 0), (fault, 0)]
+        write_records(tmp_path / 'set', photographs(), None, (SIDE, SIDE), test=tests)
+        cfg = classes_config(tmp_path / 'set')
+        refused(DataError, words, lambda cfg=cfg: train(cfg, prefix=prefix), prefix)
+    (tmp_path / 'set' / 'test.rec').unlink()
+    train(classes_config(tmp_path / 'set', max_steps=1), prefix=prefix)
+    assert any('test.rec is not there' in record.getMessage() for record in caplog.records)
+
+
+def test_a_run_does_not_resume_with_its_classes_in_another_order(tmp_path):
+    folder, prefix = write_class_set(tmp_path / 'set'), tmp_path / 'run' / 'model'
+    train(classes_config(folder, max_steps=2), prefix=prefix)
+    write_classes(folder / 'classes.txt', CLASSES[::-1])
+    cfg = classes_config(folder, max_steps=3)
+    words = r'model-classes\.txt has other classes, or in another order'
+    refused(CheckpointError, words, lambda: train(cfg, prefix=prefix, resume=True), prefix)
 
 
 def test_names_that_do_not_fit_are_refused(digits, tmp_path):

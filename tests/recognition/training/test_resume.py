@@ -104,6 +104,18 @@ def test_a_state_that_does_not_know_a_key_goes_on_with_its_default(folder, tmp_p
         train(config(folder, max_steps=4, sample_rate=0.5), prefix=prefix, resume=True, verify=False)
 
 
+def test_a_penalty_on_all_kernels_resumes_when_all_are_named(folder, tmp_path):
+    prefix, factors = tmp_path / 'model', {'kernel_l2_factors': ('.*=0.001',)}
+    train(config(folder, max_steps=2, kernel_l2=0.001, **factors), prefix=prefix, verify=False)
+    state = load_state(prefix, 1)
+    del state.config['kernel_l2_factors']  # as it was when kernel_l2 was of dense kernels, too
+    save_state(prefix, 1, state)
+    with pytest.raises(CheckpointError, match=r"kernel_l2_factors=\['\.\*=0\.001'\], and this run has \[\]"):
+        train(config(folder, max_steps=4, kernel_l2=0.001), prefix=prefix, resume=True, verify=False)
+    cfg = config(folder, max_steps=4, kernel_l2=0.001, **factors)
+    assert train(cfg, prefix=prefix, resume=True, verify=False).steps == 4
+
+
 @pytest.mark.parametrize(
     'name',
     [

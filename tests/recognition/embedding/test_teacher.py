@@ -8,17 +8,20 @@ import pytest
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
-from recognition import teacher as teachers
 from recognition.checkpoint.training_state import load_state
 from recognition.data import Augmentation, open_faces
 from recognition.data.class_names import FILE, write_classes
 from recognition.data.dataset import FaceLoader
 from recognition.data.writer import write_records
-from recognition.teacher import open_teacher
+from recognition.embedding import teacher as teachers
+from recognition.embedding.teacher import open_teacher
 from recognition.train import main, train
-from recognition.utils.run_paths import classes_path
+from recognition.verification.classification import softmax
+from tests.helpers.classifiers import NAMES, record, write_files
 from tests.helpers.small_network import SHAPE, SIZE, make_values, write_checkpoint
 from tests.helpers.training import command, config
+
+import mxnet as mx
 
 PEOPLE, PHOTOS = 4, 5
 
@@ -146,16 +149,49 @@ def test_a_teacher_for_images_of_another_size_is_refused(cache, folder, small):
         open_teacher(cfg, loader, ())
 
 
-def test_a_teacher_of_other_classes_is_refused(cache, data, tmp_path):
-    model = write_checkpoint(tmp_path / 'model', 1, make_values())
-    write_classes(classes_path(tmp_path / 'model'), list('abcd'))
-    cfg = settings(data, model, net_output='classifier')
-    write_classes(data / FILE, list('abdc'))
-    with (
-        loader_of(cfg, data) as loader,
-        pytest.raises(ConfigError, match=r'^the classes of the teacher .*model,1 are not'),
+@pytest.mark.parametrize('kind', ['checkpoint', 'onnx'])
+def test_a_teacher_of_another_kind_is_refused(cache, data, tmp_path, kind):
+    for known, head, words in (
+        ('class scores', 'E', 'gives class scores, not an embedding'),
+        ('embedding', 'classifier', 'gives an embedding, not class scores'),
     ):
-        open_teacher(cfg, loader, ())
+        _, files = write_files(tmp_path, known)
+        record(tmp_path / 'model', 'classifier' if known == 'class scores' else 'E', names=())
+        cfg = settings(data, files[kind], net_output=head, num_classes=SIZE)
+        with loader_of(cfg, data) as loader, pytest.raises(ConfigError, match=words):
+            open_teacher(cfg, loader, ())
+    assert not list(cache.glob('teacher/*.npy'))
+
+
+@pytest.mark.parametrize('kind', ['checkpoint', 'onnx'])
+def test_a_teacher_of_other_classes_is_refused(cache, tmp_path, kind):
+    """The names of joined sets are those of all of them."""
+    folders = [write_faces(tmp_path / 'data'), write_faces(tmp_path / 'more')]
+    both = ':'.join(map(str, folders))
+    _, files = write_files(tmp_path)
+    cfg = settings(both, files[kind], net_output='classifier', num_classes=SIZE)
+    for number, folder in enumerate(folders):
+        write_classes(folder / FILE, NAMES[number * PEOPLE :][:PEOPLE])
+    with loader_of(cfg, both) as loader:
+        assert open_teacher(cfg, loader, ())(0).shape == (6, SIZE)
+        write_classes(folders[1] / FILE, NAMES[: PEOPLE - 1 : -1])
+        with pytest.raises(ConfigError, match=r'^the classes of the teacher .* same order$'):
+            open_teacher(cfg, loader, ())
+
+
+def test_probabilities_of_a_teacher_are_taken_as_such(cache, data, tmp_path):
+    """The softmax of what a teacher gives is that of its own softmax."""
+    values = make_values()
+    checkpoint = write_checkpoint(tmp_path / 'model', 1, values)
+    symbol, args, auxs = mx.model.load_checkpoint(str(tmp_path / 'model'), 1)
+    mx.model.save_checkpoint(str(tmp_path / 'soft'), 1, mx.sym.softmax(symbol, name='soft'), args, auxs)
+    found = []
+    for model in (checkpoint, str(tmp_path / 'soft,1')):
+        cfg = settings(data, model, net_output='classifier', num_classes=SIZE)
+        with loader_of(cfg, data) as loader:
+            found.append(softmax(open_teacher(cfg, loader, ())(0)))
+    assert np.ptp(found[0]) > 0.1
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
 def test_values_that_are_not_finite_are_refused(cache, data, tmp_path):
@@ -192,6 +228,7 @@ def test_the_command_line_names_the_teacher(cache, folder, tmp_path, taught):
     for given, said in (
         ({**taught, 'teacher': 'no.onnx'}, 'no.onnx does not exist'),
         ({'distill': 0.1}, 'needs teacher'),
+        ({**taught, 'distill_temperature': 2.0}, 'distill_temperature=2 softens class scores, and this run'),
     ):
         with pytest.raises((CheckpointError, ConfigError), match=said):
             main(command(folder, tmp_path / 'other', **given)[5:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from config.checks import CLASS_SCORES, output_kind
 from config.errors import CheckpointError, ConfigError
 from recognition.data.augment import Augmentation
 from recognition.data.batch_worker import Filler
-from recognition.data.class_names import FILE, read_classes
-from recognition.data.dataset import FaceLoader, TrainingFaces, record_files
+from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, record_files
 from recognition.embedding.conversion_cache import kept
-from recognition.embedding.engine_choice import AUTO, open_engine
+from recognition.embedding.engine_choice import AUTO
+from recognition.embedding.runner import Opened, open_network
 from recognition.engines import ENGINES
 from recognition.engines.base import checked_embed
 from recognition.engines.model import Model, find_model
@@ -28,10 +28,7 @@ from recognition.utils.checksums import sum_of
 from recognition.utils.files import replacing
 from recognition.utils.processes import StopRequest
 from recognition.utils.progress_bar import progress_bar
-from recognition.utils.run_paths import classes_path
-
-if TYPE_CHECKING:
-    from recognition.engines import Engine
+from recognition.verification.classification import are_probabilities, logarithms
 
 logger = logging.getLogger(__name__)
 
@@ -42,30 +39,32 @@ def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[i
     """Return the function from a step to the outputs (N, D) of the teacher of `cfg` for the images of that step.
 
     cfg: with num_classes settled. What is not in the cache is computed first; `stop` ends that by KeyboardInterrupt.
-    Raises ConfigError for a teacher of other outputs than the student's.
+    Raises ConfigError for a teacher of another kind of output than the student's, of another width or other classes.
     """
     model, augmentation = find_model(cfg.teacher), Augmentation.from_config(cfg)
-    model.check_files()
     dataset: Any = loader.dataset
-    _check_names(cfg, model, dataset)
+    opened = _open(cfg, model)
+    _check_names(cfg, opened)
     parts = (model.content_key(), _content(dataset), augmentation.mirror, cfg.data_faults > 0)
     key = hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
-    path = kept('teacher', key, '.npy', lambda to: _write(to, cfg, model, dataset, stop))
+    path = kept('teacher', key, '.npy', lambda to: _write(to, cfg, opened, dataset, stop))
     try:
         outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored
     except (OSError, ValueError) as error:
         raise CheckpointError(f'{path} is damaged; remove it, and the teacher is asked again') from error
     _check_width(outputs.shape[-1], cfg, model)
+    ends_in_softmax = output_kind(cfg) == CLASS_SCORES and are_probabilities(outputs[0, :BATCH])
 
     def of(step: int) -> np.ndarray:
         indices, draws = loader.drawn(*divmod(step, loader.batches_per_epoch))
-        return np.asarray(outputs[[int(augmentation.mirrors(rng)) for rng in draws], indices])
+        rows = np.asarray(outputs[[int(augmentation.mirrors(rng)) for rng in draws], indices])
+        return logarithms(rows) if ends_in_softmax else rows
 
     return of
 
 
-def _write(path: Path, cfg: Any, model: Model, dataset: Any, stop: StopRequest) -> None:
-    engine = _open(cfg, model)
+def _write(path: Path, cfg: Any, opened: Opened, dataset: Any, stop: StopRequest) -> None:
+    model, engine = opened.model, opened.engine
     height, width, channels = cfg.image_shape
     mirrors = (False, True) if cfg.data_rand_mirror else (False,)
     filler = Filler(dataset, None, 0, replaces=cfg.data_faults > 0)
@@ -91,11 +90,12 @@ def _write(path: Path, cfg: Any, model: Model, dataset: Any, stop: StopRequest) 
             bar.update(len(indices))
 
 
-def _open(cfg: Any, model: Model) -> Engine:
+def _open(cfg: Any, model: Model) -> Opened:
     """Open the teacher in the first engine that reads its file as it is, so that its outputs are always the same."""
     able = (each for each in ENGINES.values() if each.reads == model.kind and each.exact and each.present())
     name = next((each.name for each in able), AUTO)
-    return open_engine(name, model, batch_size=BATCH, image_shape=tuple(cfg.image_shape))
+    shape = tuple(cfg.image_shape)
+    return open_network(cfg.teacher, name, output_kind(cfg), batch_size=BATCH, image_shape=shape)
 
 
 def _content(dataset: TrainingFaces) -> str:
@@ -115,10 +115,12 @@ def _check_width(width: int, cfg: Any, model: Model) -> None:
         )
 
 
-def _check_names(cfg: Any, model: Model, dataset: TrainingFaces) -> None:
+def _check_names(cfg: Any, opened: Opened) -> None:
     """Raise ConfigError for a teacher whose classes have other names, where both are known."""
-    files = [classes_path(model.path), dataset.folder / FILE]
-    if output_kind(cfg) == CLASS_SCORES and all(file.is_file() for file in files):
-        theirs, ours = map(read_classes, files)
-        if theirs != ours:
-            raise ConfigError(f'the classes of the teacher {model} are not those of {dataset.folder}')
+    theirs = opened.record.classes
+    ours = class_names(cfg.dataset_path) if output_kind(cfg) == CLASS_SCORES and theirs else ()
+    if ours and list(theirs) != list(ours):
+        raise ConfigError(
+            f'the classes of the teacher {opened.model} are not those of {cfg.dataset_path}; both need the same '
+            'classes in the same order'
+        )
