@@ -26,7 +26,7 @@ USES = {
 class Record(NamedTuple):
     """What is known of a network: `kind` of output and `image_shape` (None: unknown), the names of its classes.
 
-    keras: whether it is one of keras.applications, whose images are resized in another way.
+    keras: whether its weights are Keras's, whose images are resized in another way.
     """
 
     kind: Optional[str] = None
@@ -101,7 +101,8 @@ def metadata_record(metadata: Mapping[str, str], source: object) -> Record:
 
 def _of_config(source: object, cfg: Any, classes: Tuple[str, ...]) -> Record:
     try:
-        keras = str(cfg['net_name']).startswith(KERAS) or cfg.get('padding') == TF_PADDING
+        theirs = str(cfg['net_name']).startswith(KERAS) or cfg.get('padding') == TF_PADDING
+        keras = theirs and not cfg.get('dataset_path')  # of a training here, whose images `pack` has resized
         return Record(output_kind(cfg), _shape(cfg['image_shape']), classes, keras)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise CheckpointError(f'{source} is damaged: it holds no config of a network') from None

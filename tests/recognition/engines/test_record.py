@@ -26,7 +26,7 @@ def test_beside_a_checkpoint(tmp_path):
     assert checkpoint_record(prefix) == Record()
 
 
-def test_keras_networks_are_known(tmp_path):
+def test_weights_of_keras_are_known(tmp_path):
     for name, padding, keras in (
         ('keras_densenet', 'symmetric', True),
         ('fxception', 'tf_same', True),
@@ -35,6 +35,8 @@ def test_keras_networks_are_known(tmp_path):
     ):
         prefix = record(tmp_path / 'model', net_name=name, padding=padding)
         assert checkpoint_record(prefix).keras is keras
+    trained_here = record(tmp_path / 'model', net_name='keras_densenet', dataset_path='datasets/birds')
+    assert not checkpoint_record(trained_here).keras
 
 
 def test_in_metadata_what_was_written_is_read():
