@@ -148,9 +148,7 @@ def test_a_graph_that_gives_maps_is_refused_when_it_is_opened(tmp_path, engine):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
     onnx.save(model, str(tmp_path / 'net.onnx'))
-    with pytest.raises(
-        CheckpointError, match=r'gives shape \(4, 3, 14, 12\).*its head gives neither'
-    ):
+    with pytest.raises(CheckpointError, match=r'gives shape \(4, 3, 14, 12\).*its head gives neither'):
         opened(tmp_path / 'net.onnx', engine)
 
 
@@ -158,9 +156,7 @@ def test_maps_of_ncnn_are_not_taken_for_embeddings(tmp_path):
     lines = ['7767517', '2 2', 'Input data 0 1 data', 'ReLU out 1 1 data out']
     (tmp_path / 'net.ncnn.param').write_text('\n'.join(lines) + '\n')
     (tmp_path / 'net.ncnn.bin').write_bytes(b'')
-    with pytest.raises(
-        CheckpointError, match=r'gives shape \(4, 3, 14, 12\).*its head gives neither'
-    ):
+    with pytest.raises(CheckpointError, match=r'gives shape \(4, 3, 14, 12\).*its head gives neither'):
         opened(tmp_path / 'net.ncnn.param', 'ncnn', image_shape=SHAPE)
 
 
