@@ -11,9 +11,9 @@ from config.patterns import as_factors
 from symbols.activations import Act
 from symbols.backbones import BACKBONES
 from symbols.heads import HEADS, FeatureMap, HeadSpec
+from symbols.ir.kernels import dense_kernels, kernel_factors
 from symbols.ir.padding import check_padding
 from symbols.ir.shapes import infer_shapes
-from symbols.kernels import dense_kernels, kernel_factors
 from symbols.layers import Norm
 
 import mxnet as mx

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
+from symbols.ir.kernels import dense_kernels, kernel_factors
 from symbols.ir.rewriter import describe
-from symbols.kernels import dense_kernels, kernel_factors
 
 import mxnet as mx
 from mxnet.gluon import Block
