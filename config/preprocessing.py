@@ -1,4 +1,4 @@
-"""How Keras prepares images for its networks, as settings of a network that does it inside.
+"""Keras's ways to prepare images, as settings of a network that does it inside.
 
 The modes are those of keras.applications.imagenet_utils.preprocess_input, of RGB images in 0..255.
 """

@@ -192,7 +192,7 @@ def rising() -> Rule:
 
 
 def or_word(word: str, rule: Rule) -> Rule:
-    """What `rule` allows, or one word."""
+    """Values that `rule` allows, or one word."""
     allowed = f'{rule.allowed}, or {word!r}'
 
     def check(value: Any) -> Any:

@@ -38,7 +38,7 @@ Classes = Union[PathLike, List[str], Tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of an image: its name, the most probable classes first, and the number of the first one."""
+    """The classes of an image: its name, the most probable classes first, and the number of the first one."""
 
     name: str
     classes: Tuple[str, ...]

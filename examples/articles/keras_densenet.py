@@ -1,4 +1,4 @@
-"""Keras's DenseNet tells what is in a photograph, after the article on keras.applications.
+"""Keras's DenseNet names what is in a photograph, after the article on keras.applications.
 
 python examples/articles/keras_densenet.py WEIGHTS.h5 elephant.jpg
 """

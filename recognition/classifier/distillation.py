@@ -47,7 +47,7 @@ def distilled(own: Classifier, cfg: Any, teacher: Teacher) -> Classifier:
 
 
 class _Distilled:
-    """What is not here is the classifier's own."""
+    """Delegate everything else to the classifier."""
 
     def __init__(self, own: Classifier, cfg: Any, teacher: Teacher) -> None:
         self._own, self._teacher, self._share = own, teacher, float(cfg['distill'])

@@ -1,4 +1,4 @@
-"""What `facesymbols pack` writes: images of people or classes, from folders and IDX files, brought to one size."""
+"""Images of people or classes, from folders and IDX files, brought to one size and encoded for a data set."""
 
 from __future__ import annotations
 

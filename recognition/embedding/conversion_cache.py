@@ -1,4 +1,4 @@
-"""What is made once of a network and kept in the user's cache: the file that another engine reads, above all."""
+"""The user's cache of files made once of a network: above all the file that another engine reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs a network on images of any kind: they are decoded, fitted and batched in front of an engine."""
+"""A network run on images of any kind, which are decoded, fitted and batched in front of an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's files record of it beside its graph: the images that it takes, and what it gives."""
+"""The record of a network beside its graph: the images that it takes, and the kind of its output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USES = {
 
 
 class Record(NamedTuple):
-    """What is known of a network: `kind` of output and `image_shape` (None: unknown), the names of its classes.
+    """A network's record: `kind` of output and `image_shape` (None: unknown), the names of its classes.
 
     keras: whether its weights are Keras's, whose images are resized in another way.
     """

@@ -66,7 +66,7 @@ class NetLayer(Subtotal):
 
     @property
     def is_weighted(self) -> bool:
-        """Whether articles count it when they call a network 50 or 121 layers deep."""
+        """True for a layer that counts in the depth of a network: 50, 121 ..."""
         return 'Conv' in self.type or self.type == DENSE
 
 
@@ -102,7 +102,7 @@ def layer_table(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], audi
 
 
 class _Grouping:
-    """Which operator gives the output of each operator's layer: `last`."""
+    """The operator that gives the output of each operator's layer: `last`."""
 
     def __init__(self, network: Network) -> None:
         self._operators = network.operators

@@ -17,7 +17,7 @@ from symbols.graph.sections import lay_out
 
 @dataclass(frozen=True)
 class WeightedLayers:
-    """How many there are, and the sum that says where: stem, blocks by stage, transitions, head."""
+    """The number of weighted layers, as a sum over stem, blocks by stage, transitions and head."""
 
     count: int
     terms: str

@@ -1,4 +1,4 @@
-"""What a network makes of the pixels before its first layer."""
+"""Pixels before a network's first layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a teacher adds to the objective: Keras's numbers, and the same step however the batch is computed."""
+"""The teacher's part of the objective: Keras's numbers, and the same step however the batch is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's files record: from the config and names beside a checkpoint, from the metadata of an ONNX file."""
+"""The record of a network: from the config and names beside a checkpoint, from the metadata of an ONNX file."""
 
 from __future__ import annotations
 
