@@ -219,7 +219,7 @@ def _pixels(nodes: Nodes) -> Iterator[Tuple[str, Any]]:
 
 
 def _is_of_pixels(node: Mapping[str, Any]) -> bool:
-    """Whether a node at the input is of PIXELS; a reversal only where it is of channels, not TensorFlow's padding."""
+    """Return whether a node is of PIXELS; a reversal only where it is of channels, not TensorFlow's padding."""
     return node['op'] in PIXELS and (
         node['op'] != REVERSAL or ast.literal_eval(node['attrs']['axis']) in CHANNEL_AXIS
     )

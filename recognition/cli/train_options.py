@@ -19,8 +19,6 @@ SHOWN = (
     'lr',
     'end_epoch',
     'pretrained',
-    'freeze',
-    'teacher',
     'recompute',
 )
 ALIASES = {

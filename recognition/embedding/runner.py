@@ -205,7 +205,7 @@ def _reference(model: Model, path: Optional[PathLike]) -> Optional[Model]:
     if found.kind == 'checkpoint':
         return found
     if path is not None:
-        raise ConfigError(f'reference={str(path)!r} is no checkpoint PREFIX,EPOCH')
+        raise ConfigError(f'reference={str(path)!r} is not a checkpoint PREFIX,EPOCH')
     return None
 
 

@@ -51,7 +51,7 @@ def input_of(source: object, is_uint8: bool, sides: Sequence[Optional[int]], ima
     )
     if len(found) != 4 or channels not in (*CHANNELS, None):
         raise CheckpointError(
-            f'{source} takes an input of shape {tuple(found)}, which is no batch of RGB or grey images'
+            f'{source} takes an input of shape {tuple(found)}, which is not a batch of RGB or grey images'
         )
     return Input(is_uint8, agreed_shape(source, (height, width, channels), image_shape), found[0])
 

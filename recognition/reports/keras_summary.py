@@ -138,7 +138,7 @@ def _padded(operators: Sequence[Layer]) -> Shape:
 
 
 def _is_unpadded(operator: Layer) -> bool:
-    """Whether a layer with this operator is none to pad: global, channels last, or mirrored, as 'same' is made."""
+    """Return whether no padding is shown: a global pooling, channels last, or mirrored, which makes 'same'."""
     attributes = operator.attributes
     whole = flag(attributes, 'global_pool', False) or attributes.get('layout', '').endswith('C')
     return whole or operator.operator == 'reverse'

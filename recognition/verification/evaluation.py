@@ -21,7 +21,7 @@ class Evaluation(Protocol):
 
     @property
     def accuracy(self) -> float:
-        """Return the figure that stands for all, 0..1, higher being better."""
+        """Return the figure by which networks are compared, in 0..1; higher is better."""
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the figures for JSON, `accuracy` among them."""

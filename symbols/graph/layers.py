@@ -180,7 +180,7 @@ class _Grouping:
         return reader if self._together(op, self._operators[reader]) else None
 
     def _together(self, op: Operator, reader: Operator) -> bool:
-        """Whether an operator and the only one that reads it are one layer."""
+        """Return whether an operator and its only reader are one layer."""
         if op.id in self._prelude and reader.id in self._prelude:
             return True
         if reader.op in WINDOWED and op.op == 'Pad':

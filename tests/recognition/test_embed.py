@@ -228,7 +228,7 @@ def test_settings_that_are_wrong(small):
         Embedder.load(small.onnx, 'onnxruntime', image_shape=(112, 112, 3))
     with pytest.raises(ConfigError, match=r'the engine ncnn reads a pair .*net\.onnx is a file NET\.onnx'):
         Embedder.load(small.onnx, 'ncnn')
-    with pytest.raises(ConfigError, match='is no checkpoint'):
+    with pytest.raises(ConfigError, match='is not a checkpoint'):
         Embedder.load(small.onnx, reference=small.onnx)
 
 

@@ -105,7 +105,7 @@ def test_a_graph_that_takes_no_images_is_one_sentence(tmp_path, engine, shape):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
     onnx.save(model, str(tmp_path / 'net.onnx'))
-    with pytest.raises(CheckpointError, match='which is no batch of RGB or grey images'):
+    with pytest.raises(CheckpointError, match='which is not a batch of RGB or grey images'):
         opened(tmp_path / 'net.onnx', engine)
 
 
