@@ -16,6 +16,7 @@ from config.checks import EMBEDDING
 from recognition.data.image_sources import resized
 from recognition.embedding.runner import Runner, finite_rows, open_network
 from recognition.engines.base import Engine
+from recognition.engines.pixels import Pixels
 from recognition.utils.files import PathLike
 from recognition.verification.lfw import FLIPS, check_flip
 from recognition.verification.lfw import normalise as to_unit_length
@@ -66,6 +67,8 @@ class Embedder(Runner):
         threads: Optional[int] = None,
         image_shape: Optional[Sequence[Optional[int]]] = None,
         reference: Optional[PathLike] = None,
+        output_layer: Optional[str] = None,
+        pixels: Optional[Pixels] = None,
     ) -> Embedder:
         """Load a network: a checkpoint 'prefix,epoch', an ONNX file 'net.onnx', or ncnn's pair 'net.ncnn.param'.
 
@@ -78,6 +81,8 @@ class Embedder(Runner):
         it to the engine. MXNet settles its number when it is imported; where that was before, a warning says so.
         image_shape: (H, W, C) where nothing records it (None: 112, 112, and 3 or what the first convolution takes); C
         may be None. PREFIX-config.json records it for a checkpoint, and an ONNX file by itself.
+        output_layer: the output that is the embedding, where the network has several; None: fc1, or the only one.
+        pixels: what the network wants done to RGB images in 0..255; None: as its file records it.
 
         Raises CheckpointError for a network that is missing, damaged or refused, ConfigError for a wrong setting
         and for a network that is known to give no embeddings, MissingExtra for an engine that is not installed.
@@ -91,6 +96,8 @@ class Embedder(Runner):
             threads=threads,
             image_shape=image_shape,
             reference=reference,
+            output_layer=output_layer,
+            pixels=pixels,
         )
         if mirror != 'none' and '"normalise": true' in opened.engine.metadata.get('options', ''):
             logger.warning(NORMALISED_WARNING, opened.model)

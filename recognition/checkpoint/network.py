@@ -7,7 +7,7 @@ in `recognition.checkpoint.training_state`.
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import CLASSIFIER, check_fit, set_parameters
@@ -71,9 +71,18 @@ def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
     return kinds['arg'], kinds['aux']
 
 
-def embedding_of(symbol: mx.sym.Symbol, source: object = 'the symbol') -> mx.sym.Symbol:
-    """Return the part of a symbol up to `fc1_output`; a network with one output and no fc1 stays whole."""
+def embedding_of(
+    symbol: mx.sym.Symbol, source: object = 'the symbol', output: Optional[str] = None
+) -> mx.sym.Symbol:
+    """Return the part of a symbol up to `output` or `fc1_output`; a network with one output and no fc1 stays whole."""
     internals = symbol.get_internals()
+    if output is not None:
+        name = output if output in internals.list_outputs() else f'{output}_output'
+        if name not in internals.list_outputs():
+            raise CheckpointError(
+                f'{source} has no output {output!r}; its outputs are {symbol.list_outputs()[:NAMED]}'
+            )
+        return internals[name]
     found = internals.list_outputs().count(EMBEDDING)
     if found == 1:
         return internals[EMBEDDING]
@@ -101,11 +110,11 @@ class Saved(NamedTuple):
     classifier: Arrays
 
 
-def load_embedding(prefix: PathLike, epoch: int) -> Saved:
-    """Read a checkpoint, ours or InsightFace's, up to `fc1_output`; unchecked against each other."""
+def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -> Saved:
+    """Read a checkpoint, ours or InsightFace's, up to fc1 or `output`; unchecked against each other."""
     whole = load_symbol(symbol_path(prefix))
     args, auxs = load_params(prefix, epoch)
-    symbol = embedding_of(whole, symbol_path(prefix))
+    symbol = embedding_of(whole, symbol_path(prefix), output)
     values = {**args, **auxs}
     classifier = {name: value for name, value in values.items() if name.startswith(CLASSIFIER)}
     top = set(whole.list_inputs()) - set(symbol.list_inputs())

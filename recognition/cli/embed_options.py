@@ -7,7 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Optional
 
 from recognition.cli.parser import Parser
-from recognition.cli.standard_options import add_batch_size, add_image_size, add_mirror, add_model, positive
+from recognition.cli.standard_options import (
+    add_batch_size,
+    add_image_size,
+    add_mirror,
+    add_model,
+    add_output_layer,
+    positive,
+)
 
 if TYPE_CHECKING:
     from recognition.embed import Embedder
@@ -42,6 +49,7 @@ def add_engine_options(parser: Parser) -> None:
         metavar='N',
         help="threads of the engine (default: the engine's own choice)",
     )
+    add_output_layer(parser)
     add_image_size(parser, 'what the network takes, in pixels (default: as its files record it, or 112,112)')
     add(
         '--reference',
@@ -67,4 +75,5 @@ def load_embedder(
         threads=args.threads,
         image_shape=args.image_size,
         reference=args.reference,
+        output_layer=args.output_layer,
     )

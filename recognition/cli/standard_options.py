@@ -75,6 +75,15 @@ def add_overwrite(parser: Parser) -> None:
     parser.rename('--force', '--overwrite')
 
 
+def add_output_layer(parser: Parser) -> None:
+    """Add --output-layer."""
+    parser.add_argument(
+        '--output-layer',
+        metavar='NAME',
+        help='output that is the embedding, where the network has several (default: fc1, or its only output)',
+    )
+
+
 def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH', **settings: Any) -> None:
     """Add --model, required unless `settings` say otherwise."""
     settings.setdefault('required', True)

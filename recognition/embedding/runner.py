@@ -28,6 +28,7 @@ from recognition.embedding.batcher import CLOSED, OTHER_PROCESS, Batcher, Functi
 from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_embed
 from recognition.engines.model import Model, find_model
+from recognition.engines.pixels import Pixels
 from recognition.engines.record import Record, checkpoint_record, metadata_record
 from recognition.utils.files import PathLike
 
@@ -67,6 +68,8 @@ def open_network(
     threads: Optional[int] = None,
     image_shape: Optional[Sequence[Optional[int]]] = None,
     reference: Optional[PathLike] = None,
+    output_layer: Optional[str] = None,
+    pixels: Optional[Pixels] = None,
 ) -> Opened:
     """Open the network at a path, which must not be known to give something else than `kind`.
 
@@ -74,7 +77,7 @@ def open_network(
     `recognition.embed.Embedder.load`.
     """
     _check_numbers(batch_size=batch_size, **({} if threads is None else {'threads': threads}))
-    model = find_model(path)
+    model = find_model(path)._replace(output=output_layer, pixels=pixels)
     wanted = _wanted(image_shape)
     record = Record()
     if model.kind == 'checkpoint':

@@ -6,9 +6,10 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from config.errors import CheckpointError
+from recognition.engines.pixels import Pixels
 from recognition.utils.checksums import sum_of
 from recognition.utils.files import PathLike, readable
 from recognition.utils.run_paths import epochs_of, params_path, parse_checkpoint, symbol_path
@@ -23,11 +24,17 @@ PAIR = re.compile(r'(.+)\.(param|bin)')
 
 
 class Model(NamedTuple):
-    """Where a network is: `kind` (of KINDS), and the path of its file or the prefix of its files."""
+    """Where a network is: `kind` (of KINDS), and the path of its file or the prefix of its files.
+
+    output: the layer that gives the embedding, where the user names it. pixels: what the user says that the network
+    wants; None leaves it to its files.
+    """
 
     kind: str
     path: Path
     epoch: int = 0
+    output: Optional[str] = None
+    pixels: Optional[Pixels] = None
 
     def __str__(self) -> str:
         return readable(f'{self.path},{self.epoch}' if self.kind == 'checkpoint' else self.files[0])
@@ -53,8 +60,12 @@ class Model(NamedTuple):
         return self._sum(self.files[-1])
 
     def content_key(self) -> str:
-        """Return a sum of all the files, by which what was made of them is known again; errors as `fingerprint`."""
-        return hashlib.sha256(''.join(map(self._sum, self.files)).encode()).hexdigest()
+        """Return a sum of the files and of what is said of them, by which what was made of them is known again.
+
+        Errors as `fingerprint`.
+        """
+        said = [] if self.output is None and self.pixels is None else [repr((self.output, self.pixels))]
+        return hashlib.sha256(''.join([*map(self._sum, self.files), *said]).encode()).hexdigest()
 
     def _sum(self, file: Path) -> str:
         try:
