@@ -29,8 +29,7 @@ def drawn(symbol, image_shape=IMAGE, seed=0):
     for name, shape in zip(names, (*shapes, *states)):
         low, high = (0.3, 1.5) if name.endswith(('gamma', 'var', 'alpha')) else (-1, 1)
         values[name] = random.uniform(low, high, shape).astype(np.float32)
-    values.pop('data')
-    return values
+    return {name: value for name, value in values.items() if name != 'data' and not name.endswith('_label')}
 
 
 def run_onnx(model, images):
@@ -43,7 +42,9 @@ def run_onnx(model, images):
 def run_mxnet(symbol, values, images):
     arrays = {name: mx.nd.array(value) for name, value in values.items()}
     states = {name: arrays[name] for name in symbol.list_auxiliary_states()}
-    arguments = {name: arrays[name] for name in symbol.list_arguments() if name != 'data'}
+    shapes = zip(symbol.list_arguments(), symbol.infer_shape(data=images.shape)[0])
+    # no output depends on a label
+    arguments = {name: arrays.get(name, mx.nd.zeros(shape)) for name, shape in shapes if name != 'data'}
     executor = symbol.bind(
         mx.cpu(), {**arguments, 'data': mx.nd.array(images)}, aux_states=states, grad_req='null'
     )

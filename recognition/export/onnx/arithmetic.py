@@ -1,19 +1,17 @@
-"""MXNet's arithmetic and changes of shape in ONNX, a rule for each as in `recognition.export.onnx.layers`."""
+"""MXNet's arithmetic in ONNX, a rule for each as in `recognition.export.onnx.layers`."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from math import log, pi, sqrt
+from typing import Any, Dict, List, Union
 
 import numpy as np
 
-from recognition.export.onnx.builder import Call, Draft
+from recognition.export.onnx.builder import Call, Draft, Formula, Steps
 from recognition.export.onnx.layers import Rule, scalar
 
-END, BEGINNING = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # where a slice goes as far as there is
-CHANNELS, COLOURS = 1, 3  # axis of the channels of images (N, C, H, W), and how many RGB images have
-# MXNet's names of types: the number that ONNX has for each
-TYPES = {'float32': 1, 'uint8': 2, 'int8': 3, 'int32': 6, 'int64': 7, 'float16': 10, 'float64': 11}
+FLOAT, BOOL = 1, 9  # ONNX's numbers of types
 
 
 def _same(draft: Draft, call: Call) -> str:
@@ -27,20 +25,114 @@ def _dropout(draft: Draft, call: Call) -> str:
     return call.inputs[0]
 
 
-def _plain(op: str, draft: Draft, call: Call) -> str:
-    return draft.operator(op, call.inputs, call.name)
+def _elementwise(function: Union[str, Formula], draft: Draft, call: Call) -> str:
+    if isinstance(function, str):
+        return draft.operator(function, call.inputs, call.name)
+    return draft.finish(call, function)
 
 
-def _scalar(op: str, draft: Draft, call: Call, *, first: bool = False) -> str:
-    return scalar(draft, op, call.inputs[0], float(call.get('scalar')), call.name, first=first)
+def _scalar(function: Union[str, Formula], draft: Draft, call: Call, *, first: bool = False) -> str:
+    """Compute a function of a tensor and a number; first: the number is the left one."""
+    (data,), number = call.inputs, float(call.get('scalar'))
+    if isinstance(function, str):
+        return scalar(draft, function, data, number, call.name, first=first)
+    held = draft.constant(f'{call.name}_scalar', number)
+    return draft.finish(call, function, *((held, data) if first else (data, held)))
 
 
-def _normalise(draft: Draft, call: Call) -> str:
-    """Subtract the mean of each channel and divide by its deviation, (N, C, H, W) to the same."""
-    values = {key: np.reshape(_tuple(call.get(key)), (-1, 1, 1)) for key in ('mean', 'std')}
-    mean, deviation = (draft.constant(f'{call.name}_{key}', value) for key, value in values.items())
-    centred = draft.operator('Sub', [*call.inputs, mean], f'{call.name}_centred')
-    return draft.operator('Div', [centred, deviation], call.name)
+def _float(formula: Formula) -> Formula:
+    """Give what is true or false as 1 or 0, as MXNet does."""
+    return lambda do, *inputs: do('Cast', formula(do, *inputs), to=FLOAT)
+
+
+def _compare(op: str) -> Formula:
+    return _float(lambda do, a, b: do(op, a, b))
+
+
+def _logical(op: str) -> Formula:
+    return _float(lambda do, *inputs: do(op, *(do('Cast', each, to=BOOL) for each in inputs)))
+
+
+def _mod(do: Steps, a: str, b: str) -> str:
+    """Return the rest, which has the sign of the divisor, not of the dividend as ONNX's."""
+    rest = do('Mod', a, b, fmod=1)
+    return do('Where', do('Less', do('Mul', rest, b), 0.0), do('Add', rest, b), rest)
+
+
+def _hypot(do: Steps, a: str, b: str) -> str:
+    return do('Sqrt', do('Add', do('Mul', a, a), do('Mul', b, b)))
+
+
+# of two tensors, or one and a number
+BINARY: Dict[str, Union[str, Formula]] = {
+    **{'add': 'Add', 'sub': 'Sub', 'mul': 'Mul', 'div': 'Div'},
+    **{'maximum': 'Max', 'minimum': 'Min', 'power': 'Pow', 'mod': _mod, 'hypot': _hypot},
+    **{'equal': _compare('Equal'), 'greater': _compare('Greater'), 'lesser': _compare('Less')},
+    **{'greater_equal': _compare('GreaterOrEqual'), 'lesser_equal': _compare('LessOrEqual')},
+    'not_equal': _float(lambda do, a, b: do('Not', do('Equal', a, b))),
+    **{f'logical_{word.lower()}': _logical(word) for word in ('And', 'Or', 'Xor')},
+}
+TENSORS = {word: f'elemwise_{word}' for word in ('add', 'sub', 'mul', 'div')}  # all others: _word
+NUMBERS = {'add': 'plus', 'sub': 'minus'}
+REFLECTED = ('sub', 'div', 'power', 'mod')
+
+
+def _cube_root(do: Steps, data: str) -> str:
+    return do('Mul', do('Sign', data), do('Pow', do('Abs', data), 1 / 3))
+
+
+def _round(do: Steps, data: str) -> str:
+    """Round halves away from zero, where ONNX rounds them to the even number."""
+    size = do('Abs', data)
+    whole = do('Floor', size)
+    up = do('Cast', do('GreaterOrEqual', do('Sub', size, whole), 0.5), to=FLOAT)
+    return do('Mul', do('Sign', data), do('Add', whole, up))
+
+
+def _rint(do: Steps, data: str) -> str:
+    """Round halves down."""
+    whole = do('Floor', data)
+    return do('Add', whole, do('Cast', do('Greater', do('Sub', data, whole), 0.5), to=FLOAT))
+
+
+def _truncate(do: Steps, data: str) -> str:
+    return do('Mul', do('Sign', data), do('Floor', do('Abs', data)))
+
+
+def _smooth_l1(do: Steps, data: str) -> str:
+    """Compute a parabola within 1 / sigma^2 of zero, and lines beyond."""
+    square, size = float(do.call.get('scalar', 1)) ** 2, do('Abs', data)
+    parabola = do('Mul', do('Mul', data, data), square / 2)
+    return do('Where', do('Less', size, 1 / square), parabola, do('Sub', size, 0.5 / square))
+
+
+UNARY: Dict[str, Union[str, Formula]] = {
+    **{'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softsign': 'Softsign', 'erf': 'Erf'},
+    **{'sqrt': 'Sqrt', 'exp': 'Exp', 'log': 'Log', 'abs': 'Abs', 'negative': 'Neg', 'add_n': 'Sum'},
+    **{'sign': 'Sign', 'floor': 'Floor', 'ceil': 'Ceil', 'reciprocal': 'Reciprocal'},
+    **{'_contrib_sign_ste': 'Sign', 'sin': 'Sin', 'cos': 'Cos', 'tan': 'Tan'},
+    **{'arcsin': 'Asin', 'arccos': 'Acos', 'arctan': 'Atan', 'sinh': 'Sinh', 'cosh': 'Cosh'},
+    **{'arcsinh': 'Asinh', 'arccosh': 'Acosh', 'arctanh': 'Atanh'},
+    'square': lambda do, x: do('Mul', x, x),
+    'rsqrt': lambda do, x: do('Reciprocal', do('Sqrt', x)),
+    'cbrt': _cube_root,
+    'rcbrt': lambda do, x: do('Reciprocal', _cube_root(do, x)),
+    'log2': lambda do, x: do('Mul', do('Log', x), 1 / log(2)),
+    'log10': lambda do, x: do('Mul', do('Log', x), 1 / log(10)),
+    'log1p': lambda do, x: do('Log', do('Add', x, 1.0)),
+    'expm1': lambda do, x: do('Sub', do('Exp', x), 1.0),
+    'degrees': lambda do, x: do('Mul', x, 180 / pi),
+    'radians': lambda do, x: do('Mul', x, pi / 180),
+    **dict.fromkeys(('round', '_contrib_round_ste'), _round),
+    'rint': _rint,
+    **dict.fromkeys(('fix', 'trunc'), _truncate),
+    'logical_not': _logical('Not'),
+    'smooth_l1': _smooth_l1,
+    'hard_sigmoid': lambda do, x: do(
+        'HardSigmoid', x, alpha=float(do.call.get('alpha', 0.2)), beta=float(do.call.get('beta', 0.5))
+    ),
+    '_contrib_div_sqrt_dim': lambda do, x: do('Div', x, sqrt(do.call.shapes[0][-1] or 1)),
+}
 
 
 def _clip(draft: Draft, call: Call) -> str:
@@ -48,34 +140,27 @@ def _clip(draft: Draft, call: Call) -> str:
     return draft.operator('Clip', [*call.inputs, *bounds], call.name)
 
 
-def _cast(draft: Draft, call: Call) -> str:
-    dtype = call.get('dtype')
-    if dtype not in TYPES:
-        raise call.refuse(f'there is no rule for dtype={dtype!r}')
-    return draft.operator('Cast', call.inputs, call.name, to=TYPES[dtype])
+def _normalise(draft: Draft, call: Call) -> str:
+    """Subtract the mean of each channel and divide by its deviation, (N, C, H, W) to the same."""
+    values = {key: np.reshape(call.get(key), (-1, 1, 1)) for key in ('mean', 'std')}
+    mean, deviation = (draft.constant(f'{call.name}_{key}', value) for key, value in values.items())
+    centred = draft.operator('Sub', [*call.inputs, mean], f'{call.name}_centred')
+    return draft.operator('Div', [centred, deviation], call.name)
 
 
-def _concat(draft: Draft, call: Call) -> str:
-    return draft.operator('Concat', call.inputs, call.name, axis=call.get('dim', 1))
-
-
-def _softmax(draft: Draft, call: Call) -> str:
-    if call.get('temperature') not in (None, 1.0) or call.flag('use_length'):
-        raise call.refuse('it has a temperature or lengths')
-    return draft.operator('Softmax', call.inputs, call.name, axis=call.get('axis', -1))
+def _axes(call: Call) -> List[int]:
+    """Return the axes that a reduction is over."""
+    count, given = len(call.shapes[0]), call.get('axis')
+    axes = list(range(count)) if given in (None, ()) else [given] if isinstance(given, int) else list(given)
+    if call.flag('exclude'):
+        axes = [axis for axis in range(count) if axis not in {each % count for each in axes}]
+    return axes
 
 
 def _reduce(op: str, draft: Draft, call: Call) -> str:
     """Reduce over the axes; MXNet keeps one axis where all are reduced."""
-    if op == 'ReduceL2' and call.get('ord', 2) != 2:
-        raise call.refuse('its norm is not the Euclidean one')
-    count = len(call.shapes[0])
-    given = call.get('axis')
-    axes = list(range(count)) if given in (None, ()) else [given] if isinstance(given, int) else list(given)
-    if call.flag('exclude'):
-        axes = [axis for axis in range(count) if axis not in {each % count for each in axes}]
-    keep = call.flag('keepdims')
-    whole = not keep and len(axes) == count
+    axes, keep = _axes(call), call.flag('keepdims')
+    whole = not keep and len(axes) == len(call.shapes[0])
     name = f'{call.name}_whole' if whole else call.name
     if op == 'ReduceSum':  # the first to take its axes as an input
         over = draft.constant(f'{call.name}_axes', axes, np.int64)
@@ -85,142 +170,89 @@ def _reduce(op: str, draft: Draft, call: Call) -> str:
     return draft.reshape(call, reduced, (1,), call.name) if whole else reduced
 
 
-def _flatten(draft: Draft, call: Call) -> str:
-    return draft.operator('Flatten', call.inputs, call.name, axis=1)
+def _norm(draft: Draft, call: Call) -> str:
+    return _reduce({1: 'ReduceL1', 2: 'ReduceL2'}[call.get('ord', 2)], draft, call)
 
 
-def _reshape(draft: Draft, call: Call) -> str:
-    """Give the shape that MXNet has inferred, so that all its codes for axes are known numbers."""
-    return draft.reshape(call, call.inputs[0], call.outputs[0], call.name)
+def _index(op: str, draft: Draft, call: Call, *, channel: bool = False) -> str:
+    """Return where the largest or smallest value is, the first of equal ones, as float32."""
+    axis = 1 if channel else call.get('axis')
+    keep = int(axis is None or call.flag('keepdims'))
+
+    def formula(do: Steps, data: str) -> str:
+        searched = do('Reshape', data, [-1]) if axis is None else data
+        return do('Cast', do(op, searched, axis=axis or 0, keepdims=keep), to=FLOAT)
+
+    if axis is None and call.flag('keepdims'):
+        raise call.refuse('it keeps the axes of one index of all values')
+    return draft.finish(call, formula)
 
 
-def _transpose(draft: Draft, call: Call) -> str:
-    axes = call.get('axes') or tuple(reversed(range(len(call.shapes[0]))))
-    return draft.operator('Transpose', call.inputs, call.name, perm=axes)
+def _cumulate(draft: Draft, call: Call) -> str:
+    if call.get('axis') is None:
+        raise call.refuse('it sums up images of the batch with each other')
+    return draft.finish(call, lambda do, x: do('CumSum', x, np.int64(call.get('axis'))))
 
 
-def _swap_axes(draft: Draft, call: Call) -> str:
-    axes = list(range(len(call.shapes[0])))
-    one, other = call.get('dim1', 0), call.get('dim2', 0)
-    axes[one], axes[other] = axes[other], axes[one]
-    return draft.operator('Transpose', call.inputs, call.name, perm=axes)
+def _dot(draft: Draft, call: Call) -> str:
+    """Multiply matrices, or the rows of a tensor by one."""
+    axes = [len(shape) for shape in call.shapes]
+    turned = [call.flag(f'transpose_{side}') for side in 'ab']
+    if axes[1] != 2 or axes[0] < 2 or (turned[0] and axes[0] > 2):
+        raise call.refuse(f'there is no rule for tensors of {axes[0]} and {axes[1]} axes')
+    return _multiply(draft, call)
 
 
-def _slice(draft: Draft, call: Call) -> str:
-    begin, end = call.get('begin'), call.get('end')
-    steps = [step or 1 for step in call.get('step') or (None,) * len(begin)]
-    return _cut(draft, call, range(len(begin)), begin, end, steps)
+def _multiply(draft: Draft, call: Call) -> str:
+    """Multiply the matrices that the last two axes hold, each turned where it is to be, and by `alpha`."""
+    if call.get('axis', -2) != -2:
+        raise call.refuse('its matrices are not in the last two axes')
+
+    def formula(do: Steps, *inputs: str) -> str:
+        factors = [
+            do('Transpose', each, perm=_swapped(len(shape))) if call.flag(f'transpose_{side}') else each
+            for each, shape, side in zip(inputs, call.shapes, 'ab')
+        ]
+        alpha = float(call.get('alpha', 1))
+        product = do('MatMul', *factors)
+        return product if alpha == 1 else do('Mul', product, alpha)
+
+    return draft.finish(call, formula)
 
 
-def _slice_axis(draft: Draft, call: Call) -> str:
-    return _cut(draft, call, [call.get('axis')], [call.get('begin')], [call.get('end')], [1])
+def _swapped(count: int) -> List[int]:
+    return [*range(count - 2), count - 1, count - 2]
 
 
-def _reverse(draft: Draft, call: Call) -> str:
-    """Turn axes around."""
-    given = call.get('axis')
-    axes = (given,) if isinstance(given, int) else tuple(given)
-    if axes == (CHANNELS,) and call.shapes[0][CHANNELS] == COLOURS:  # ncnn has no slice of step -1
-        names = [f'{call.name}_{channel}' for channel in range(COLOURS)]
-        sizes = draft.constant(
-            f'{call.name}_sizes', [1] * COLOURS, np.int64
-        )  # without them pnnx makes no slices
-        parts = draft.operators('Split', [*call.inputs, sizes], names, axis=CHANNELS)
-        return draft.operator('Concat', parts[::-1], call.name, axis=CHANNELS)
-    nothing = [None] * len(axes)
-    return _cut(draft, call, axes, nothing, nothing, [-1] * len(axes))
-
-
-def _pad(draft: Draft, call: Call) -> str:
-    """Surround with zeros: MXNet counts before and behind axis by axis, ONNX all before and then all behind."""
-    if call.get('mode', 'constant') != 'constant' or call.get('constant_value', 0):
-        raise call.refuse('it pads with something else than zeros')
-    width = call.get('pad_width')
-    pads = draft.constant(f'{call.name}_pads', [*width[::2], *width[1::2]], np.int64)
-    return draft.operator('Pad', [*call.inputs, pads], call.name, mode='constant')  # named, as pnnx wants it
-
-
-def _cut(
-    draft: Draft,
-    call: Call,
-    axes: Sequence[int],
-    begin: Sequence[Optional[int]],
-    end: Sequence[Optional[int]],
-    steps: Sequence[int],
-) -> str:
-    starts = [(0 if step > 0 else -1) if at is None else at for at, step in zip(begin, steps)]
-    ends = [(END if step > 0 else BEGINNING) if at is None else at for at, step in zip(end, steps)]
-    parts: Dict[str, Sequence[Any]] = {
-        'starts': starts,
-        'ends': ends,
-        'axes': list(axes),
-        'steps': list(steps),
-    }
-    numbers = [draft.constant(f'{call.name}_{key}', value, np.int64) for key, value in parts.items()]
-    return draft.operator('Slice', [*call.inputs, *numbers], call.name)
-
-
-def _split(draft: Draft, call: Call) -> List[str]:
-    count, axis = call.get('num_outputs'), call.get('axis', 1)
-    if call.flag('squeeze_axis'):
-        raise call.refuse('it drops the axis that it splits')
-    return draft.operators('Split', call.inputs, [f'{call.name}_{i}' for i in range(count)], axis=axis)
-
-
-def _broadcast_like(draft: Draft, call: Call) -> str:
-    if call.get('lhs_axes') is not None or call.get('rhs_axes') is not None:
-        raise call.refuse('it spreads out some axes alone')
-    data, like = call.inputs
-    shape = draft.operator('Shape', [like], f'{call.name}_shape')
-    return draft.operator('Expand', [data, shape], call.name)
-
-
-def _broadcast_axis(draft: Draft, call: Call) -> str:
-    pairs = [_tuple(call.get(key)) for key in ('axis', 'size')]
-    sizes = [1] * len(call.shapes[0])
-    for axis, size in zip(*pairs):
-        sizes[axis] = size
-    return draft.operator(
-        'Expand', [*call.inputs, draft.constant(f'{call.name}_sizes', sizes, np.int64)], call.name
-    )
-
-
-def _tuple(value: Any) -> Tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _named(rule: Any, **names: str) -> Dict[str, Rule]:
-    return {name: partial(rule, op) for name, op in names.items()}
+def _both(rule: Any, table: Dict[str, Union[str, Formula]], names: Dict[str, str]) -> Dict[str, Rule]:
+    return {names.get(word, f'_{word}'): partial(rule, function) for word, function in table.items()}
 
 
 ARITHMETIC: Dict[str, Rule] = {
-    **dict.fromkeys(('_copy', 'BlockGrad', 'make_loss'), _same),
+    **dict.fromkeys(('BlockGrad', 'make_loss', 'MakeLoss', '_contrib_gradientmultiplier'), _same),
+    **dict.fromkeys(('LinearRegressionOutput', 'MAERegressionOutput'), _same),
+    'LogisticRegressionOutput': lambda draft, call: draft.operator('Sigmoid', call.inputs[:1], call.name),
     'Dropout': _dropout,
-    **_named(_plain, relu='Relu', sigmoid='Sigmoid', tanh='Tanh', softsign='Softsign', erf='Erf'),
-    **_named(_plain, sqrt='Sqrt', exp='Exp', log='Log', abs='Abs', negative='Neg', add_n='Sum'),
-    **_named(_plain, elemwise_add='Add', elemwise_sub='Sub', elemwise_mul='Mul', elemwise_div='Div'),
-    **_named(_plain, broadcast_add='Add', broadcast_sub='Sub', broadcast_mul='Mul', broadcast_div='Div'),
-    **_named(_plain, broadcast_maximum='Max', broadcast_minimum='Min', broadcast_power='Pow'),
-    **_named(_plain, _maximum='Max', _minimum='Min', _power='Pow'),
-    'square': lambda draft, call: draft.operator('Mul', call.inputs * 2, call.name),
-    **_named(_scalar, _plus_scalar='Add', _minus_scalar='Sub', _mul_scalar='Mul', _div_scalar='Div'),
-    **_named(_scalar, _maximum_scalar='Max', _minimum_scalar='Min', _power_scalar='Pow'),
-    **_named(partial(_scalar, first=True), _rminus_scalar='Sub', _rdiv_scalar='Div', _rpower_scalar='Pow'),
-    **_named(_reduce, mean='ReduceMean', sum='ReduceSum', max='ReduceMax', min='ReduceMin', norm='ReduceL2'),
+    **{word: partial(_elementwise, function) for word, function in UNARY.items()},
+    **_both(_elementwise, BINARY, TENSORS),
+    **_both(_elementwise, BINARY, {word: f'broadcast_{word}' for word in BINARY}),
+    **_both(_scalar, BINARY, {word: f'_{NUMBERS.get(word, word)}_scalar' for word in BINARY}),
+    **{
+        f'_r{NUMBERS.get(word, word)}_scalar': partial(_scalar, BINARY[word], first=True)
+        for word in REFLECTED
+    },
+    'mean': partial(_reduce, 'ReduceMean'),
+    'sum': partial(_reduce, 'ReduceSum'),
+    'prod': partial(_reduce, 'ReduceProd'),
+    'max': partial(_reduce, 'ReduceMax'),
+    'min': partial(_reduce, 'ReduceMin'),
+    'norm': _norm,
+    'argmax': partial(_index, 'ArgMax'),
+    'argmin': partial(_index, 'ArgMin'),
+    'argmax_channel': partial(_index, 'ArgMax', channel=True),
+    '_np_cumsum': _cumulate,
+    'dot': _dot,
+    **dict.fromkeys(('batch_dot', '_linalg_gemm2'), _multiply),
     '_image_normalize': _normalise,
     'clip': _clip,
-    'Cast': _cast,
-    'Concat': _concat,
-    'softmax': _softmax,
-    'Flatten': _flatten,
-    **dict.fromkeys(('Reshape', 'expand_dims', 'squeeze'), _reshape),
-    'transpose': _transpose,
-    'SwapAxis': _swap_axes,
-    'slice': _slice,
-    'slice_axis': _slice_axis,
-    'reverse': _reverse,
-    'Pad': _pad,
-    'SliceChannel': _split,
-    'broadcast_like': _broadcast_like,
-    'broadcast_axis': _broadcast_axis,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from types import ModuleType
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -20,6 +20,7 @@ IR_VERSION = (
 LARGEST = 2**31 - 2**20  # bytes of weights: a file of protobuf's holds 2 GB, and the graph needs a little
 
 Dims = Tuple[Optional[int], ...]  # None: an axis that grows with the batch
+Formula = Callable[..., str]  # of Steps and of tensors: the tensor that it computes
 
 
 def load_onnx() -> ModuleType:
@@ -27,6 +28,11 @@ def load_onnx() -> ModuleType:
     for part in ('onnx.checker', 'onnx.numpy_helper'):
         require(part, 'onnx', 'an ONNX file')
     return require('onnx', 'onnx', 'an ONNX file')
+
+
+def known(dims: Iterable[Optional[int]]) -> List[int]:
+    """Return the sizes of axes, of which those that grow with the batch count as 1."""
+    return [dim or 1 for dim in dims]
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,13 @@ class Draft:
         self._nodes.append(self._onnx.helper.make_node(op, list(inputs), outputs, name=outputs[0], **given))
         return outputs
 
+    def finish(self, call: Call, formula: Formula, *inputs: Any) -> str:
+        """Compute a formula of these inputs, or of the call's own, and name its last operator after the call."""
+        formula(Steps(self, call), *(inputs or call.inputs))
+        node = self._nodes[-1]
+        node.name = node.output[0] = self.unique(call.name)
+        return str(node.output[0])
+
     def reshape(self, call: Call, tensor: str, dims: Dims, name: str) -> str:
         """Give a tensor this shape; one axis at most may grow with the batch."""
         if sum(dim is None for dim in dims) > 1:
@@ -132,3 +145,24 @@ class Draft:
                 f"the network's weights take {size:,} bytes, and an ONNX file holds {LARGEST:,}"
             )
         return [self._onnx.numpy_helper.from_array(value, name) for name, value in held.items()]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Operators on the way to what a call computes; numbers and arrays among their inputs become constants."""
+
+    draft: Draft
+    call: Call
+
+    def __call__(self, op: str, *inputs: Any, **attributes: Any) -> str:
+        """Add an operator, and return the name of its output."""
+        name = f'{self.call.name}_{op.lower()}'
+        tensors = [
+            each if isinstance(each, str) else self.draft.constant(f'{name}_{i}', each, _dtype(each))
+            for i, each in enumerate(inputs)
+        ]
+        return self.draft.operator(op, tensors, name, **attributes)
+
+
+def _dtype(value: Any) -> Any:
+    return np.int64 if np.asarray(value).dtype.kind == 'i' else np.float32

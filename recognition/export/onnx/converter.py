@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from config.errors import ConfigError, nearest
+import numpy as np
+
+from config.errors import ConfigError
 from recognition.checkpoint.matching import as_numpy
 from recognition.export.onnx.arithmetic import ARITHMETIC
 from recognition.export.onnx.builder import IR_VERSION, OPSET, Call, Dims, Draft, load_onnx
+from recognition.export.onnx.indexing import INDEXING
 from recognition.export.onnx.layers import LAYERS, Rule, divide_by_norm
+from recognition.export.onnx.norms import NORMS
+from recognition.export.onnx.pooling import POOLS
+from recognition.export.onnx.resizing import RESIZING
+from recognition.export.onnx.shapes import SHAPES
 from symbols.ir.nodes import Node, list_nodes
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
@@ -19,7 +26,9 @@ __all__ = ['IR_VERSION', 'OPSET', 'RULES', 'to_onnx']
 
 INPUT, OUTPUT, PRODUCER = 'data', 'embedding', 'facesymbols'
 BATCHES = (2, 3)  # an axis that differs between them is the batch, or grows with it
-RULES: Mapping[str, Rule] = {**LAYERS, **ARITHMETIC}
+OF_FLOATS: Mapping[str, Rule] = {**LAYERS, **POOLS, **NORMS, **ARITHMETIC, **RESIZING}
+RULES: Mapping[str, Rule] = {**OF_FLOATS, **SHAPES, **INDEXING}
+LOSSES = ('SoftmaxOutput', 'LinearRegressionOutput', 'MAERegressionOutput', 'LogisticRegressionOutput')
 
 
 def to_onnx(
@@ -43,18 +52,23 @@ def to_onnx(
     graph, draft = describe(symbol), Draft()
     data, tensor = _input(draft, image_shape, uint8_nhwc)
     tensors: List[Sequence[str]] = []
-    for node, outputs in zip(nodes, dims):
+    labels = {node.inputs[1][0] for node in nodes if node.operator in LOSSES}
+    _check_types(symbol, nodes)
+    for index, (node, outputs) in enumerate(zip(nodes, dims)):
         if node.is_variable:
-            tensors.append([tensor if node.name == INPUT else _constant(draft, node, values)])
+            unread = index in labels and node.name not in values
+            held = '' if unread else tensor if node.name == INPUT else _constant(draft, node, values)
+            tensors.append([held])
             continue
-        inputs = tuple(tensors[source][output] for source, output in node.inputs)
+        rule = _rule(node, nodes)
+        inputs = tuple(_read(nodes[source], tensors[source], output) for source, output in node.inputs)
         read = tuple(dims[source][output] for source, output in node.inputs)
-        made = _rule(node)(draft, Call(node, inputs, read, outputs))
+        made = rule(draft, Call(node, inputs, read, outputs))
         tensors.append([made] if isinstance(made, str) else made)
     (source, output, *_), *others = graph['heads']
     if others:
         raise ConfigError(f'the network has {len(others) + 1} outputs; only one can be exported')
-    result = tensors[source][output]
+    result = _read(nodes[source], tensors[source], output)
     if normalise:
         result = _normalised(draft, result, dims[source][output])
     return draft.model(PRODUCER, data, result, dims[source][output])
@@ -76,13 +90,45 @@ def _nodes(
     return one, dims
 
 
-def _rule(node: Node) -> Rule:
-    if node.operator not in RULES:
+def _rule(node: Node, nodes: Sequence[Node]) -> Rule:
+    if node.operator in RULES:
+        return RULES[node.operator]
+    before = [nodes[source].name for source, _ in node.inputs if not nodes[source].is_variable]
+    hint = f'; --output-layer {before[0]} exports the network up to the layer before it' if before else ''
+    raise ConfigError(
+        f'{node.name!r} is an operator {node.operator}, for which there is no rule in ONNX{hint}'
+    )
+
+
+def _read(source: Node, tensors: Sequence[str], output: int) -> str:
+    if output >= len(tensors):
         raise ConfigError(
-            f'{node.name!r} is an operator {node.operator}, for which there is no rule in ONNX'
-            f'{nearest(node.operator, RULES)}'
+            f'{source.name!r}, an operator {source.operator}, cannot be exported: '
+            f'its output {output} is read, which ONNX does not compute'
         )
-    return RULES[node.operator]
+    return tensors[output]
+
+
+def _check_types(symbol: mx.sym.Symbol, nodes: Sequence[Node]) -> None:
+    """Raise ConfigError where a rule of float32 would read another type, which onnxruntime does not take or rounds."""
+    listed = iter(_types(symbol.get_internals()))
+    types = [[next(listed, 'float32') for _ in node.output_shapes] for node in nodes]
+    for node in nodes:
+        for source, output in node.inputs:
+            if node.operator in OF_FLOATS and types[source][output] != 'float32':
+                raise ConfigError(
+                    f'{node.name!r}, an operator {node.operator}, cannot be exported: '
+                    f'it reads {types[source][output]}, and its rule takes float32'
+                )
+    for held in _types(symbol):
+        if held != 'float32':
+            raise ConfigError(f'the network cannot be exported: its output is {held}, not float32')
+
+
+def _types(symbol: mx.sym.Symbol) -> List[str]:
+    """Return the types of the outputs; one that MXNet does not know is float32."""
+    inferred = symbol.infer_type_partial(**{INPUT: np.float32})[1] or ()
+    return [np.dtype(each or np.float32).name for each in inferred]
 
 
 def _constant(draft: Draft, node: Node, values: Mapping[str, Any]) -> str:

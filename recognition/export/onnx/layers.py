@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from dataclasses import replace
 from math import prod, sqrt
-from typing import Callable, Dict, List, NamedTuple, Sequence, Union
+from typing import Callable, Dict, List, Sequence, Union
 
 import numpy as np
 
@@ -15,24 +15,52 @@ Rule = Callable[[Draft, Call], Result]
 
 PLAIN_LAYOUTS = (None, 'None', 'NCW', 'NCHW', 'NCDHW')
 NORM_EPS, L2_EPS, SLOPE = 1e-3, 1e-10, 0.25  # MXNet's defaults
+BOUNDS = (('lower_bound', 0.125), ('upper_bound', 0.334))  # of the slopes of rrelu
 
 
 def convolution(draft: Draft, call: Call) -> str:
     """Convolve, padded with as many zeros before as behind."""
-    _check_layout(call)
+    check_layout(call)
+    return draft.operator('Conv', call.inputs, call.name, **_window(call), group=call.get('num_group', 1))
+
+
+def deconvolution(draft: Draft, call: Call) -> str:
+    """Convolve transposed; a `target_shape` says how much is cut off, half of it before and half behind.
+
+    MXNet ignores pad and adj then (deconvolution-inl.h, InferPad).
+    """
+    check_layout(call)
+    settings, beyond = _window(call), call.get('adj')
+    target = call.get('target_shape')
+    if target:
+        strides, kernel, dilations = (settings[key] for key in ('strides', 'kernel_shape', 'dilations'))
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
+        cut = [
+            step * ((side or 0) - 1) + k - wanted
+            for step, side, k, wanted in zip(strides, call.shapes[0][2:], reach, target)
+        ]
+        beyond = [each % 2 for each in cut]
+        settings['pads'] = [(each + 1) // 2 for each in cut] * 2
+    return draft.operator(
+        'ConvTranspose',
+        call.inputs,
+        call.name,
+        **settings,
+        output_padding=beyond or None,
+        group=call.get('num_group', 1),
+    )
+
+
+def _window(call: Call) -> Dict[str, Sequence[int]]:
     kernel = call.get('kernel')
     ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
     pad = call.get('pad') or zeros
-    return draft.operator(
-        'Conv',
-        call.inputs,
-        call.name,
-        kernel_shape=kernel,
-        strides=call.get('stride') or ones,
-        dilations=call.get('dilate') or ones,
-        pads=(*pad, *pad),
-        group=call.get('num_group', 1),
-    )
+    return {
+        'kernel_shape': kernel,
+        'strides': call.get('stride') or ones,
+        'dilations': call.get('dilate') or ones,
+        'pads': (*pad, *pad),
+    }
 
 
 def batch_norm(draft: Draft, call: Call) -> str:
@@ -124,70 +152,11 @@ RECTIFIERS: Dict[str, Callable[[Draft, Call], str]] = {
     'selu': lambda draft, call: draft.operator('Selu', call.inputs, call.name),
     'prelu': _prelu,
     'gelu': _gelu,
+    # outside of training its slope is the middle of those that it draws
+    'rrelu': lambda draft, call: draft.operator(
+        'LeakyRelu', call.inputs, call.name, alpha=sum(call.get(*bound) for bound in BOUNDS) / 2
+    ),
 }
-
-
-def pooling(draft: Draft, call: Call) -> str:
-    """Pool windows, or whole maps; MXNet's 'full' convention is more padding behind, which no average counts."""
-    _check_layout(call)
-    kind = call.get('pool_type', 'max')
-    if kind not in POOLINGS:
-        raise call.refuse(f'there is no rule for pool_type={kind!r}')
-    if call.flag('global_pool'):
-        return draft.operator(f'Global{POOLINGS[kind]}', call.inputs, call.name)
-    windows = _windows(call)
-    pad = [each.pad for each in windows]
-    behind = [each.beyond for each in windows]
-    if any(each.pad + each.beyond >= each.kernel for each in windows):
-        raise call.refuse('a window of it lies outside of the map')
-    counted = int(call.flag('count_include_pad', True)) if kind == 'avg' else None
-    cut = counted and any(behind)
-    pooled = draft.operator(
-        POOLINGS[kind],
-        call.inputs,
-        f'{call.name}_uncut' if cut else call.name,
-        kernel_shape=[each.kernel for each in windows],
-        strides=[each.stride for each in windows],
-        pads=(*pad, *(p + b for p, b in zip(pad, behind))),
-        count_include_pad=counted,
-    )
-    if not cut:
-        return pooled
-    # An operator Pad before it would do, too, but onnxruntime 1.19 merges the two and then counts wrongly.
-    shares = reduce(np.multiply.outer, [each.shares for each in windows])
-    return draft.operator('Div', [pooled, draft.constant(f'{call.name}_shares', shares)], call.name)
-
-
-POOLINGS = {'max': 'MaxPool', 'avg': 'AveragePool'}
-
-
-class Window(NamedTuple):
-    """How a pooling's windows lie along one axis of a map, in pixels."""
-
-    side: int  # of the map
-    windows: int
-    kernel: int
-    stride: int
-    pad: int
-
-    @property
-    def beyond(self) -> int:
-        """By how much the last window reaches beyond the padding."""
-        return max(0, (self.windows - 1) * self.stride + self.kernel - self.side - 2 * self.pad)
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Which share of each window lies on the map and its padding."""
-        ends = np.arange(self.windows) * self.stride + self.kernel
-        return 1 - np.maximum(0, ends - self.side - 2 * self.pad) / self.kernel
-
-
-def _windows(call: Call) -> List[Window]:
-    kernel = call.get('kernel')
-    stride = call.get('stride') or (1,) * len(kernel)
-    pad = call.get('pad') or (0,) * len(kernel)
-    sides, counts = ([side or 0 for side in dims[0][2:]] for dims in (call.shapes, call.outputs))
-    return [Window(*numbers) for numbers in zip(sides, counts, kernel, stride, pad)]
 
 
 def l2_normalization(draft: Draft, call: Call) -> str:
@@ -214,18 +183,24 @@ def scalar(draft: Draft, op: str, data: str, value: float, name: str, *, first: 
     return draft.operator(op, [number, data] if first else [data, number], name)
 
 
-def _check_layout(call: Call) -> None:
+def check_layout(call: Call) -> None:
+    """Raise ConfigError where the channels are not on axis 1."""
     layout = call.get('layout')
     if layout not in PLAIN_LAYOUTS:
         raise call.refuse(f'its layout is {layout}, and ONNX has the channels on axis 1')
 
 
 LAYERS: Dict[str, Rule] = {
-    'Convolution': convolution,
-    'BatchNorm': batch_norm,
+    **dict.fromkeys(('Convolution', 'Convolution_v1'), convolution),
+    'Deconvolution': deconvolution,
+    **dict.fromkeys(('BatchNorm', 'BatchNorm_v1', '_contrib_SyncBatchNorm'), batch_norm),
+    '_contrib_BatchNormWithReLU': lambda draft, call: draft.operator(
+        'Relu',
+        [batch_norm(draft, replace(call, node=replace(call.node, name=f'{call.name}_norm')))],
+        call.name,
+    ),
     'FullyConnected': fully_connected,
     'Activation': activation,
     'LeakyReLU': leaky_relu,
-    'Pooling': pooling,
     'L2Normalization': l2_normalization,
 }

@@ -17,7 +17,7 @@ from symbols import get_symbol
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
-from tests.helpers.onnx_numbers import IMAGE, S, assert_same, column, data, drawn, pool, run_mxnet, run_onnx
+from tests.helpers.onnx_numbers import IMAGE, S, assert_same, data, drawn, pool, run_mxnet, run_onnx
 
 # What MXNet's own exporter does wrong.
 
@@ -111,25 +111,40 @@ def test_images_are_taken_as_bytes_in_rows():
 
 REFUSED = {
     'no rule': (
-        lambda: S.LRN(data(), nsize=3, name='a'),
-        "'a' is an operator LRN, for which there is no rule",
+        lambda: S.gamma(S.relu(data(), name='r'), name='a'),
+        "'a' is an operator gamma, for which there is no rule in ONNX; --output-layer r exports the network up to",
     ),
     'layout': (
         lambda: S.Convolution(data(), kernel=(3,) * 2, num_filter=2, layout='NHWC', name='a'),
         "'a', an operator Convolution, cannot be exported: its layout is NHWC",
     ),
-    'pool type': (lambda: pool(pool_type='lp', p_value=2), "no rule for pool_type='lp'"),
+    'pool type': (lambda: pool(pool_type='lp', p_value=3), "no rule for pool_type='lp' of 3"),
     'axis': (lambda: S.BatchNorm(data(), axis=3), 'its channels are on axis 3'),
-    'padding': (
-        lambda: S.Pad(data(), mode='edge', pad_width=(0, 0, 0, 0, 1, 1, 1, 1)),
-        'it pads with something else than zeros',
-    ),
     'dropout': (lambda: S.Dropout(data(), mode='always'), 'outside of training, too'),
-    'temperature': (lambda: S.softmax(data(), temperature=2.0), 'has a temperature'),
-    'norm': (lambda: S.norm(data(), ord=1, axis=1), 'not the Euclidean one'),
-    'split': (lambda: S.SliceChannel(data(), num_outputs=4, squeeze_axis=True)[0], 'drops the axis'),
-    'some axes': (lambda: S.broadcast_like(column(), data(), lhs_axes=2, rhs_axes=2), 'some axes alone'),
-    'rectifier': (lambda: S.LeakyReLU(data(), act_type='rrelu')[0], "no rule for act_type='rrelu'"),
+    'softmax of images': (
+        lambda: S.SoftmaxActivation(data()),
+        'of whole images on one device and of rows on',
+    ),
+    'softmax with lengths': (lambda: S.softmax(data(), S.arange(3), use_length=True), 'behind a length'),
+    'one axis behind another': (lambda: S.InstanceNorm(S.Flatten(data())), 'no axis behind the channels'),
+    'type that is read': (
+        lambda: S.Cast(data(), dtype='int32') + 1,
+        'it reads int32, and its rule takes float32',
+    ),
+    'index of all': (lambda: S.argmax(data(), keepdims=True), 'keeps the axes of one index'),
+    'sum of the batch': (lambda: S.cumsum(data()), 'it sums up images of the batch with each other'),
+    'dot of many axes': (
+        lambda: S.dot(data(), S.Reshape(data(), shape=(6, -1, 1))),
+        'no rule for tensors of 4 and 3 axes',
+    ),
+    'matrices elsewhere': (
+        lambda: S.linalg.gemm2(data(), data(), axis=1, transpose_b=True),
+        'not in the last two axes',
+    ),
+    'batch that is split': (lambda: S.SliceChannel(data(), num_outputs=1, axis=0), 'it splits the batch'),
+    'batch that is taken': (lambda: S.take(data(), S.arange(2)), 'takes images out of the batch'),
+    'type that is given': (lambda: S.Cast(data(), dtype='int32'), 'its output is int32, not float32'),
+    'hidden output': (lambda: S.BatchNorm(data(), output_mean_var=True)[1], 'its output 1 is read'),
     'window': (
         lambda: pool(kernel=(2, 2), pool_type='max', pooling_convention='full'),
         'a window of it lies outside of the map',
@@ -141,7 +156,7 @@ REFUSED = {
     'two outputs': (lambda: S.Group([S.relu(data()), data()]), 'has 2 outputs'),
     'two axes': (
         lambda: S.Reshape(S.dot(S.Flatten(data()), S.Flatten(data()), transpose_b=True), shape=(0, 0)),
-        'dot',
+        'more than one axis of its output grows with the batch',
     ),
     'type': (lambda: S.Cast(data(), dtype='bool'), "no rule for dtype='bool'"),
 }

@@ -6,15 +6,12 @@ import pytest
 
 from recognition.export.onnx.converter import RULES
 from symbols.ir.rewriter import describe
+from tests.helpers.onnx_cases import MORE, positive
 from tests.helpers.onnx_numbers import S, assert_same, column, data, pool
 
 
 def conv(**settings):
     return S.Convolution(data(), **{'kernel': (3, 3), 'num_filter': 8, **settings})
-
-
-def positive():
-    return S.abs(data()) + 0.5
 
 
 OPERATORS = {
@@ -137,6 +134,7 @@ OPERATORS = {
     'broadcast_like': lambda: S.broadcast_like(column(), data()) + data(),
     'broadcast_axis': lambda: S.broadcast_axis(column(), axis=(2, 3), size=(7, 6)) + data(),
     'two nodes of one name': lambda: S.relu(S.relu(data() - 1, name='a') - 0.5, name='a'),
+    **MORE,
     'an output that is read again': lambda: S.relu(S.relu(data(), name='a') * 0 + 1, name='b'),
 }
 
