@@ -1,4 +1,4 @@
-"""Write the tables of networks, heads and activations, with their true sizes, into README.md.
+"""Write the tables of networks, heads and activations into README.md, and of ONNX's operators into docs.
 
 The tables stand between the lines `<!-- tables -->` and `<!-- end of tables -->`; the rest is left as it is.
 """
@@ -8,38 +8,42 @@ from __future__ import annotations
 import argparse
 import functools
 from pathlib import Path
-from typing import Any, Iterable, List, Optional, Sequence
+from types import CodeType, FunctionType
+from typing import Any, Iterable, Iterator, List, Optional, Sequence
 
 from recognition.cli import run
 from config import DataError, network, resolve
 from config.presets import HEADS
+from recognition.export.onnx.builder import Draft, load_onnx
+from recognition.export.onnx.converter import RULES
 from recognition.utils.files import write_whole
 from symbols import get_symbol, list_activations, list_heads
 from symbols.audit.core import Audit, audit
 
 BEGIN, END = '<!-- tables -->\n', '<!-- end of tables -->\n'
+OPERATORS = 'onnx-operators.md'
+PAGES = ['README.md', f'docs/{OPERATORS}']
 COLUMNS = ('r18', 'd121', 'xception')  # of the largest families
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Write the tables, or with --check say whether they are up to date."""
     parser = argparse.ArgumentParser(prog='write_tables.py', description=(__doc__ or '').partition('\n')[0])
-    parser.add_argument('readme', nargs='?', default='README.md', help='file to write (default: %(default)s)')
+    parser.add_argument('pages', nargs='*', default=PAGES, help='files to write (default: %(default)s)')
     parser.add_argument(
         '--check', action='store_true', help='write nothing; status 1 when the tables are not up to date'
     )
     args = parser.parse_args(argv)
-    path = Path(args.readme)
-    try:
-        text = path.read_text(encoding='utf-8')
-    except OSError as error:
-        raise DataError(f'{path} cannot be read: {error.strerror}') from error
-    written = with_tables(text, path)
-    if args.check:
-        if written != text:
+    for path in map(Path, args.pages):
+        try:
+            text = path.read_text(encoding='utf-8')
+        except OSError as error:
+            raise DataError(f'{path} cannot be read: {error.strerror}') from error
+        written = with_tables(text, path)
+        if not args.check:
+            write_whole(path, written.encode('utf-8'))
+        elif written != text:
             raise DataError(f'the tables of {path} are not up to date; run python tools/write_tables.py')
-        return None
-    write_whole(path, written.encode('utf-8'))
     return None
 
 
@@ -51,7 +55,7 @@ def with_tables(text: str, path: Path) -> str:
         raise DataError(
             f'{path} has no lines {BEGIN.strip()!r} and {END.strip()!r} for the tables to stand between'
         )
-    return f'{before}{BEGIN}\n{tables()}\n{END}{after}'
+    return f'{before}{BEGIN}\n{operators() if path.name == OPERATORS else tables()}\n{END}{after}'
 
 
 @functools.lru_cache(maxsize=1)
@@ -104,6 +108,40 @@ def _activations() -> List[str]:
     ]
     columns = [f'`{preset}`' for preset in COLUMNS]
     return _markdown(['activation', *columns], rows, right=range(1, 1 + len(columns)))
+
+
+def operators() -> str:
+    """Return the table of MXNet's operators and of ONNX's that compute the same."""
+    known = {schema.name for schema in load_onnx().defs.get_all_schemas()}
+    rows = []
+    for name in sorted(RULES, key=lambda each: each.lstrip('_').lower()):
+        used = sorted(known & set(_texts(RULES[name], set())))
+        rows.append([f'`{name}`', ', '.join(f'`{each}`' for each in used) or '-'])
+    return '\n'.join(_markdown(['MXNet', 'ONNX'], rows, right=())) + '\n'
+
+
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """Yield each text in a rule, in the settings bound to it, and in the functions and tables that it uses."""
+    if isinstance(value, str):
+        yield value
+        return
+    parts: Iterable[Any] = ()
+    if isinstance(value, functools.partial):
+        parts = (value.func, *value.args)
+    elif isinstance(value, FunctionType) and value.__module__.startswith('recognition.export.onnx'):
+        inside = [value.__code__]
+        for code in inside:
+            inside += [each for each in code.co_consts if isinstance(each, CodeType)]
+        names = {'reshape': Draft.reshape, **value.__globals__}
+        used = [names[each] for code in inside for each in code.co_names if each in names]
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        parts = (*(each for code in inside for each in code.co_consts), *used, *cells)
+    elif isinstance(value, (dict, tuple, list)):
+        parts = value.values() if isinstance(value, dict) else value
+    if id(value) not in seen:
+        seen.add(id(value))
+        for part in parts:
+            yield from _texts(part, seen)
 
 
 def _audit(cfg: Any) -> Audit:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from config.errors import ConfigError, nearest
+from config.errors import ConfigError
 
 INPUT = 'data'
 Attributes = Mapping[str, str]
@@ -74,7 +74,6 @@ def _rule(node: Mapping[str, Any]) -> Rule:
     if node['op'] not in RULES:
         raise ConfigError(
             f'{node["name"]!r} is an operator {node["op"]}, for which there is no rule in PyTorch'
-            f'{nearest(node["op"], RULES)}'
         )
     return RULES[node['op']]
 

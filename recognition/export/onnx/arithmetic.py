@@ -142,7 +142,7 @@ def _clip(draft: Draft, call: Call) -> str:
 
 def _normalise(draft: Draft, call: Call) -> str:
     """Subtract the mean of each channel and divide by its deviation, (N, C, H, W) to the same."""
-    values = {key: np.reshape(call.get(key), (-1, 1, 1)) for key in ('mean', 'std')}
+    values = {key: np.expand_dims(call.get(key), (-2, -1)) for key in ('mean', 'std')}
     mean, deviation = (draft.constant(f'{call.name}_{key}', value) for key, value in values.items())
     centred = draft.operator('Sub', [*call.inputs, mean], f'{call.name}_centred')
     return draft.operator('Div', [centred, deviation], call.name)
@@ -157,12 +157,12 @@ def _axes(call: Call) -> List[int]:
     return axes
 
 
-def _reduce(op: str, draft: Draft, call: Call) -> str:
-    """Reduce over the axes; MXNet keeps one axis where all are reduced."""
+def _reduce(op: str, draft: Draft, call: Call, *, axes_read: bool = False) -> str:
+    """Reduce over the axes; MXNet keeps one axis where all are reduced. axes_read: ONNX takes them as an input."""
     axes, keep = _axes(call), call.flag('keepdims')
     whole = not keep and len(axes) == len(call.shapes[0])
     name = f'{call.name}_whole' if whole else call.name
-    if op == 'ReduceSum':  # the first to take its axes as an input
+    if axes_read:
         over = draft.constant(f'{call.name}_axes', axes, np.int64)
         reduced = draft.operator(op, [*call.inputs, over], name, keepdims=int(keep))
     else:
@@ -174,17 +174,16 @@ def _norm(draft: Draft, call: Call) -> str:
     return _reduce({1: 'ReduceL1', 2: 'ReduceL2'}[call.get('ord', 2)], draft, call)
 
 
-def _index(op: str, draft: Draft, call: Call, *, channel: bool = False) -> str:
+def _index(op: str, draft: Draft, call: Call) -> str:
     """Return where the largest or smallest value is, the first of equal ones, as float32."""
-    axis = 1 if channel else call.get('axis')
-    keep = int(axis is None or call.flag('keepdims'))
+    axis, keep = call.get('axis'), call.flag('keepdims')
+    if axis is None and keep:
+        raise call.refuse('it keeps the axes of one index of all values')
 
     def formula(do: Steps, data: str) -> str:
         searched = do('Reshape', data, [-1]) if axis is None else data
-        return do('Cast', do(op, searched, axis=axis or 0, keepdims=keep), to=FLOAT)
+        return do('Cast', do(op, searched, axis=axis or 0, keepdims=int(keep or axis is None)), to=FLOAT)
 
-    if axis is None and call.flag('keepdims'):
-        raise call.refuse('it keeps the axes of one index of all values')
     return draft.finish(call, formula)
 
 
@@ -197,31 +196,28 @@ def _cumulate(draft: Draft, call: Call) -> str:
 def _dot(draft: Draft, call: Call) -> str:
     """Multiply matrices, or the rows of a tensor by one."""
     axes = [len(shape) for shape in call.shapes]
-    turned = [call.flag(f'transpose_{side}') for side in 'ab']
-    if axes[1] != 2 or axes[0] < 2 or (turned[0] and axes[0] > 2):
+    if axes[1] != 2 or axes[0] < 2 or (call.flag('transpose_a') and axes[0] > 2):
         raise call.refuse(f'there is no rule for tensors of {axes[0]} and {axes[1]} axes')
-    return _multiply(draft, call)
+    return draft.finish(call, _product)
 
 
-def _multiply(draft: Draft, call: Call) -> str:
-    """Multiply the matrices that the last two axes hold, each turned where it is to be, and by `alpha`."""
+def _gemm2(draft: Draft, call: Call) -> str:
     if call.get('axis', -2) != -2:
         raise call.refuse('its matrices are not in the last two axes')
-
-    def formula(do: Steps, *inputs: str) -> str:
-        factors = [
-            do('Transpose', each, perm=_swapped(len(shape))) if call.flag(f'transpose_{side}') else each
-            for each, shape, side in zip(inputs, call.shapes, 'ab')
-        ]
-        alpha = float(call.get('alpha', 1))
-        product = do('MatMul', *factors)
-        return product if alpha == 1 else do('Mul', product, alpha)
-
-    return draft.finish(call, formula)
+    alpha = float(call.get('alpha', 1))
+    return draft.finish(
+        call, _product if alpha == 1 else lambda do, a, b: do('Mul', _product(do, a, b), alpha)
+    )
 
 
-def _swapped(count: int) -> List[int]:
-    return [*range(count - 2), count - 1, count - 2]
+def _product(do: Steps, *inputs: str) -> str:
+    """Multiply the matrices that the last two axes hold, each turned where it is to be."""
+    factors = []
+    for each, shape, side in zip(inputs, do.call.shapes, 'ab'):
+        *before, rows, columns = range(len(shape))
+        turned = do.call.flag(f'transpose_{side}')
+        factors.append(do('Transpose', each, perm=[*before, columns, rows]) if turned else each)
+    return do('MatMul', *factors)
 
 
 def _both(rule: Any, table: Dict[str, Union[str, Formula]], names: Dict[str, str]) -> Dict[str, Rule]:
@@ -242,17 +238,20 @@ ARITHMETIC: Dict[str, Rule] = {
         for word in REFLECTED
     },
     'mean': partial(_reduce, 'ReduceMean'),
-    'sum': partial(_reduce, 'ReduceSum'),
+    'sum': partial(_reduce, 'ReduceSum', axes_read=True),
     'prod': partial(_reduce, 'ReduceProd'),
     'max': partial(_reduce, 'ReduceMax'),
     'min': partial(_reduce, 'ReduceMin'),
     'norm': _norm,
     'argmax': partial(_index, 'ArgMax'),
     'argmin': partial(_index, 'ArgMin'),
-    'argmax_channel': partial(_index, 'ArgMax', channel=True),
+    'argmax_channel': lambda draft, call: draft.finish(
+        call, lambda do, x: do('Cast', do('ArgMax', x, axis=1, keepdims=0), to=FLOAT)
+    ),
     '_np_cumsum': _cumulate,
     'dot': _dot,
-    **dict.fromkeys(('batch_dot', '_linalg_gemm2'), _multiply),
+    'batch_dot': lambda draft, call: draft.finish(call, _product),
+    '_linalg_gemm2': _gemm2,
     '_image_normalize': _normalise,
     'clip': _clip,
 }

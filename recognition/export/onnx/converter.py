@@ -114,8 +114,9 @@ def _check_types(symbol: mx.sym.Symbol, nodes: Sequence[Node]) -> None:
     listed = iter(_types(symbol.get_internals()))
     types = [[next(listed, 'float32') for _ in node.output_shapes] for node in nodes]
     for node in nodes:
-        for source, output in node.inputs:
-            if node.operator in OF_FLOATS and types[source][output] != 'float32':
+        if node.operator in OF_FLOATS:
+            source, output = node.inputs[0]
+            if types[source][output] != 'float32':
                 raise ConfigError(
                     f'{node.name!r}, an operator {node.operator}, cannot be exported: '
                     f'it reads {types[source][output]}, and its rule takes float32'

@@ -27,7 +27,9 @@ def _take(draft: Draft, call: Call) -> str:
 
 def _embedding(draft: Draft, call: Call) -> str:
     count = call.get('input_dim')
-    return draft.finish(call, lambda do, at, table: do('Gather', table, _index(do, at, count, 'clip')))
+    return draft.finish(
+        call, lambda do, at, table: do('Gather', table, _clipped(do, do('Cast', at, to=INT64), count))
+    )
 
 
 def _pick(draft: Draft, call: Call) -> str:
@@ -48,8 +50,10 @@ def _pick(draft: Draft, call: Call) -> str:
 def _index(do: Steps, at: str, count: int, mode: str) -> str:
     """Return indices as whole numbers within 0..count - 1, cut off there or counted around."""
     whole = do('Cast', at, to=INT64)
-    if mode == 'wrap':
-        return do('Mod', whole, np.int64(count))
+    return do('Mod', whole, np.int64(count)) if mode == 'wrap' else _clipped(do, whole, count)
+
+
+def _clipped(do: Steps, whole: str, count: int) -> str:
     return do('Clip', whole, np.int64(0), np.int64(count - 1))
 
 
@@ -85,9 +89,9 @@ def _filled(value: float, draft: Draft, call: Call) -> str:
 
 
 def _constant(draft: Draft, call: Call) -> str:
-    """Compute in MXNet what hangs on the settings alone, and on the size of a map."""
+    """Compute in MXNet what depends on the settings alone, or on the size of a map."""
     if any(None in shape for shape in call.outputs) or call.get('dtype', 'float32') != 'float32':
-        raise call.refuse('its size hangs on the batch, or its type is not float32')
+        raise call.refuse('its size depends on the batch, or its type is not float32')
     module: Any = mx.nd._internal if hasattr(mx.nd._internal, call.node.operator) else mx.nd.contrib
     make = getattr(module, call.node.operator.replace('_contrib_', ''))
     settings = {**call.node.attributes}

@@ -11,6 +11,7 @@ from recognition.export.onnx.builder import Call, Draft
 from recognition.export.onnx.layers import Rule, check_layout
 
 POOLINGS = {'max': 'MaxPool', 'avg': 'AveragePool', 'sum': 'AveragePool', 'lp': 'LpPool'}
+OF_MAPS = {'max': 'GlobalMaxPool', 'avg': 'GlobalAveragePool', 'lp': 'GlobalLpPool'}
 CONVENTIONS = ('valid', 'full')
 
 
@@ -26,7 +27,7 @@ def pooling(draft: Draft, call: Call) -> str:
     if any(each.pad + each.beyond >= each.kernel for each in windows):
         raise call.refuse('a window of it lies outside of the map')
     counted = {'avg': int(call.flag('count_include_pad', True)), 'sum': 1}.get(kind)
-    clipped = kind == 'avg' and counted and any(behind) and call.node.operator != 'Pooling_v1'
+    clipped = kind == 'avg' and counted and any(behind)
     settings = {
         'kernel_shape': [each.kernel for each in windows],
         'strides': [each.stride for each in windows],
@@ -56,7 +57,7 @@ def _pool_maps(draft: Draft, call: Call, kind: str) -> str:
         axes = list(range(2, len(call.shapes[0])))
         return draft.finish(call, lambda do, x: do('ReduceSum', x, axes, keepdims=1))
     power = {'p': 2} if kind == 'lp' else {}
-    return draft.operator(f'Global{POOLINGS[kind]}', call.inputs, call.name, **power)
+    return draft.operator(OF_MAPS[kind], call.inputs, call.name, **power)
 
 
 def adaptive(draft: Draft, call: Call) -> str:
@@ -109,6 +110,6 @@ def _windows(call: Call) -> List[Window]:
 
 
 POOLS: Dict[str, Rule] = {
-    **dict.fromkeys(('Pooling', 'Pooling_v1'), pooling),
+    'Pooling': pooling,
     '_contrib_AdaptiveAvgPooling2D': adaptive,
 }

@@ -74,11 +74,10 @@ def _slice_axis(draft: Draft, call: Call) -> str:
 
 def _cut_to_output(draft: Draft, call: Call) -> str:
     """Keep of each axis what the output has, from the beginning or, for Crop, from its offset or around the centre."""
-    sides = [
-        (axis, *known(pair))
-        for axis, pair in enumerate(zip(call.shapes[0], call.outputs[0]))
-        if pair[0] != pair[1]
-    ]
+    pairs = [pair for pair in enumerate(zip(call.shapes[0], call.outputs[0])) if len({*pair[1]}) == 2]
+    if any(kept is None for _, (_, kept) in pairs):
+        raise call.refuse('it keeps as many as there are images in the batch')
+    sides = [(axis, *known(pair)) for axis, pair in pairs]
     offsets = dict(zip((2, 3), call.get('offset', (0, 0))))
     centred = call.flag('center_crop')
     begin = [(side - kept) // 2 if centred else offsets.get(axis, 0) for axis, side, kept in sides]
@@ -152,13 +151,16 @@ def _split(draft: Draft, call: Call) -> List[str]:
 
 def _broadcast(draft: Draft, call: Call) -> str:
     """Repeat along the axes of size 1 that the output has longer."""
-    data, *like = call.inputs
     sizes = [1 if a == b else b for a, b in zip(call.shapes[0], call.outputs[0])]
-    if like and call.get('lhs_axes') is None:
-        return draft.finish(call, lambda do, x, y: do('Expand', x, do('Shape', y)))
     if None in sizes:
         raise call.refuse('it repeats along the batch')
-    return draft.finish(call, lambda do, x: do('Expand', x, sizes), data)
+    return draft.finish(call, lambda do, x: do('Expand', x, sizes), call.inputs[0])
+
+
+def _broadcast_like(draft: Draft, call: Call) -> str:
+    if call.get('lhs_axes') is not None:
+        return _broadcast(draft, call)
+    return draft.finish(call, lambda do, x, like: do('Expand', x, do('Shape', like)))
 
 
 def _tile(draft: Draft, call: Call) -> str:
@@ -214,7 +216,8 @@ SHAPES: Dict[str, Rule] = {
     'reverse': _reverse,
     'Pad': _pad,
     **dict.fromkeys(('SliceChannel', '_split_v2'), _split),
-    **dict.fromkeys(('broadcast_like', 'broadcast_axis', 'broadcast_to'), _broadcast),
+    'broadcast_like': _broadcast_like,
+    **dict.fromkeys(('broadcast_axis', 'broadcast_to'), _broadcast),
     'tile': _tile,
     'repeat': _repeat,
     'depth_to_space': partial(_blocks, 'DepthToSpace'),

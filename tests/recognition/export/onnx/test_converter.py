@@ -109,6 +109,15 @@ def test_images_are_taken_as_bytes_in_rows():
 
 # What cannot be exported.
 
+
+def whole(numbers):
+    return S.Cast(numbers, dtype='int32')
+
+
+def first():
+    return S.slice_axis(data(), axis=0, begin=0, end=1)
+
+
 REFUSED = {
     'no rule': (
         lambda: S.gamma(S.relu(data(), name='r'), name='a'),
@@ -125,10 +134,13 @@ REFUSED = {
         lambda: S.SoftmaxActivation(data()),
         'of whole images on one device and of rows on',
     ),
-    'softmax with lengths': (lambda: S.softmax(data(), S.arange(3), use_length=True), 'behind a length'),
+    'softmax with lengths': (
+        lambda: S.softmax(data(), whole(S.argmax(data(), axis=3)), use_length=True),
+        'behind a length',
+    ),
     'one axis behind another': (lambda: S.InstanceNorm(S.Flatten(data())), 'no axis behind the channels'),
     'type that is read': (
-        lambda: S.Cast(data(), dtype='int32') + 1,
+        lambda: whole(data()) + 1,
         'it reads int32, and its rule takes float32',
     ),
     'index of all': (lambda: S.argmax(data(), keepdims=True), 'keeps the axes of one index'),
@@ -143,7 +155,20 @@ REFUSED = {
     ),
     'batch that is split': (lambda: S.SliceChannel(data(), num_outputs=1, axis=0), 'it splits the batch'),
     'batch that is taken': (lambda: S.take(data(), S.arange(2)), 'takes images out of the batch'),
-    'type that is given': (lambda: S.Cast(data(), dtype='int32'), 'its output is int32, not float32'),
+    'type that is given': (lambda: whole(data()), 'its output is int32, not float32'),
+    'repeated for the batch': (
+        lambda: S.broadcast_like(first(), data(), lhs_axes=0, rhs_axes=0),
+        'it repeats along the batch',
+    ),
+    'cut to the batch': (
+        lambda: S.slice_like(S.tile(first(), reps=(9, 1, 1, 1)), data(), axes=0),
+        'images in the batch',
+    ),
+    'zeros for the batch': (lambda: data() + S.zeros((0, 4, 7, 6)), 'its size depends on the batch'),
+    'whole one-hot': (
+        lambda: S.Cast(S.one_hot(S.argmax(data(), axis=1), 4, dtype='int32'), dtype='float32'),
+        "for dtype='int32'",
+    ),
     'hidden output': (lambda: S.BatchNorm(data(), output_mean_var=True)[1], 'its output 1 is read'),
     'window': (
         lambda: pool(kernel=(2, 2), pool_type='max', pooling_convention='full'),
@@ -158,7 +183,7 @@ REFUSED = {
         lambda: S.Reshape(S.dot(S.Flatten(data()), S.Flatten(data()), transpose_b=True), shape=(0, 0)),
         'more than one axis of its output grows with the batch',
     ),
-    'type': (lambda: S.Cast(data(), dtype='bool'), "no rule for dtype='bool'"),
+    'type': (lambda: S.Cast(S.Cast(data(), dtype='bool'), dtype='float32'), "no rule for dtype='bool'"),
 }
 
 

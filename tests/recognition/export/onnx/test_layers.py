@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from recognition.export.onnx.converter import RULES
+from recognition.export.onnx.converter import RULES, to_onnx
 from symbols.ir.rewriter import describe
+from symbols.passes.prelu import as_operators
 from tests.helpers.onnx_cases import MORE, positive
-from tests.helpers.onnx_numbers import S, assert_same, column, data, pool
+from tests.helpers.onnx_numbers import IMAGE, S, assert_same, column, data, drawn, pool
+
+PAGE = Path(__file__).parents[4] / 'docs' / 'onnx-operators.md'
 
 
 def conv(**settings):
@@ -157,9 +163,20 @@ def test_an_operator_gives_mxnets_numbers(name):
     assert_same(OPERATORS[name]())
 
 
-def test_every_rule_is_tried():
-    tried = {node['op'] for build in OPERATORS.values() for node in describe(build())['nodes']}
-    assert set(RULES) - tried == {'make_loss'}  # no inference has it, and it gives what it reads
+def test_every_rule_is_tried_and_the_page_of_operators_is_what_is_exported():
+    """A row of the page names all that a rule can make; each name is made of some case, and nothing else is."""
+    rows = re.findall(r'^\| `(\w+)` \| (.*) \|$', PAGE.read_text(encoding='utf-8'), re.MULTILINE)
+    written = {name: set(re.findall(r'`(\w+)`', made)) for name, made in rows}
+    made = {name: set() for name in RULES}
+    for build in OPERATORS.values():
+        symbol = build()
+        used = {node['op'] for node in describe(as_operators(symbol))['nodes']} - {'null'}
+        found = {node.op_type for node in to_onnx(symbol, drawn(symbol), IMAGE).graph.node} - {'Identity'}
+        assert found <= set().union(*(written[name] for name in used))
+        for name in used:
+            made[name] |= found & written[name]
+    del made['make_loss']  # no inference has it, and it gives what it reads
+    assert made == {name: written[name] for name in made}
 
 
 @pytest.mark.parametrize(('height', 'width'), [(6, 7), (7, 7), (8, 9), (9, 5)])
