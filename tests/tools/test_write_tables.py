@@ -33,6 +33,20 @@ def test_a_wrong_number_is_found_and_put_right(tmp_path):
     assert path.read_text(encoding='utf-8') == text
 
 
+def test_the_table_of_operators_is_true():
+    main([str(ROOT / 'docs' / 'onnx-operators.md'), '--check'])
+
+
+def test_a_row_that_is_missing_is_found_and_put_right(tmp_path):
+    text = (ROOT / 'docs' / 'onnx-operators.md').read_text(encoding='utf-8')
+    path = tmp_path / 'onnx-operators.md'
+    path.write_text(text.replace('| `Crop` | `Slice` |\n', '', 1), encoding='utf-8')
+    with pytest.raises(DataError, match='not up to date'):
+        main([str(path), '--check'])
+    main([str(path)])
+    assert path.read_text(encoding='utf-8') == text
+
+
 def test_a_readme_without_a_place_for_the_tables_is_left_alone(tmp_path):
     path = tmp_path / 'README.md'
     path.write_text('# no tables\n')

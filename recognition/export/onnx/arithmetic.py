@@ -99,13 +99,6 @@ def _truncate(do: Steps, data: str) -> str:
     return do('Mul', do('Sign', data), do('Floor', do('Abs', data)))
 
 
-def _smooth_l1(do: Steps, data: str) -> str:
-    """Compute a parabola within 1 / sigma^2 of zero, and lines beyond."""
-    square, size = float(do.call.get('scalar', 1)) ** 2, do('Abs', data)
-    parabola = do('Mul', do('Mul', data, data), square / 2)
-    return do('Where', do('Less', size, 1 / square), parabola, do('Sub', size, 0.5 / square))
-
-
 UNARY: Dict[str, Union[str, Formula]] = {
     **{'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softsign': 'Softsign', 'erf': 'Erf'},
     **{'sqrt': 'Sqrt', 'exp': 'Exp', 'log': 'Log', 'abs': 'Abs', 'negative': 'Neg', 'add_n': 'Sum'},
@@ -127,7 +120,6 @@ UNARY: Dict[str, Union[str, Formula]] = {
     'rint': _rint,
     **dict.fromkeys(('fix', 'trunc'), _truncate),
     'logical_not': _logical('Not'),
-    'smooth_l1': _smooth_l1,
     'hard_sigmoid': lambda do, x: do(
         'HardSigmoid', x, alpha=float(do.call.get('alpha', 0.2)), beta=float(do.call.get('beta', 0.5))
     ),

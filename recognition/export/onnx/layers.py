@@ -8,7 +8,7 @@ from typing import Callable, Dict, List, Sequence, Union
 
 import numpy as np
 
-from recognition.export.onnx.builder import Call, Draft
+from recognition.export.onnx.builder import Call, Draft, Steps
 
 Result = Union[str, List[str]]
 Rule = Callable[[Draft, Call], Result]
@@ -134,14 +134,10 @@ def _prelu(draft: Draft, call: Call) -> str:
     return draft.operator('PRelu', [data, slopes], call.name)
 
 
-def _gelu(draft: Draft, call: Call) -> str:
+def _gelu(do: Steps, data: str) -> str:
     """Compute x times the normal distribution function, which has an operator of its own from opset 20 on."""
-    (data,) = call.inputs
-    scaled = scalar(draft, 'Mul', data, 1 / sqrt(2), f'{call.name}_scaled')
-    erf = draft.operator('Erf', [scaled], f'{call.name}_erf')
-    twice = scalar(draft, 'Add', erf, 1.0, f'{call.name}_twice')
-    product = draft.operator('Mul', [data, twice], f'{call.name}_product')
-    return scalar(draft, 'Mul', product, 0.5, call.name)
+    erf = do('Erf', do('Mul', data, 1 / sqrt(2)))
+    return do('Mul', do('Mul', data, do('Add', erf, 1.0)), 0.5)
 
 
 RECTIFIERS: Dict[str, Callable[[Draft, Call], str]] = {
@@ -151,7 +147,7 @@ RECTIFIERS: Dict[str, Callable[[Draft, Call], str]] = {
     'elu': lambda draft, call: draft.operator('Elu', call.inputs, call.name, alpha=call.get('slope', SLOPE)),
     'selu': lambda draft, call: draft.operator('Selu', call.inputs, call.name),
     'prelu': _prelu,
-    'gelu': _gelu,
+    'gelu': lambda draft, call: draft.finish(call, _gelu),
     # outside of training its slope is the middle of those that it draws
     'rrelu': lambda draft, call: draft.operator(
         'LeakyRelu', call.inputs, call.name, alpha=sum(call.get(*bound) for bound in BOUNDS) / 2

@@ -40,10 +40,8 @@ def _transposed(draft: Draft, call: Call) -> str:
 
 def _bilinear(draft: Draft, call: Call) -> str:
     """Interpolate between pixels, with the outermost ones on each other or half a pixel inside."""
-    corners = call.flag('align_corners', True)
-    where = (
-        'align_corners' if corners else 'pytorch_half_pixel'
-    )  # which, as MXNet, takes the first pixel for one alone
+    # pytorch_half_pixel, as MXNet, takes the first pixel where there is to be one alone
+    where = 'align_corners' if call.flag('align_corners', True) else 'pytorch_half_pixel'
     scales = _scales(call.shapes[0], call.outputs[0])
     return draft.finish(
         call,

@@ -32,13 +32,9 @@ def _concat(draft: Draft, call: Call) -> str:
 
 def _stack(draft: Draft, call: Call) -> str:
     axis = call.get('axis', 0)
-    parts = [
-        draft.operator(
-            'Unsqueeze', [each, draft.constant(f'{call.name}_axis', [axis], np.int64)], f'{call.name}_part'
-        )
-        for each in call.inputs
-    ]
-    return draft.operator('Concat', parts, call.name, axis=axis)
+    return draft.finish(
+        call, lambda do, *parts: do('Concat', *(do('Unsqueeze', each, [axis]) for each in parts), axis=axis)
+    )
 
 
 def _flatten(draft: Draft, call: Call) -> str:
@@ -91,9 +87,8 @@ def _reverse(draft: Draft, call: Call) -> str:
     axes = (given,) if isinstance(given, int) else tuple(given)
     if axes == (CHANNELS,) and call.shapes[0][CHANNELS] == COLOURS:  # ncnn has no slice of step -1
         names = [f'{call.name}_{channel}' for channel in range(COLOURS)]
-        sizes = draft.constant(
-            f'{call.name}_sizes', [1] * COLOURS, np.int64
-        )  # without them pnnx makes no slices
+        # without the sizes pnnx makes no slices
+        sizes = draft.constant(f'{call.name}_sizes', [1] * COLOURS, np.int64)
         parts = draft.operators('Split', [*call.inputs, sizes], names, axis=CHANNELS)
         return draft.operator('Concat', parts[::-1], call.name, axis=CHANNELS)
     nothing = [None] * len(axes)
@@ -106,9 +101,8 @@ def _pad(draft: Draft, call: Call) -> str:
     value = call.get('constant_value', 0)
     pads = draft.constant(f'{call.name}_pads', [*width[::2], *width[1::2]], np.int64)
     filler = [draft.constant(f'{call.name}_value', np.float32(value))] if value and mode == 'constant' else []
-    return draft.operator(
-        'Pad', [*call.inputs, pads, *filler], call.name, mode=mode
-    )  # named, as pnnx wants it
+    # the mode is given even where it is ONNX's default, as pnnx wants it
+    return draft.operator('Pad', [*call.inputs, pads, *filler], call.name, mode=mode)
 
 
 def _cut(
@@ -133,11 +127,8 @@ def _cut(
 
 def _split(draft: Draft, call: Call) -> List[str]:
     """Cut into parts of the sizes that MXNet has inferred; pnnx makes no slices where they are not given."""
-    axis, squeezed = (
-        call.get('axis', 1 if call.node.operator == 'SliceChannel' else 0),
-        call.flag('squeeze_axis'),
-    )
-    axis %= len(call.shapes[0])
+    first = 1 if call.node.operator == 'SliceChannel' else 0
+    axis, squeezed = call.get('axis', first) % len(call.shapes[0]), call.flag('squeeze_axis')
     lengths = [1 if squeezed else shape[axis] for shape in call.outputs]
     if None in lengths:
         raise call.refuse('it splits the batch')
@@ -165,14 +156,13 @@ def _broadcast_like(draft: Draft, call: Call) -> str:
 
 def _tile(draft: Draft, call: Call) -> str:
     """Repeat the whole of each axis; more repetitions than there are axes make new ones before them."""
-    repeats, dims = tuple_of(call.get('reps')), call.shapes[0]
-    repeats = [*[1] * (len(dims) - len(repeats)), *repeats]
-    if len(repeats) == len(dims):
-        return draft.finish(call, lambda do, x: do('Tile', x, repeats))
-    wide = draft.reshape(
-        call, call.inputs[0], (*[1] * (len(repeats) - len(dims)), *dims), f'{call.name}_wide'
-    )
-    return draft.finish(call, lambda do, x: do('Tile', x, repeats), wide)
+    given, dims = call.get('reps'), call.shapes[0]
+    repeats = (given,) if isinstance(given, int) else given
+    more = len(repeats) - len(dims)
+    data = call.inputs[0]
+    if more > 0:
+        data = draft.reshape(call, data, (*[1] * more, *dims), f'{call.name}_wide')
+    return draft.finish(call, lambda do, x: do('Tile', x, [*[1] * -more, *repeats]), data)
 
 
 def _repeat(draft: Draft, call: Call) -> str:
@@ -194,11 +184,6 @@ def _repeat(draft: Draft, call: Call) -> str:
 
 def _blocks(op: str, draft: Draft, call: Call) -> str:
     return draft.operator(op, call.inputs, call.name, blocksize=call.get('block_size'))
-
-
-def tuple_of(value: Any) -> Sequence[Any]:
-    """Return a setting that may be one number as several."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 SHAPES: Dict[str, Rule] = {

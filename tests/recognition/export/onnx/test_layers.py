@@ -10,7 +10,7 @@ import pytest
 from recognition.export.onnx.converter import RULES, to_onnx
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
-from tests.helpers.onnx_cases import MORE, positive
+from tests.helpers.onnx.cases import MORE, positive
 from tests.helpers.onnx_numbers import IMAGE, S, assert_same, column, data, drawn, pool
 
 PAGE = Path(__file__).parents[4] / 'docs' / 'onnx-operators.md'

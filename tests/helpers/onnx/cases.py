@@ -95,7 +95,6 @@ UNARY = {
     'arctanh': lambda: S.arctanh(within(-0.9, 0.9)),
     'arccosh': lambda: S.arccosh(within(1, 4)),
     'tan': lambda: S.tan(within(-1.3, 1.3)),
-    'smooth_l1': lambda: S.smooth_l1(data(), scalar=2.0),
     'hard_sigmoid': lambda: S.hard_sigmoid(data()),
     'hard_sigmoid, its own slope': lambda: S.hard_sigmoid(data(), alpha=0.5, beta=0.25),
     'hard swish': lambda: data() * S.clip(data() + 3, a_min=0, a_max=6) / 6,
