@@ -8,10 +8,8 @@ from typing import Any, Dict, List, Union
 
 import numpy as np
 
-from recognition.export.onnx.builder import Call, Draft, Formula, Steps
+from recognition.export.onnx.builder import BOOL, FLOAT, Call, Draft, Formula, Steps
 from recognition.export.onnx.layers import Rule, scalar
-
-FLOAT, BOOL = 1, 9  # ONNX's numbers of types
 
 
 def _same(draft: Draft, call: Call) -> str:

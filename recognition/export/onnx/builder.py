@@ -19,6 +19,8 @@ IR_VERSION = (
 )
 LARGEST = 2**31 - 2**20  # bytes of weights: a file of protobuf's holds 2 GB, and the graph needs a little
 
+FLOAT, INT64, BOOL = 1, 7, 9  # ONNX's numbers of types
+
 Dims = Tuple[Optional[int], ...]  # None: an axis that grows with the batch
 Formula = Callable[..., str]  # of Steps and of tensors: the tensor that it computes
 

@@ -7,12 +7,10 @@ from typing import Any, Dict
 
 import numpy as np
 
-from recognition.export.onnx.builder import Call, Draft, Steps, known
+from recognition.export.onnx.builder import BOOL, INT64, Call, Draft, Steps, known
 from recognition.export.onnx.layers import Rule
 
 import mxnet as mx
-
-BOOL, INT64 = 9, 7  # ONNX's numbers of types
 
 
 def _take(draft: Draft, call: Call) -> str:

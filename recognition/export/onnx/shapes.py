@@ -133,11 +133,12 @@ def _split(draft: Draft, call: Call) -> List[str]:
     if None in lengths:
         raise call.refuse('it splits the batch')
     sizes = draft.constant(f'{call.name}_sizes', lengths, np.int64)
-    names = [f'{call.name}_{i}' for i in range(len(lengths))]
+    names = [f'{call.name}_{i}{"_kept" if squeezed else ""}' for i in range(len(lengths))]
+    parts = draft.operators('Split', [*call.inputs, sizes], names, axis=axis)
     if not squeezed:
-        return draft.operators('Split', [*call.inputs, sizes], names, axis=axis)
-    parts = draft.operators('Split', [*call.inputs, sizes], [f'{name}_kept' for name in names], axis=axis)
-    return [draft.reshape(call, part, call.outputs[0], name) for part, name in zip(parts, names)]
+        return parts
+    axes = draft.constant(f'{call.name}_axes', [axis], np.int64)
+    return [draft.operator('Squeeze', [part, axes], f'{call.name}_{i}') for i, part in enumerate(parts)]
 
 
 def _broadcast(draft: Draft, call: Call) -> str:
