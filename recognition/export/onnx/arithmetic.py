@@ -168,7 +168,7 @@ def _index(op: str, draft: Draft, call: Call) -> str:
     """Return where the largest or smallest value is, the first of equal ones, as float32."""
     axis, keep = call.get('axis'), call.flag('keepdims')
     if axis is None and keep:
-        raise call.refuse('it keeps the axes of one index of all values')
+        raise call.refuse('it finds one index among all values and keeps their axes')
 
     def formula(do: Steps, data: str) -> str:
         searched = do('Reshape', data, [-1]) if axis is None else data

@@ -55,7 +55,7 @@ def _local_response(draft: Draft, call: Call) -> str:
 
 def _softmax(op: str, draft: Draft, call: Call, *, sign: int = 1) -> str:
     if call.flag('use_length'):
-        raise call.refuse('it leaves out what is behind a length')
+        raise call.refuse('it takes lengths, which the Softmax of ONNX does not have')
     factor = sign / (call.get('temperature') or 1)
 
     def formula(do: Steps, data: str) -> str:

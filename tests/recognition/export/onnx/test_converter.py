@@ -136,14 +136,14 @@ REFUSED = {
     ),
     'softmax with lengths': (
         lambda: S.softmax(data(), whole(S.argmax(data(), axis=3)), use_length=True),
-        'behind a length',
+        'it takes lengths',
     ),
     'one axis behind another': (lambda: S.InstanceNorm(S.Flatten(data())), 'no axis behind the channels'),
     'type that is read': (
         lambda: whole(data()) + 1,
         'it reads int32, and its rule takes float32',
     ),
-    'index of all': (lambda: S.argmax(data(), keepdims=True), 'keeps the axes of one index'),
+    'index of all': (lambda: S.argmax(data(), keepdims=True), 'one index among all values'),
     'sum of the batch': (lambda: S.cumsum(data()), 'it sums up images of the batch with each other'),
     'dot of many axes': (
         lambda: S.dot(data(), S.Reshape(data(), shape=(6, -1, 1))),
