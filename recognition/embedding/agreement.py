@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from config.errors import CheckpointError
@@ -58,9 +56,9 @@ def check_agreement(engine: Engine, reference: Engine, source: object) -> float:
         names = reference.name, engine.name
         # an embedding at the limit is about this share of its length off
         bound = (2 * engine.limit) ** 0.5
-        first, second = partial(reference.trace, images), partial(engine.trace, images)
+        first = explain(lambda: reference.trace(images), lambda: engine.trace(images), names, bound)
         raise CheckpointError(
             f'the engine {engine.name} ({engine.precision}) disagrees with {reference.name} on {source}: the cosine '
-            f'distance of their embeddings is {worst:.2g}, above {engine.limit:g}{explain(first, second, names, bound)}'
+            f'distance of their embeddings is {worst:.2g}, above {engine.limit:g}{first}'
         )
     return worst
