@@ -49,6 +49,13 @@ ANSWER_FORMS = {
     'numpy booleans': lambda answers: [np.bool_(answer) for answer in answers],
     'array': np.array,
 }
+INTEGER_FORMS = {
+    'integers': lambda answers: [int(answer) for answer in answers],
+    'numpy integers': lambda answers: [np.int64(answer) for answer in answers],
+    'array of integers': lambda answers: np.array(answers, np.int32),
+    'array of large-endian integers': lambda answers: np.array(answers, '>i8'),
+    'array of uint8': lambda answers: np.array(answers, np.uint8),
+}
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
@@ -65,6 +72,13 @@ def test_every_form_that_python_3_writes_is_read(tmp_path, images, answers, prot
     np.testing.assert_array_equal(loaded, np.transpose(originals, (0, 3, 1, 2)))
     assert same.dtype == np.bool_
     assert same.tolist() == issame
+
+
+@pytest.mark.parametrize('protocol', [0, 2, pickle.HIGHEST_PROTOCOL])
+@pytest.mark.parametrize('answers', INTEGER_FORMS)
+def test_ones_and_zeros_are_answers_too(tmp_path, answers, protocol):
+    content = [*map(png, pictures(6))], INTEGER_FORMS[answers]([True, False, True])
+    assert load_bin(write(tmp_path / 'set.bin', content, protocol))[1].tolist() == [True, False, True]
 
 
 def python2_string(data: bytes) -> bytes:
@@ -162,7 +176,6 @@ def test_a_forbidden_name_inside_an_admitted_call_is_refused(tmp_path):
 REFUSED_ARRAYS = {
     'object': np.array([b'one', None], dtype=object),
     'float': np.zeros(4, dtype=np.float32),
-    'int': np.zeros(4, dtype=np.int64),
     'text': np.array(['one']),
     'fields': np.zeros(2, dtype=[('a', np.uint8)]),
     'plane': np.zeros((4, 4), dtype=np.uint8),
@@ -242,8 +255,16 @@ def test_a_file_that_is_no_pickle_is_damaged(tmp_path):
         ({'images': [], 'issame': []}, 'pair (images, issame)'),
         ((b'xy', [True]), 'the images must be a list'),
         (([b'x', b'y'], True), 'issame must be a list'),
-        (([b'x', b'y'], np.zeros(1, dtype=np.uint8)), 'issame must be a list'),
-        (([b'x', b'y'], [1]), 'answer 0'),
+        (([b'x', b'y'], np.zeros(1, np.float32)), 'only integers and bool are loaded'),
+        (([b'x', b'y'], 'ab'), 'issame must be a list of booleans, not a str'),
+        (([b'x', b'y'], 1), 'issame must be a list of booleans, not an int'),
+        (([b'x', b'y'], [2]), 'answer 0 of issame must be True or False, or 1 or 0, not 2'),
+        (([b'x', b'y'], np.array([-1])), 'answer 0 of issame must be True or False, or 1 or 0, not -1'),
+        (([b'x', b'y'], [1.0]), 'answer 0 of issame must be True or False, or 1 or 0, not a float'),
+        (
+            ([b'x', np.zeros(2, np.int64)], [True]),
+            'image 1 must be a byte string or a uint8 array, not an array of i8',
+        ),
         (([b'x', b'y', b'z', b'w'], [True, None]), 'answer 1'),
         (([b'x', 'text'], [True]), 'image 1 must be a byte string'),
         (([b'x', np.zeros(3, dtype=bool)], [True]), 'image 1 must be a byte string'),
