@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import DataError
+from config.errors import DataError, kind_of
 from recognition.data.images import decode_image, load_cv2
 from recognition.utils.files import PathLike
 from recognition.utils.restricted_pickle import RestrictedUnpickler, reason, shown
@@ -114,8 +114,7 @@ def _encoded(image: Any, path: PathLike, number: int) -> bytes:
 def _kind(value: Any) -> str:
     if isinstance(value, _Array):
         return f'an array of {value.code or "nothing"}'
-    name = type(value).__name__
-    return f'{"an" if name[0] in "aeiou" else "a"} {name}'
+    return kind_of(value)
 
 
 def _unpickle(path: PathLike) -> Any:

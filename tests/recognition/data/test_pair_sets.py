@@ -49,13 +49,6 @@ ANSWER_FORMS = {
     'numpy booleans': lambda answers: [np.bool_(answer) for answer in answers],
     'array': np.array,
 }
-INTEGER_FORMS = {
-    'integers': lambda answers: [int(answer) for answer in answers],
-    'numpy integers': lambda answers: [np.int64(answer) for answer in answers],
-    'array of integers': lambda answers: np.array(answers, np.int32),
-    'array of large-endian integers': lambda answers: np.array(answers, '>i8'),
-    'array of uint8': lambda answers: np.array(answers, np.uint8),
-}
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
@@ -72,13 +65,6 @@ def test_every_form_that_python_3_writes_is_read(tmp_path, images, answers, prot
     np.testing.assert_array_equal(loaded, np.transpose(originals, (0, 3, 1, 2)))
     assert same.dtype == np.bool_
     assert same.tolist() == issame
-
-
-@pytest.mark.parametrize('protocol', [0, 2, pickle.HIGHEST_PROTOCOL])
-@pytest.mark.parametrize('answers', INTEGER_FORMS)
-def test_ones_and_zeros_are_answers_too(tmp_path, answers, protocol):
-    content = [*map(png, pictures(6))], INTEGER_FORMS[answers]([True, False, True])
-    assert load_bin(write(tmp_path / 'set.bin', content, protocol))[1].tolist() == [True, False, True]
 
 
 def python2_string(data: bytes) -> bytes:
