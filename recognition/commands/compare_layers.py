@@ -114,7 +114,8 @@ def _torch(text: str, wanted: Wanted) -> Form:
 
 
 def _as_json(args: argparse.Namespace, found: Comparison, other: Trace) -> Dict[str, Any]:
-    first = found.first._asdict() if found.first else None
+    held = json.dumps(found.first._asdict() if found.first else None)
+    first = json.loads(held, parse_constant=lambda name: None)  # JSON has no NaN
     return {
         'a': args.first,
         'b': args.second,

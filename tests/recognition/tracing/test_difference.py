@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from config import resolve
 from recognition.export.onnx.converter import to_onnx
 from recognition.tracing import Point, Trace, explain, first_difference
 from recognition.tracing.onnx_trace import trace_onnx
@@ -14,8 +15,6 @@ from symbols.passes.optimize import optimize
 from tests.helpers.narrow import small
 from tests.helpers.rewritten import draw
 
-SHAPE = (41, 52, 3)
-INPUT = (1, 3, *SHAPE[:2])
 MIDDLE = 'stage3_unit7_conv2_weight'
 
 
@@ -37,12 +36,16 @@ def lower(x):
 
 
 class R50:
-    """r50 as narrow as it may be: its symbol, its values, and images."""
+    """r50, as narrow as it may be unless a config says otherwise: its symbol, its values, and images."""
 
-    def __init__(self, preset='r50'):
-        self.symbol = get_symbol(small(preset))
-        self.values = draw(self.symbol, INPUT)
-        self.images = np.random.default_rng(1).uniform(0, 255, (2, *INPUT[1:])).astype(np.float32)
+    def __init__(self, cfg=None):
+        cfg = small('r50') if cfg is None else cfg
+        height, width, channels = self.image_shape = cfg.image_shape
+        self.symbol = get_symbol(cfg)
+        self.values = draw(self.symbol, (1, channels, height, width))
+        random = np.random.default_rng(1)
+        self.images = random.uniform(0, 255, (2, channels, height, width)).astype(np.float32)
+        self.own = self.trace()
 
     def trace(self, **other):
         return trace_symbol(self.symbol, {**self.values, **other}, self.images)
@@ -53,11 +56,26 @@ class R50:
         wrong.flat[0] += by
         return {**self.values, name: wrong}
 
-    def onnx(self, values, fold=False, **settings):
+    def onnx(self, values, fold=False, *, renamed=False, **settings):
         symbol = self.symbol
         if fold:
-            symbol, values = optimize(symbol, values, {'data': INPUT}, **settings)
-        return trace_onnx(to_onnx(symbol, values, SHAPE).SerializeToString(), self.images)
+            symbol, values = optimize(symbol, values, {'data': (1, *self.images.shape[1:])}, **settings)
+        model = to_onnx(symbol, values, self.image_shape)
+        if renamed:
+            numbered(model.graph)
+        return trace_onnx(model.SerializeToString(), self.images)
+
+
+def numbered(graph):
+    """Call every tensor by a number, as PyTorch's exporter does."""
+    names = {}
+    for held in (*graph.input, *graph.initializer):
+        held.name = names.setdefault(held.name, str(len(names)))
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.setdefault(name, str(len(names))) if name else '' for name in tensors]
+    for held in graph.output:
+        held.name = names[held.name]
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +84,7 @@ def r50():
 
 
 def test_a_wrong_weight_in_the_middle_of_r50_is_named(r50):
-    own = r50.trace()
+    own = r50.own
     found = first_difference(own, r50.trace(**r50.planted(MIDDLE))).first
     before = r50.values[MIDDLE].flat[0]
     assert found.layers == ('stage3_unit7_conv2',) * 2
@@ -79,7 +97,7 @@ def test_a_wrong_weight_in_the_middle_of_r50_is_named(r50):
 
 @pytest.mark.parametrize('fold', [False, True])
 def test_it_is_named_in_onnx_whichever_is_the_first(r50, fold):
-    own, other = r50.trace(), r50.onnx(r50.planted(MIDDLE), fold)
+    own, other = r50.own, r50.onnx(r50.planted(MIDDLE), fold)
     for one, two in ((own, other), (other, own)):
         found = first_difference(one, two).first
         assert found.layers == ('stage3_unit7_conv2',) * 2
@@ -88,16 +106,35 @@ def test_it_is_named_in_onnx_whichever_is_the_first(r50, fold):
     assert ('stage3_unit7_bn3' in first_difference(own, other).first.folded) == fold
 
 
+def test_names_need_not_be_alike(r50):
+    own, other = r50.own, r50.onnx(r50.planted(MIDDLE), True, renamed=True)
+    found = first_difference(own, other).first
+    assert found.layers[0] == 'stage3_unit7_conv2'
+    assert found.points[1].isdecimal()
+    assert first_difference(own, r50.onnx(r50.values, True, renamed=True)).first is None
+
+
+@pytest.mark.slow
+def test_it_is_named_in_the_full_r50():
+    net = R50(resolve('r50'))
+    for form in (
+        net.trace(**net.planted(MIDDLE)),
+        net.onnx(net.planted(MIDDLE)),
+        net.onnx(net.planted(MIDDLE), True),
+    ):
+        assert first_difference(net.own, form).first.layers[0] == 'stage3_unit7_conv2'
+
+
 def test_sums_that_one_form_shifts_lead_nowhere(r50):
     """The shifts of folded batch norms are added further behind: no sum of the other network has its equal."""
     shifted = {'fold': True, 'for_mxnet': False}
-    assert first_difference(r50.trace(), r50.onnx(r50.values, **shifted)).first is None
-    found = first_difference(r50.trace(), r50.onnx(r50.planted(MIDDLE), **shifted)).first
+    assert first_difference(r50.own, r50.onnx(r50.values, **shifted)).first is None
+    found = first_difference(r50.own, r50.onnx(r50.planted(MIDDLE), **shifted)).first
     assert found.layers == ('stage3_unit7_conv2',) * 2
 
 
 def test_forms_that_compute_the_same_differ_nowhere(r50):
-    own = r50.trace()
+    own = r50.own
     for fold, least in ((False, 180), (True, 50)):
         found = first_difference(own, r50.onnx(r50.values, fold))
         assert found.first is None
@@ -117,7 +154,7 @@ def test_forms_that_compute_the_same_differ_nowhere(r50):
     ],
 )
 def test_shortcuts_batch_norms_and_slopes(r50, name, layer):
-    found = first_difference(r50.trace(), r50.onnx(r50.planted(name, 3.0))).first
+    found = first_difference(r50.own, r50.onnx(r50.planted(name, 3.0))).first
     assert found.layers[0] == layer
     assert found.words().startswith(f'{layer} (')
 
@@ -145,12 +182,12 @@ def test_a_gate_that_a_wrong_value_barely_moves_hides_nothing():
 
 def test_other_pixels_are_found_at_the_input(r50):
     other = get_symbol(small('r50', input_mean=120.0))
-    found = first_difference(r50.trace(), trace_symbol(other, r50.values, r50.images)).first
+    found = first_difference(r50.own, trace_symbol(other, r50.values, r50.images)).first
     assert found.layers == ('the input', 'the input')
     assert found.points == ('data_centred', 'data_centred')
     assert found.values[1] - found.values[0] == pytest.approx(7.5, rel=1e-4)
     darker = trace_symbol(r50.symbol, r50.values, r50.images / 2)
-    assert first_difference(r50.trace(), darker).first.layers[0] == 'the input'
+    assert first_difference(r50.own, darker).first.layers[0] == 'the input'
 
 
 def test_another_order_of_steps_and_other_names_are_the_same():
