@@ -133,10 +133,10 @@ def _print(args: argparse.Namespace, found: Comparison, other: Trace) -> None:
     if args.verbose:
         for one, same, share in found.agreed:
             print(f'  {one}{"" if one == same else f" ({same} in B)"}: {share:.1g} apart')
-    print(f"agree    {len(found.agreed)} of A's operators have an equal in B, within {args.tolerance:g}")
+    print(f'agree    {len(found.agreed)} operators of A have the same values in B, within {args.tolerance:g}')
     if found.first:
         print(f'differs  first {found.first.words()}')
-        print(f'before   {found.first.before or "nothing"} is the last one that agrees')
+        print(f'before   {found.first.before or "nothing"} is the last operator that agrees')
     elif not found.same_output:
         print('differs  no layer of both; one of them has further layers at its end')
     else:

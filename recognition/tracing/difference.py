@@ -1,8 +1,8 @@
 """The first layer in which two forms of one network differ, found by the values that both give.
 
 The forms need not have the same operators or names: a batch norm may be folded into a convolution, a scaling moved.
-Two points are the same where their values are. A point without its equal differs only where a way leads from it to the
-output that meets no equal either; else the other form computes the same in other steps.
+Two points match where their values are equal. A point without a match differs only where a path from it to the output
+has no match either; otherwise the other form computes the same in other steps.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy as np
 from recognition.tracing.points import Trace
 
 TOLERANCE = 1e-4  # of a layer's largest value
-SAMPLED = 64  # values of an image by which points that cannot be equal are known at once
-FOLLOWED = 8  # points of each form, from the first that differs on, of which two are compared
-GATE = 8  # times smaller than a map is what a gate makes of it
-NEAR = 4.0  # times the least share of values that differ: what an activation hides of them
+SAMPLED = 64  # values of an image by which points that cannot match are ruled out
+CANDIDATES = 8  # points of each form, from the first that differs on, of which two are compared
+GATE = 8  # a match that is so many times smaller than a map, as a gate is, proves nothing of it
+NEAR = 4.0  # times the smallest share of values that differ; an activation hides some of them
 SMALL = 4  # constants of no more values are means and scales of pixels
 KERNELS = ('Conv', 'Deconv', 'FullyConnected', 'Gemm', 'InnerProduct', 'MatMul')  # how such operators begin
 INPUT = 'the input'
 WEIGHT = re.compile(r'(.+)[_.]weight')
 TINY = float(np.finfo(np.float32).tiny)
 
-Ways = Tuple[List[int], List[int]]  # the points of both forms that differ
+Paths = Tuple[List[int], List[int]]  # the points of both forms that differ
 
 
 class Difference(NamedTuple):
     """The first layer that differs, and the values that are farthest apart there.
 
-    layers: its names in both. folded: layers of the first that are one with it in the other. points: what is compared,
+    layers: its names in both. folded: layers of the first that the other merges with it. points: what is compared,
     by its names in both. before: the last point before that agrees. place: of the value, the image first; () where the
     shapes differ. values: in both. share: the distance as a share of the largest value. weight: a parameter of the
     layer that differs, and its value in both.
@@ -55,7 +55,7 @@ class Difference(NamedTuple):
         notes = [
             self.operator,
             f'{self.layers[1]} in {other}' if self.layers[0] != self.layers[1] else '',
-            f'with {", ".join(self.folded)}' if self.folded else '',
+            f'merged with {", ".join(self.folded)}' if self.folded else '',
         ]
         layer = f'{self.layers[0]} ({"; ".join(filter(None, notes))})'
         if not self.place:
@@ -73,9 +73,9 @@ class Difference(NamedTuple):
 class Comparison(NamedTuple):
     """What two traces have in common.
 
-    agreed: names of the first network's points that have their equal in the other, each with that one's name and the
+    agreed: names of the first network's points that match one of the other, each with that one's name and the
     distance as a share of the largest value; total: how many points it has. first: the first layer that differs.
-    same_output: whether the networks' own outputs are equal.
+    same_output: whether the networks' own outputs match.
     """
 
     agreed: Sequence[Tuple[str, str, float]]
@@ -85,38 +85,38 @@ class Comparison(NamedTuple):
 
 
 class _Form:
-    """One of the two traces: which points have their equal, and which lead to no equal."""
+    """One of the two traces, and which of its points match one of the other."""
 
     def __init__(self, trace: Trace) -> None:
         self.points = trace.points
         self.rows = [np.asarray(each.values).reshape(len(each.values), -1) for each in trace.points]
         self.scales = [_largest(rows) for rows in self.rows]
         self.parameters, self.outputs = trace.parameters, set(trace.outputs)
-        self.equal: Dict[int, Tuple[int, float]] = {}
+        self.matches: Dict[int, Tuple[int, float]] = {}
         self._read_by: List[List[int]] = [[] for _ in trace.points]
         for place, point in enumerate(trace.points):
             for source in point.inputs:
                 self._read_by[source].append(place)
 
     def differing(self) -> List[int]:
-        """Return the points from which a way without an equal leads to an output, and no way to an equal of their size.
+        """Return the points with a path to an output on which nothing matches, and no path to a match of their size.
 
-        Where one form adds up in another order, sums have no equal for long, and what reads them has. A gate, which is
-        smaller by far, may be within the tolerance of its equal behind a layer that differs.
+        Where one form adds up in another order, sums have no match for many layers, and the layers that read them have.
+        A gate, which is far smaller, may match within the tolerance behind a layer that differs.
         """
         found: Set[int] = set()
-        largest = [0] * len(self.points)  # equal behind each point
+        largest = [0] * len(self.points)  # sizes of matches behind each point
         for place in reversed(range(len(self.points))):
             readers = self._read_by[place]
-            if place not in self.equal and (place in self.outputs or not found.isdisjoint(readers)):
+            if place not in self.matches and (place in self.outputs or not found.isdisjoint(readers)):
                 found.add(place)
-            sizes = [self.rows[each].size if each in self.equal else largest[each] for each in readers]
+            sizes = [self.rows[each].size if each in self.matches else largest[each] for each in readers]
             largest[place] = max(sizes, default=0)
         return sorted(place for place in found if largest[place] * GATE < self.rows[place].size)
 
-    def layer(self, way: Sequence[int], end: int) -> Tuple[str, str, Tuple[str, ...]]:
-        """Return the name and operator of the layer that a way comes to up to `end`, and the others on the way."""
-        layers = [place for place in way if place <= end and self.is_weighted(place)]
+    def layer(self, path: Sequence[int], end: int) -> Tuple[str, str, Tuple[str, ...]]:
+        """Return the name and operator of the first layer on a path up to `end`, and the names of the others."""
+        layers = [place for place in path if place <= end and self.is_weighted(place)]
         chosen = next(filter(self.is_kernel, layers), next(iter(layers), end))
         name = self._layer_name(chosen)
         if not any(map(self.is_weighted, range(end + 1))) and any(
@@ -130,7 +130,7 @@ class _Form:
         )
 
     def _layer_name(self, place: int) -> str:
-        """Return the name of a layer by its weight, since a folded one may have that of what is folded into it."""
+        """Return the name of a layer by its weight, since a folded one may be called after the batch norm."""
         names = (
             [WEIGHT.fullmatch(name) for name in self.points[place].parameters]
             if self.is_kernel(place)
@@ -150,7 +150,7 @@ class _Form:
 
 def first_difference(one: Trace, other: Trace, tolerance: float = TOLERANCE) -> Comparison:
     """Compare two forms of one network on the same images; `tolerance`: a share of a layer's largest value."""
-    with np.errstate(invalid='ignore', over='ignore'):  # values that are not finite have no equal
+    with np.errstate(invalid='ignore', over='ignore'):  # values that are not finite have no match
         return _compare(_Form(one), _Form(other), tolerance)
 
 
@@ -159,11 +159,11 @@ def explain(
 ) -> str:
     """Return the end of a sentence that refuses a network: its first layer that differs; '' where that is not found.
 
-    It comes on top of an error, which no fault in here may hide.
+    It is added to an error, which no fault in here may hide.
     """
     try:
         found = first_difference(one(), other(), tolerance).first
-    except Exception:  # the network is at fault, and may be in any way
+    except Exception:  # the network is faulty already
         return ''
     return f'; the first layer that differs is {found.words(names)}' if found else ''
 
@@ -172,16 +172,16 @@ def _compare(mine: _Form, theirs: _Form, tolerance: float) -> Comparison:
     _match(mine, theirs, tolerance)
     agreed = [
         (mine.points[place].name, theirs.points[match].name, share)
-        for place, (match, share) in sorted(mine.equal.items())
+        for place, (match, share) in sorted(mine.matches.items())
     ]
-    ways = mine.differing(), theirs.differing()
-    first = _difference(mine, theirs, ways, tolerance) if all(ways) else None
-    ends = {mine.equal[place][0] for place in mine.outputs if place in mine.equal}
+    paths = mine.differing(), theirs.differing()
+    first = _difference(mine, theirs, paths, tolerance) if all(paths) else None
+    ends = {mine.matches[place][0] for place in mine.outputs if place in mine.matches}
     return Comparison(agreed, len(mine.points), first, bool(ends & theirs.outputs))
 
 
 def _match(mine: _Form, theirs: _Form, tolerance: float) -> None:
-    """Note each point's equal, the first of the same size whose values are no farther apart than `tolerance`."""
+    """Note the match of each point: the first of the same size whose values are within the tolerance."""
     samples: Dict[Tuple[int, ...], List[int]] = {}
     for place, rows in enumerate(theirs.rows):
         samples.setdefault(rows.shape, []).append(place)
@@ -194,8 +194,8 @@ def _match(mine: _Form, theirs: _Form, tolerance: float) -> None:
         for match in np.array(samples[rows.shape])[near]:
             apart = float(np.abs(rows - theirs.rows[match]).max())
             if apart <= bound and (np.ptp(rows) > 0 or _may_be_constant(mine, theirs, place, match)):
-                mine.equal.setdefault(place, (int(match), apart / mine.scales[place]))
-                theirs.equal.setdefault(int(match), (place, 0.0))
+                mine.matches.setdefault(place, (int(match), apart / mine.scales[place]))
+                theirs.matches.setdefault(int(match), (place, 0.0))
 
 
 def _may_be_constant(mine: _Form, theirs: _Form, place: int, match: int) -> bool:
@@ -214,16 +214,16 @@ def _sample(rows: np.ndarray) -> np.ndarray:
     return rows[:, np.linspace(0, rows.shape[1] - 1, SAMPLED).astype(int)].ravel()
 
 
-def _difference(mine: _Form, theirs: _Form, ways: Ways, tolerance: float) -> Difference:
-    """Return what differs first, compared where the two forms are nearest to one another."""
-    pair = place, match = _compared(mine, theirs, ways, tolerance)
-    layer, operator, folded = mine.layer(ways[0], place)
-    layers = layer, theirs.layer(ways[1], match)[0]
+def _difference(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Difference:
+    """Return what differs first, compared where the two forms are most alike."""
+    pair = place, match = _compared(mine, theirs, paths, tolerance)
+    layer, operator, folded = mine.layer(paths[0], place)
+    layers = layer, theirs.layer(paths[1], match)[0]
     point, other = mine.points[place], theirs.points[match]
     shapes = tuple(point.values.shape), tuple(other.values.shape)
     rows = mine.rows[place], theirs.rows[match]
     names = point.name, other.name
-    before = [mine.points[at].name for at in sorted(mine.equal) if at < ways[0][0]]
+    before = [mine.points[at].name for at in sorted(mine.matches) if at < paths[0][0]]
     words = layers, operator, folded, names, before[-1] if before else ''
     if rows[0].shape != rows[1].shape:
         return Difference(*words, (), (), 1.0, shapes)
@@ -236,19 +236,19 @@ def _difference(mine: _Form, theirs: _Form, ways: Ways, tolerance: float) -> Dif
     return Difference(*words, where, values, share, shapes, weight)
 
 
-def _compared(mine: _Form, theirs: _Form, ways: Ways, tolerance: float) -> Tuple[int, int]:
-    """Return the two points of one size that share most values.
+def _compared(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Tuple[int, int]:
+    """Return the two points of one size that have most values in common.
 
-    Of several that share about as many, those of one name come before others, and the first before those behind it.
+    Of several with about as many, those of one name come before others, and earlier ones before later ones.
     """
     shares: Dict[Tuple[int, int], float] = {}
-    for place, match in product(*(way[:FOLLOWED] for way in ways)):
+    for place, match in product(*(path[:CANDIDATES] for path in paths)):
         one, other = mine.rows[place], theirs.rows[match]
         if one.shape == other.shape:
             same = np.abs(one - other) <= tolerance * mine.scales[place]
             shares[place, match] = 1 - float(same.mean())
     if not shares:
-        return ways[0][0], ways[1][0]
+        return paths[0][0], paths[1][0]
     least = min(shares.values())
     near = [pair for pair, share in shares.items() if share <= NEAR * least]
     return min(near, key=lambda pair: mine.points[pair[0]].name != theirs.points[pair[1]].name)

@@ -51,7 +51,7 @@ def test_a_wrong_weight_is_named_with_both_values(forms, one, other, capsys):
     assert lines[0].startswith(f'A        {forms / one}, 1')
     assert 'differs  first conv1 (Conv' in lines[3]
     assert lines[3].endswith('conv1_weight[2, 1, 0, 0] is -0.310426 in A and 9 in B')
-    assert lines[4] == 'before   conv0_relu is the last one that agrees'
+    assert lines[4] == 'before   conv0_relu is the last operator that agrees'
 
 
 def test_what_agrees_is_said_and_listed(forms, capsys):
