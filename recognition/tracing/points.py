@@ -34,13 +34,8 @@ class Trace(NamedTuple):
 def trace_each(images: np.ndarray, trace: Callable[[np.ndarray], Trace]) -> Trace:
     """Return one trace of images (N, ...) that are run one by one, since some graphs take no more."""
     alone = [trace(image[None]) for image in images]
-    points = [
-        point._replace(values=np.concatenate([values_of(each.points[place]) for each in alone]))
-        for place, point in enumerate(alone[0].points)
-    ]
+    points = []
+    for place, point in enumerate(alone[0].points):
+        parts = [each.points[place].values[:1] for each in alone]  # a graph of a fixed batch gives more
+        points.append(point._replace(values=np.concatenate(parts)))
     return alone[0]._replace(points=points)
-
-
-def values_of(point: Point) -> np.ndarray:
-    """Return the values of the first image, with an axis for the images, as ncnn has none and fixed batches more."""
-    return point.values[:1]
