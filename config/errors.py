@@ -43,6 +43,12 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f'; did you mean {close[0]!r}?' if close else ''
 
 
+def kind_of(value: object) -> str:
+    """Return the type of a value with its article, as 'an int'."""
+    name = type(value).__name__
+    return f'{"an" if name[0] in "aeiou" else "a"} {name}'
+
+
 def first_few(names: Iterable[object], most: int = 3) -> str:
     """Return names with commas between them; of more than `most` the first ones, and how many more there are."""
     words = [str(name) for name in names]

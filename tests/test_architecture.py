@@ -20,7 +20,10 @@ FLOORS = (
     ('config',),
     ('symbols', 'recognition.losses'),
     ('recognition.utils',),
-    ('recognition.checkpoint', 'recognition.data', 'recognition.distributed', 'recognition.drawing'),
+    (
+        *('recognition.checkpoint', 'recognition.data', 'recognition.distributed', 'recognition.drawing'),
+        'recognition.tracing',
+    ),
     ('recognition.engines', 'recognition.optim', 'recognition.verification', 'recognition.weights'),
     ('recognition.classifier', 'recognition.export', 'recognition.reports', 'recognition.cleaning'),
     ('recognition.embedding', 'recognition.training'),

@@ -9,6 +9,7 @@ from typing import Any, Container, Mapping, Optional
 from config import resolve
 from config.keys import KEYS
 from config.schema import check_value, parse_value
+from recognition.cli.standard_options import without_ignored
 
 PRESETS = ('network', 'dataset', 'loss')  # options of their own: each names a row of a table
 TITLES = {
@@ -64,4 +65,4 @@ def config_from(args: argparse.Namespace, **settings: Any) -> Any:
         for name, text in given.items()
         if text is not None
     }
-    return resolve(args.network, args.dataset, args.loss, **{**values, **settings})
+    return resolve(args.network, args.dataset, args.loss, **{**without_ignored(values), **settings})

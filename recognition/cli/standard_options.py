@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
+from config.keys import ACCEPTED
 from config.schema import parse_value
 from recognition.cli.parser import Parser
 
+logger = logging.getLogger(__name__)
+
 CHANNELS = 3
 MIRRORS = ('sum', 'concat', 'none')
+# Which setting does what a key without effect would do in InsightFace's scripts.
+INSTEAD = {
+    'batch_size': 'per_batch_size is the images per device and step',
+    'triplet_bag_size': 'a bag is the per_batch_size',
+    'num_workers': '`facesymbols launch` trains on several machines, data_workers is the processes that decode',
+    'memonger': 'recompute does it',
+}
 PRESET_KEYS = ('network', 'dataset', 'loss')  # names of presets, which set nothing by themselves
 ImageShape = Tuple[int, int, int]
 
@@ -154,4 +165,19 @@ def config_settings(items: Sequence[str], *, kept: Sequence[str] = PRESET_KEYS) 
         if key in kept:
             raise ConfigError(f'--config {item}: {key} is not set by --config here; --help lists the options')
         settings[key] = parse_value(key, value)
-    return settings
+    return without_ignored(settings)
+
+
+def without_ignored(settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the settings that a user gave but those without effect, of which a line says so, and what has one.
+
+    Left in, one of them would make the settings those of an InsightFace config, of which others are not read.
+    """
+    ignored = [f'{key} ({INSTEAD[key]})' if key in INSTEAD else key for key in settings if key in ACCEPTED]
+    if ignored:
+        logger.warning(
+            "warning: %s %s no effect here: taken so that InsightFace's settings pass",
+            ', '.join(ignored),
+            'has' if len(ignored) == 1 else 'have',
+        )
+    return {key: value for key, value in settings.items() if key not in ACCEPTED}

@@ -32,6 +32,9 @@ COMMANDS = {
     'evaluate': Command('recognition.commands.evaluate', 'evaluate a classifier on labelled images'),
     'plot': Command('recognition.commands.plot', 'draw a network'),
     'audit': Command('recognition.commands.audit', "print a network's parameters, MACs, memory and shapes"),
+    'compare-layers': Command(
+        'recognition.commands.compare_layers', 'name the first layer in which two forms of a network differ'
+    ),
     'pack': Command('recognition.commands.pack', 'pack images into a training or verification set'),
     'check-data': Command('recognition.commands.check_data', 'check a data set for faults'),
     'clean': Command('recognition.commands.clean', 'leave images with wrong labels out of a data set'),

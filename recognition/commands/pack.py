@@ -4,7 +4,8 @@
     facesymbols pack birds --test-share 0.1 -o data/birds       birds/CLASS/*.jpg; test.rec and classes.txt besides
     facesymbols pack birds --test birds-test -o data/birds      the same with the test images of another folder
     facesymbols pack train-images-idx3-ubyte.gz --test t10k-images-idx3-ubyte.gz -o data/mnist
-    facesymbols pack faces.lst -o data/mine          lines `aligned<TAB>path<TAB>label`, as InsightFace's
+    facesymbols pack faces.lst -o data/mine          lines `aligned<TAB>path<TAB>label`, as InsightFace's, or im2rec's,
+                                                     `index<TAB>label<TAB>path`
     facesymbols pack --pairs pairs.txt -o mine.bin   lines `first second 0|1`
 
 Paths in a list are relative to the list's folder. A folder is searched with those below it; what is hidden is left
@@ -18,11 +19,12 @@ import argparse
 import logging
 import os
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 from config.errors import ConfigError, DataError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_image_size, add_output, positive, rgb_size
+from recognition.data.list_files import listed_pairs, listed_people
 from recognition.data.packing import (
     Faults,
     Packer,
@@ -37,46 +39,6 @@ from recognition.utils.output_paths import check_outputs, check_suffix
 from recognition.utils.progress_bar import progress_bar
 
 log = logging.getLogger('pack')
-
-
-def listed_people(path: Path) -> List[Person]:
-    """Return the people of a .lst file in order of label; a label without a line has no images."""
-    images: Dict[int, List[Path]] = {}
-    for number, line in read_lines(path):
-        fields = line.split('\t')
-        if len(fields) < 3 or fields[0] not in ('0', '1') or not fields[2].isdecimal():
-            raise DataError(
-                f'{path}, line {number} is {line[:60]!r} where aligned<TAB>path<TAB>label is wanted'
-            )
-        if fields[0] == '0':
-            raise DataError(
-                f'{path}, line {number}: {fields[1]} is marked as not aligned; align the faces first'
-            )
-        images.setdefault(int(fields[2]), []).append(path.parent / fields[1])
-    if not images:
-        raise DataError(f'{path} lists no image; lines aligned<TAB>path<TAB>label are wanted')
-    labels = range(max(images) + 1)
-    return [Person(f'{path}: label {label}', images.get(label, [])) for label in labels]
-
-
-def listed_pairs(path: Path) -> List[Tuple[Path, Path, bool]]:
-    """Return (first, second, same) for the lines `first second 0|1`; tabs where a path holds spaces."""
-    pairs = []
-    for number, line in read_lines(path):
-        fields = line.split('\t') if '\t' in line else line.split()
-        if len(fields) != 3 or fields[2] not in ('0', '1'):
-            raise DataError(f'{path}, line {number} is {line[:60]!r} where `first second 0|1` is wanted')
-        pairs.append((path.parent / fields[0], path.parent / fields[1], fields[2] == '1'))
-    return pairs
-
-
-def read_lines(path: Path) -> List[Tuple[int, str]]:
-    """Return the lines of a text file that are not blank, with their numbers from 1."""
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise DataError(f'cannot read {path}; it should be a text file') from None
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def make_training_set(args: argparse.Namespace) -> None:

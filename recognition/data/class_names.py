@@ -19,7 +19,7 @@ def read_classes(path: PathLike, num_classes: int = 0) -> List[str]:
     """
     try:
         with open(path, encoding='utf-8-sig') as file:  # some editors begin a file with a mark
-            names = [line.strip() for line in file.read().splitlines()]
+            names = [line.strip() for line in file.read().rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, 'strerror', None) or 'it is not UTF-8'
         raise DataError(

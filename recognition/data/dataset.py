@@ -235,7 +235,7 @@ def class_names(path: PathLike) -> List[str]:
 def read_property(path: Path) -> Tuple[int, Tuple[int, int, int]]:
     """Return (num_classes, (H, W, 3)) from the first line of a `property` file; others are not read."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError):
         raise DataError(f'cannot read {path}; it should hold {FILES["property"]}') from None
     line = lines[0] if lines else ''

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 
 import numpy as np
 
-from config.errors import DataError
+from config.errors import DataError, kind_of
 from recognition.data.images import decode_image, load_cv2, to_grey
 from recognition.utils.files import PathLike, readable
 
@@ -66,9 +66,7 @@ def _items(images: Any, channels: int, count: List[int]) -> Iterator[Item]:
             yield from _items(each, channels, count)
         return
     else:
-        raise DataError(
-            f'a {type(images).__name__} is no image; give numpy arrays, files, folders or encoded bytes'
-        )
+        raise DataError(f'{kind_of(images)} is no image; give numpy arrays, files, folders or encoded bytes')
     for item in found:
         count[0] += 1
         yield item

@@ -12,12 +12,23 @@ from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import DataError
+from config.errors import DataError, kind_of
 from recognition.data.images import decode_image, load_cv2
 from recognition.utils.files import PathLike
 from recognition.utils.restricted_pickle import RestrictedUnpickler, reason, shown
 
-UINT8, BOOL = 'u1', 'b1'  # numpy's codes; the only element types in a verification set
+UINT8 = 'u1'  # numpy's code of the elements of an image
+ANSWERS = (
+    'b1',
+    'i1',
+    'i2',
+    'i4',
+    'i8',
+    UINT8,
+    'u2',
+    'u4',
+    'u8',
+)  # those that answers may have: as bool and integers
 
 
 def load_bin(
@@ -80,12 +91,15 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _booleans(answers: Any, path: PathLike) -> np.ndarray:
     if isinstance(answers, _Array):
-        answers = [byte != 0 for byte in answers.raw] if answers.code == BOOL else answers
+        answers = answers.numbers()
     if not isinstance(answers, (tuple, list)):
         raise DataError(f'{path}: issame must be a list of booleans, not {_kind(answers)}')
     for number, answer in enumerate(answers):
-        if not isinstance(answer, bool):
-            raise DataError(f'{path}: answer {number} of issame must be True or False, not {_kind(answer)}')
+        if not isinstance(answer, int) or answer not in (0, 1):
+            found = answer if isinstance(answer, int) else _kind(answer)
+            raise DataError(
+                f'{path}: answer {number} of issame must be True or False, or 1 or 0, not {found}'
+            )
     return np.array(answers, dtype=bool)
 
 
@@ -100,7 +114,7 @@ def _encoded(image: Any, path: PathLike, number: int) -> bytes:
 def _kind(value: Any) -> str:
     if isinstance(value, _Array):
         return f'an array of {value.code or "nothing"}'
-    return f'a {type(value).__name__}'
+    return kind_of(value)
 
 
 def _unpickle(path: PathLike) -> Any:
@@ -123,26 +137,39 @@ class _RefusedError(Exception):
 
 
 class _Dtype:
-    """Stands for a `numpy.dtype` of uint8 or bool."""
+    """Stands for a `numpy.dtype` of integers or bool."""
 
-    __slots__ = ('code',)
+    __slots__ = ('code', 'order')
 
     def __init__(self, code: str) -> None:
-        self.code = code
+        self.code, self.order = code, '<'
+
+    @property
+    def size(self) -> int:
+        return int(self.code[1])
+
+    def numbers(self, raw: bytes) -> List[int]:
+        return [int(number) for number in np.frombuffer(raw, f'{self.order}{self.code}')]
 
     def __setstate__(self, state: Any) -> None:
         # (version, byte order, subdtype, names, fields, ...): a plain type has no parts
         if not (isinstance(state, tuple) and len(state) >= 5 and state[2:5] == (None, None, None)):
             raise _RefusedError('the pickle describes an array type with fields')
+        if state[1] in ('>', b'>'):
+            self.order = '>'
 
 
 class _Array:
     """Stands for a `numpy.ndarray`: element type and raw bytes, in one dimension."""
 
-    __slots__ = ('code', 'raw')
+    __slots__ = ('code', 'dtype', 'raw')
 
     def __init__(self) -> None:
         self.code, self.raw = '', b''
+        self.dtype: Optional[_Dtype] = None
+
+    def numbers(self) -> List[int]:
+        return self.dtype.numbers(self.raw) if self.dtype else []
 
     def __setstate__(self, state: Any) -> None:
         if not (isinstance(state, tuple) and len(state) == 5):
@@ -161,17 +188,17 @@ class _Array:
             raise _RefusedError(
                 f'the pickle holds an array of shape {shown(shape)}; an encoded image is a row of bytes'
             )
-        if not sides or max(sides) != len(raw) or min(sides) < 0:
+        if not sides or max(sides) * dtype.size != len(raw) or min(sides) < 0:
             raise _RefusedError(f'the pickle holds an array of shape {shown(shape)} with {len(raw)} bytes')
-        self.code, self.raw = dtype.code, raw
+        self.code, self.dtype, self.raw = dtype.code, dtype, raw
 
 
 def _make_dtype(code: Any, *_flags: Any) -> _Dtype:
     """Stand for `numpy.dtype(code, align, copy)`."""
     text = code.decode('latin1') if isinstance(code, bytes) else code
-    if text not in (UINT8, BOOL):
+    if text not in ANSWERS:
         raise _RefusedError(
-            f'the pickle holds an array of type {shown(text)}; only uint8 and bool are loaded'
+            f'the pickle holds an array of type {shown(text)}; only integers and bool are loaded'
         )
     return _Dtype(text)
 
@@ -190,12 +217,11 @@ def _from_buffer(raw: Any, dtype: Any, shape: Any, _order: Any) -> _Array:
     return array
 
 
-def _scalar(dtype: Any, raw: Any) -> bool:
-    """Stand for `numpy.core.multiarray.scalar(dtype, bytes)`: one boolean."""
-    is_bool = isinstance(dtype, _Dtype) and dtype.code == BOOL
-    if not (is_bool and isinstance(raw, bytes) and len(raw) == 1):
-        raise _RefusedError('the pickle holds a number where only booleans are expected')
-    return raw != b'\0'
+def _scalar(dtype: Any, raw: Any) -> int:
+    """Stand for `numpy.core.multiarray.scalar(dtype, bytes)`: one boolean or integer."""
+    if not (isinstance(dtype, _Dtype) and isinstance(raw, bytes) and len(raw) == dtype.size):
+        raise _RefusedError('the pickle holds a number where only booleans and integers are expected')
+    return dtype.numbers(raw)[0]
 
 
 def _encode(text: Any, codec: Any = None) -> bytes:

@@ -2,13 +2,13 @@
 
 Indexed layout: record 0 is a header whose labels are [N+1, N+C+1); records 1..N are images, those of one
 identity side by side; records N+1..N+C are identities, whose labels are the range [first, last) of their
-image keys. Flat layout: record 0 is an image like every other, and each has its label in its own header; so it is read
-where there is no index, too, and whatever holds no image is then passed over.
+image keys. Flat layout, which im2rec writes: every record is an image with its label in its own header, and the keys
+begin anywhere; so it is read where there is no index, too. What holds labels and no image is passed over.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -29,25 +29,35 @@ def read_layout(records: Records, num_classes: int) -> Layout:
 
     DataError, naming the record, for one that is missing or contradicts another.
     """
-    if records.without_index:
-        return _images(records, num_classes)
-    if 0 not in records:
-        raise DataError(f'{records.idx_path} has no key 0; its first record must be there')
-    header, image = records.unpack(0)
-    if header.flag > 0 and not image:
-        return _identities(records, header.labels, num_classes)
-    keys = records.keys
+    if not records.without_index and 0 in records:
+        header, image = records.unpack(0)
+        if header.flag > 0 and not image:
+            return _identities(records, header.labels, num_classes)
+    others = [int(key) for key in records.keys if holds_labels_alone(records, int(key))]
+    fault = header_fault(records, others)
+    if fault:
+        raise DataError(fault)
+    keys = records.keys[~np.isin(records.keys, others)]
     labels = np.fromiter((_label(records, int(key), num_classes) for key in keys), np.int64, len(keys))
     return Layout(keys, labels, indexed=False)
 
 
-def _images(records: Records, num_classes: int) -> Layout:
-    """Return the images of a file without an index; what has several labels and no image is no image."""
-    several = [int(key) for key in records.keys if records.read_header(int(key)).flag > 0]
-    others = [key for key in several if not records.unpack(key)[1]]
-    keys = np.setdiff1d(records.keys, others)
-    labels = np.fromiter((_label(records, int(key), num_classes) for key in keys), np.int64, len(keys))
-    return Layout(keys, labels, indexed=False)
+def holds_labels_alone(records: Records, key: int) -> bool:
+    """Return whether a record is a header or an identity: labels without an image."""
+    try:
+        return records.read_header(key).flag > 0 and not records.unpack(key)[1]
+    except DataError:  # it is named where it is read
+        return False
+
+
+def header_fault(records: Records, others: Sequence[int]) -> str:
+    """Return what is wrong where an index has records without an image (`others`), and no key 0 that announces them."""
+    if records.without_index or 0 in records or not others:
+        return ''
+    return (
+        f'{records.idx_path} has no key 0, the header of identity records such as key {others[0]}; without that file '
+        '`facesymbols check-data --write-index` makes it anew'
+    )
 
 
 def _identities(records: Records, bounds: np.ndarray, num_classes: int) -> Layout:

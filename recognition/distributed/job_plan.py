@@ -88,7 +88,7 @@ def _is_here(host: str) -> bool:
 def read_hosts(path: Path) -> List[str]:
     """Return the hosts of a file: one on a line, [user@]name; empty lines and those with # are not read."""
     try:
-        lines = [line.partition('#')[0].strip() for line in path.read_text().splitlines()]
+        lines = [line.partition('#')[0].strip() for line in path.read_text('utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f'cannot read the hosts in {path}: {getattr(error, "strerror", error)}') from None
     hosts = [line for line in lines if line]

@@ -6,6 +6,7 @@ import numpy as np
 
 from config.errors import CheckpointError
 from recognition.engines.base import INT8_LIMIT, Engine, Shape, checked_embed
+from recognition.tracing import explain
 from recognition.verification.lfw import normalise
 
 COUNT = 4  # images to compare
@@ -52,8 +53,12 @@ def check_agreement(engine: Engine, reference: Engine, source: object) -> float:
         )
     worst = float(np.max(cosine_distances(wanted, found)))
     if not worst <= engine.limit:  # a NaN is refused, too
+        names = reference.name, engine.name
+        # an embedding at the limit is about this share of its length off
+        bound = (2 * engine.limit) ** 0.5
+        first = explain(lambda: reference.trace(images), lambda: engine.trace(images), names, bound)
         raise CheckpointError(
             f'the engine {engine.name} ({engine.precision}) disagrees with {reference.name} on {source}: the cosine '
-            f'distance of their embeddings is {worst:.2g}, above {engine.limit:g}'
+            f'distance of their embeddings is {worst:.2g}, above {engine.limit:g}{first}'
         )
     return worst

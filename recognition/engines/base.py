@@ -10,6 +10,7 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.engines.model import Model
+from recognition.tracing.points import Trace
 from recognition.utils.packages import install_command, require
 
 Shape = Tuple[int, int, int]  # height, width, channels
@@ -55,6 +56,10 @@ class Engine:
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D), as the network gives them."""
         raise NotImplementedError
 
+    def trace(self, images: np.ndarray) -> Trace:
+        """Return what every layer gives for uint8 images (N, H, W, C); ConfigError where the engine cannot."""
+        raise ConfigError(f'the engine {self.name} does not give the values of its layers')
+
     @property
     def metadata(self) -> Dict[str, str]:
         """Return what the file says of the network, by name."""
@@ -93,6 +98,18 @@ def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
             f'({len(images)}, size); its head gives neither, or it is damaged'
         )
     return found
+
+
+def checked_trace(engine: Engine, images: np.ndarray) -> Trace:
+    """Return an engine's trace of uint8 images (N, H, W, C); CheckpointError where the package cannot run them."""
+    try:
+        return engine.trace(images)
+    except FaceSymbolsError:
+        raise
+    except Exception as error:  # the packages have no error in common
+        raise CheckpointError(
+            f'the engine {engine.name} cannot run the layers of the network: {_last_line(error)}'
+        ) from error
 
 
 def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Optional
 
 import numpy as np
@@ -10,6 +11,7 @@ from recognition.data.images import channels_first
 from recognition.engines.base import Engine, Wanted, agreed_shape
 from recognition.engines.model import Model
 from recognition.engines.mxnet_threads import settle_threads, warn_of_threads
+from recognition.tracing.points import Trace, trace_each
 
 
 class MXNetEngine(Engine):
@@ -23,11 +25,18 @@ class MXNetEngine(Engine):
         from recognition.engines.mxnet_executor import Bound, load_optimized
 
         self.image_shape = agreed_shape(model, None, image_shape)
-        self._bound = Bound(*load_optimized(model.path, model.epoch, self.image_shape))
+        self._held = load_optimized(model.path, model.epoch, self.image_shape)
+        self._bound = Bound(*self._held)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         return self._bound(channels_first(images))
+
+    def trace(self, images: np.ndarray) -> Trace:
+        """Return what every layer of the rewritten network gives."""
+        from recognition.tracing.symbol_trace import trace_symbol
+
+        return trace_each(channels_first(images), partial(trace_symbol, *self._held))
 
 
 class Reference(Engine):
@@ -40,9 +49,18 @@ class Reference(Engine):
 
         self.image_shape = agreed_shape(model, None, image_shape)
         self._net = load_network(model.path, model.epoch, image_shape=self.image_shape)
+        self._model = model
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         import mxnet as mx
 
         return np.asarray(self._net(mx.nd.array(channels_first(images))).asnumpy())
+
+    def trace(self, images: np.ndarray) -> Trace:
+        """Return what every layer gives."""
+        from recognition.checkpoint.network import load_embedding
+        from recognition.tracing.symbol_trace import trace_symbol
+
+        saved = load_embedding(self._model.path, self._model.epoch, self._model.output)
+        return trace_each(channels_first(images), partial(trace_symbol, saved.symbol, saved.values))

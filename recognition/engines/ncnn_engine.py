@@ -17,6 +17,8 @@ from config.errors import CheckpointError
 from recognition.data.images import channels_first
 from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged
 from recognition.engines.model import Model
+from recognition.tracing.ncnn_trace import trace_ncnn
+from recognition.tracing.points import Trace, trace_each
 
 HALF_PRECISION = (
     'use_fp16_packed',
@@ -64,6 +66,19 @@ class NcnnEngine(Engine):
             return np.stack([self._embed_one(net, image) for image in data])
         return np.stack(list(self._workers.map(partial(self._embed_one, self._net(1)), data)))
 
+    def trace(self, images: np.ndarray) -> Trace:
+        """Return what every layer gives, without the rounding of Winograd's transform."""
+        net = _load(self._ncnn, self._model, self._files, self._threads, exact=True)
+        graph = self._model.files[0].read_text(encoding='utf-8')
+
+        def alone(data: np.ndarray) -> Trace:
+            extractor = net.create_extractor()
+            held = self._ncnn.Mat(data[0]).clone()
+            extractor.input(net.input_names()[0], held)
+            return trace_ncnn(graph, data[0], lambda blob: extractor.extract(blob)[1])
+
+        return trace_each(channels_first(images), alone)
+
     def _net(self, threads: int) -> Any:
         if threads not in self._nets:
             self._nets[threads] = _load(self._ncnn, self._model, self._files, threads)
@@ -87,10 +102,17 @@ def _open(file: Path) -> BinaryIO:
         raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
 
 
-def _load(ncnn: ModuleType, model: Model, files: Sequence[BinaryIO], threads: int) -> Any:
-    """Return a net that runs each image on so many threads; CheckpointError where ncnn does not take the files."""
+def _load(
+    ncnn: ModuleType, model: Model, files: Sequence[BinaryIO], threads: int, *, exact: bool = False
+) -> Any:
+    """Return a net that runs each image on so many threads; CheckpointError where ncnn does not take the files.
+
+    exact: it keeps what its layers give, and rounds as other engines do.
+    """
     net: Any = ncnn.Net()
     net.opt.num_threads = threads  # what is set after loading is ignored, and told of on standard error
+    if exact:
+        net.opt.lightmode = net.opt.use_winograd_convolution = False
     for option in HALF_PRECISION:
         if hasattr(net.opt, option):
             setattr(net.opt, option, False)

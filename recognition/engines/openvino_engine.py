@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Optional
+from typing import Any, ClassVar, Dict, Optional, Sequence
 
 import numpy as np
 
 from recognition.engines.base import BFLOAT16_LIMIT, LIMIT, Engine, Wanted, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import input_of, precision_of
+from recognition.tracing.points import Trace
 from recognition.utils.processes import kept_signal_stack
 
 METADATA = 'framework'  # where it keeps what an ONNX file says of itself
@@ -27,6 +28,7 @@ class OpenVINOEngine(Engine):
         if threads is not None:
             settings['INFERENCE_NUM_THREADS'] = threads
         core = openvino.Core()
+        self._path, self._core, self._settings = model.path, core, settings
         try:
             with kept_signal_stack():
                 read = core.read_model(str(model.path))
@@ -45,6 +47,16 @@ class OpenVINOEngine(Engine):
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
         with kept_signal_stack():
             return self._input.run(images, lambda data: np.array(self._compiled([data])[0]))
+
+    def trace(self, images: np.ndarray) -> Trace:
+        """Return what every operator gives."""
+        with kept_signal_stack():
+            return self._input.trace(self._path.read_bytes(), images, self._run_all)
+
+    def _run_all(self, content: bytes, data: np.ndarray) -> Sequence[np.ndarray]:
+        compiled = self._core.compile_model(self._core.read_model(content, b''), 'CPU', self._settings)
+        found = compiled([data])
+        return [found[port] for port in compiled.outputs]
 
     @property
     def metadata(self) -> Dict[str, str]:

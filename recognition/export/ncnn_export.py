@@ -58,7 +58,8 @@ def export_ncnn(
     height, width, channels = ready.told['image_shape']
     with converted(ready.content, (height, width, channels)) as pair:
         engine = NcnnEngine(Model('ncnn', pair.graph.with_suffix('')), (height, width, channels), None)
-        check = compare(_run(engine, ready.told['embedding_shape']), ready.reference, ready.probes)
+        run = _run(engine, ready.told['embedding_shape'])
+        check = compare(run, ready.reference, ready.probes, (engine.trace, ready.trace))
         _put(pair, json.dumps(ready.told, indent=2), output)
     return check
 

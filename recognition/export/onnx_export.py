@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
@@ -24,12 +26,14 @@ from recognition.checkpoint.network import Saved, check_float32, load_embedding,
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.model import Model
-from recognition.engines.onnxruntime_engine import QUIET
+from recognition.engines.onnxruntime_engine import QUIET, OnnxRuntimeEngine
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.converter import OPSET, to_onnx
 from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
-from recognition.export.parity import Check, Faces, Probes, Run, compare, draw_probes
+from recognition.export.parity import Check, Faces, Probes, Run, Tracer, compare, draw_probes
+from recognition.tracing.points import Trace, trace_each
+from recognition.tracing.symbol_trace import trace_symbol
 from recognition.utils.files import PathLike, remove_leftovers, replacing
 from recognition.utils.packages import require
 from recognition.utils.run_paths import params_path, symbol_path
@@ -77,7 +81,8 @@ def export_onnx(
     load_onnx()
     load_onnxruntime()
     ready = prepare(prefix, epoch, options, image_shape, faces)
-    check = compare(run_onnx(ready.content, options), ready.reference, ready.probes)
+    layers = trace_content(ready.content, ready.told['image_shape']), ready.trace
+    check = compare(run_onnx(ready.content, options), ready.reference, ready.probes, layers)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
         temporary.write_bytes(ready.content)
@@ -91,6 +96,7 @@ class Prepared(NamedTuple):
     told: Dict[str, Any]  # what the file says of itself
     reference: Run
     probes: Probes
+    trace: Tracer  # of the reference
 
 
 def prepare(
@@ -110,7 +116,8 @@ def prepare(
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)
-    return Prepared(_content(saved, options, shape, told), told, run_mxnet(net, options), probes)
+    content, reference = _content(saved, options, shape, told), run_mxnet(net, options)
+    return Prepared(content, told, reference, probes, trace_network(saved.symbol, saved.values))
 
 
 def load_onnxruntime() -> ModuleType:
@@ -145,6 +152,24 @@ def run_onnx(content: bytes, options: Options) -> Run:
             ) from error
 
     return run
+
+
+def trace_content(content: bytes, image_shape: Sequence[int]) -> Tracer:
+    """Return a function of images uint8 (N, H, W, C) that gives the trace of an ONNX file's content."""
+
+    def trace(images: np.ndarray) -> Trace:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, 'net.onnx')
+            path.write_bytes(content)
+            height, width, channels = image_shape
+            return OnnxRuntimeEngine(Model('onnx', path), (height, width, channels), None).trace(images)
+
+    return trace
+
+
+def trace_network(symbol: mx.sym.Symbol, values: Mapping[str, Any]) -> Tracer:
+    """Return a function of images uint8 (N, H, W, C) that gives the trace of a network in MXNet."""
+    return lambda images: trace_each(channels_first(images), partial(trace_symbol, symbol, values))
 
 
 def run_mxnet(net: Any, options: Options = PLAIN) -> Run:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from config.errors import CheckpointError
-from recognition.checkpoint.network import embedding_of, load_network, save_network
+from recognition.checkpoint.network import embedding_of, load_embedding, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.model import Model
 from recognition.engines.mxnet_executor import Bound, load_optimized, on_cpu
 from recognition.engines.record import beside, shape_of
-from recognition.export.onnx_export import run_mxnet
+from recognition.export.onnx_export import run_mxnet, trace_network
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, symbol_path
@@ -52,7 +52,9 @@ def export_optimized(
     net = load_network(prefix, epoch, image_shape=shape)
     probes = draw_probes(shape, faces)
     bound = Bound(*rewritten)
-    check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
+    saved = load_embedding(prefix, epoch)
+    layers = trace_network(*rewritten), trace_network(saved.symbol, saved.values)
+    check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes, layers)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     for name in (config_path, classes_path):
         _copy(beside(prefix, name), name(output))

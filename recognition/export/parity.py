@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
@@ -13,14 +14,18 @@ from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.data.image_sources import image_files, read_image
 from recognition.data.images import load_cv2
 from recognition.data.orl import load_photographs
+from recognition.tracing import Trace, explain
 from recognition.utils.files import PathLike
 
 TOLERANCE = 1e-4  # of the largest value
 BATCHES = (1, 4)  # images at a time
+FORMS = ('MXNet', 'the exported network')
 TINY = np.finfo(np.float32).tiny
 
 Faces = Union[PathLike, np.ndarray]
 Run = Callable[[np.ndarray], np.ndarray]  # uint8 (N, H, W, C) -> embeddings (N, ...)
+Tracer = Callable[[np.ndarray], Trace]  # uint8 (N, H, W, C) -> what every layer gives
+Layers = Tuple[Tracer, Tracer]  # of the exported network, and of MXNet's
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,10 @@ class Probes:
     sets: Tuple[np.ndarray, ...]
     words: str
 
+    def one_of_each(self) -> np.ndarray:
+        """Return the first image of each set."""
+        return np.concatenate([images[:1] for images in self.sets])
+
 
 def draw_probes(image_shape: Sequence[int], faces: Optional[Faces] = None) -> Probes:
     """Return noise and faces of `image_shape` (H, W, C).
@@ -69,12 +78,23 @@ def draw_probes(image_shape: Sequence[int], faces: Optional[Faces] = None) -> Pr
     return Probes((noise, repeated), f'random pixels and {min(count, len(found))} {words}')
 
 
-def compare(run: Run, reference: Run, probes: Probes) -> Check:
+def compare(run: Run, reference: Run, probes: Probes, layers: Optional[Layers] = None) -> Check:
     """Compare two forms of a network at every batch size; `reference` is MXNet's.
 
     Raises CheckpointError where either gives a value that is not finite, the shapes differ, or they are more than
-    TOLERANCE apart.
+    TOLERANCE apart. layers: give the traces of both, so that the error names the first layer that differs.
     """
+    try:
+        return _compare(run, reference, probes)
+    except CheckpointError as error:
+        if layers is None:
+            raise
+        images = probes.one_of_each()
+        ours, theirs = (partial(trace, images) for trace in layers)
+        raise CheckpointError(f'{error}{explain(theirs, ours, FORMS)}') from error
+
+
+def _compare(run: Run, reference: Run, probes: Probes) -> Check:
     differences, cosines = [], []
     for images in probes.sets:
         for batch in BATCHES:

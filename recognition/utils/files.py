@@ -77,7 +77,7 @@ def _reason(error: BaseException, path: Path) -> str:
 def read_json(path: Path) -> Any:
     """Return what a file of a run holds; CheckpointError where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return json.loads(path.read_text(encoding='utf-8-sig'))
     except FileNotFoundError:
         raise CheckpointError(f'{path} does not exist') from None
     except OSError as error:

@@ -203,7 +203,7 @@ def _blocks(count: int) -> Iterator[slice]:
 
 def _fields(path: PathLike, count: int) -> List[List[str]]:
     try:
-        rows = [line.split() for line in Path(path).read_text('utf-8').splitlines()]
+        rows = [line.split() for line in Path(path).read_text('utf-8-sig').rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from None
     odd = next((number for number, row in enumerate(rows, 1) if len(row) != count), None)

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence,
 
 import numpy as np
 
-from config import complete
+from config import complete, resolve
 from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES
 from config.presets import NETWORKS, RESNET_UNITS
@@ -95,6 +95,21 @@ SCALED = ('pre_fc1_weight', 'pre_fc1_bias', 'fc1_moving_mean')  # what takes its
 def settings_for(num_layers: int) -> Dict[str, Any]:
     """Return what a preset's config lacks for such weights: SETTINGS, and the depth where it is another one here."""
     return {**SETTINGS, **({'num_layers': DEPTHS[num_layers]} if num_layers in DEPTHS else {})}
+
+
+def config_of(path: PathLike) -> Any:
+    """Return the config of the network whose weights a file holds; CheckpointError where it is none of PRESETS."""
+    state = read_state_dict(path)
+    units = _units(state)
+    network, dense = _network_of(units), state.get('fc.weight')
+    if network is None or dense is None:
+        raise CheckpointError(
+            f'{path} is no iresnet of arcface_torch: it has {_listed(units)} units in its stages, {_name_of(units)}'
+            if any(units)
+            else f'{path} holds no weights of an iresnet of arcface_torch'
+        )
+    preset = PRESETS[network]
+    return resolve(preset, **settings_for(NETWORKS[preset]['num_layers']), emb_size=len(dense))
 
 
 def read_arcface_torch(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE) -> Arrays:
@@ -182,12 +197,21 @@ def _rules(units: Sequence[int]) -> Iterator[Tuple[str, Optional[str]]]:
             yield f'{theirs}.{there}', here and f'{ours}_{here}'
 
 
-def _name_of(units: Tuple[int, ...]) -> str:
+def _network_of(units: Tuple[int, ...]) -> Optional[str]:
     for network, preset in PRESETS.items():
         depth = NETWORKS[preset]['num_layers']
         if RESNET_UNITS[DEPTHS.get(depth, depth)] == units:
-            return f'as the {network}, whose preset is {preset}'
-    return f'as none of {", ".join(PRESETS)}'
+            return network
+    return None
+
+
+def _name_of(units: Tuple[int, ...]) -> str:
+    network = _network_of(units)
+    return (
+        f'as the {network}, whose preset is {PRESETS[network]}'
+        if network
+        else f'as none of {", ".join(PRESETS)}'
+    )
 
 
 def _listed(units: Sequence[int]) -> str:

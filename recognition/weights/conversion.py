@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
@@ -25,6 +26,8 @@ from recognition.checkpoint.matching import (
     without_classifier,
 )
 from recognition.checkpoint.network import Arrays, Saved, arrays_of, wrap_symbol
+from recognition.tracing import explain
+from recognition.tracing.symbol_trace import trace_symbol
 from recognition.utils.files import PathLike
 from recognition.weights.suggest import hint
 from symbols import get_symbol
@@ -99,18 +102,19 @@ def embedding_difference(saved: Saved, converted: Converted, image_shape: Any) -
     height, width, channels = image_shape
     images = np.random.RandomState(0).randint(0, 256, (2, channels, height, width))
     both: List[np.ndarray] = []
-    for symbol, values in (
-        (saved.symbol, saved.values),
-        (converted.symbol, {**converted.args, **converted.auxs}),
-    ):
+    forms = (saved.symbol, saved.values), (converted.symbol, {**converted.args, **converted.auxs})
+    for symbol, values in forms:
         block = wrap_symbol(symbol)
         set_parameters(block, values, mx.cpu())
         both.append(block(mx.nd.array(images, dtype='float32')).asnumpy())
     apart = float(np.abs(both[0] - both[1]).max() / max(np.abs(both[0]).max(), 1e-30))
     if not apart < TOLERANCE:  # NaN is too far, too
+        data = images.astype(np.float32)
+        theirs, own = (partial(trace_symbol, *form, data) for form in forms)
+        first = explain(theirs, own, ('the checkpoint', 'the network here'), TOLERANCE)
         raise CheckpointError(
             f'the network of the checkpoint and the one here have the same parameters and give embeddings that are '
-            f'{apart:.2g} apart, so their layers are connected otherwise; name another preset'
+            f'{apart:.2g} apart, so their layers are connected otherwise; name another preset{first}'
         )
     return apart
 

@@ -8,6 +8,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import DataError, first_few
+from recognition.data.record_layout import header_fault, holds_labels_alone
 from recognition.data.records import Records
 from recognition.data.validation.report import ValidationReport
 
@@ -31,14 +32,7 @@ def image_keys(records: Records) -> List[int]:
     keys = sorted(int(key) for key in records.keys)
     if bounds and bounds[1]:
         return [key for key in keys if 0 < key < bounds[0]]
-    return [key for key in keys if not _holds_labels_alone(records, key)]
-
-
-def _holds_labels_alone(records: Records, key: int) -> bool:
-    try:
-        return records.read_header(key).flag > 0 and not records.unpack(key)[1]
-    except DataError:
-        return False
+    return [key for key in keys if not holds_labels_alone(records, key)]
 
 
 def check_identities(records: Records, labels: Mapping[int, float], faults: ValidationReport) -> None:
@@ -48,6 +42,12 @@ def check_identities(records: Records, labels: Mapping[int, float], faults: Vali
     """
     bounds = _bounds(records)
     if bounds is None:
+        others = [
+            int(key) for key in records.keys if key not in labels and holds_labels_alone(records, int(key))
+        ]
+        fault = header_fault(records, others)
+        if fault:
+            faults.add('identity', fault)
         return
     if not bounds[1]:
         header = records.unpack(0)[0]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Dict, Union
 
 import numpy as np
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, kind_of
 from recognition.utils.files import PathLike
 from recognition.utils.restricted_pickle import reason, shown
 from recognition.weights.torch.unpickler import (
@@ -57,14 +57,14 @@ def read_state_dict(path: PathLike) -> Dict[str, np.ndarray]:
 def _state_dict(loaded: Any) -> Dict[str, Tensor]:
     """Return the dict of tensors in what was pickled, which is the whole of it or stands under one of WRAPPERS."""
     if not isinstance(loaded, dict):
-        raise DamagedError(f'it holds a {type(loaded).__name__} where a dict of weights is wanted')
+        raise DamagedError(f'it holds {kind_of(loaded)} where a dict of weights is wanted')
     wrapper = next((key for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
     found = loaded if wrapper is None else loaded[wrapper]
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             keys = ', '.join(map(shown, list(found)[:NAMED]))
             raise DamagedError(
-                f'it is no dict of weights: {shown(name)} is a {type(value).__name__} (its keys are {keys}, ...; '
+                f'it is no dict of weights: {shown(name)} is {kind_of(value)} (its keys are {keys}, ...; '
                 f'weights are looked for under {" and ".join(WRAPPERS)})'
             )
     if not found:

@@ -10,6 +10,7 @@ from config import resolve
 from config.errors import CheckpointError, ConfigError
 from config.keys import KEYS
 from recognition.cli.config_options import PRESETS, add_config_options, config_from
+from recognition.cli.standard_options import config_settings
 from recognition.utils.run_paths import parse_checkpoint
 
 R18 = ['--network', 'r18']
@@ -92,3 +93,23 @@ def test_a_checkpoint_is_prefix_and_epoch():
 def test_a_checkpoint_of_another_form_is_refused(text, hint):
     with pytest.raises(CheckpointError, match=f"^--model '{text}' is not PREFIX,EPOCH: {hint}"):
         parse_checkpoint('--model', text)
+
+
+def test_keys_without_effect_are_named_in_one_line_and_change_nothing_else(caplog):
+    """With one of them the settings looked like InsightFace's own, whose ResNets do not read net_multiplier."""
+    words = [*R18, '--net-multiplier', '0.125', '--num-workers', '2', '--memonger', '--batch-size', '16']
+    cfg = config_from(parser().parse_args(words))
+    assert cfg == resolve('r18', net_multiplier=0.125)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        'warning: memonger (recompute does it), batch_size (per_batch_size is '
+    )
+    assert ' have no effect here' in record.getMessage()
+    caplog.clear()
+    assert config_settings(['net_multiplier=0.5', 'workspace=512']) == {'net_multiplier': 0.5}
+    assert [each.getMessage().partition(':')[2] for each in caplog.records] == [
+        " workspace has no effect here: taken so that InsightFace's settings pass"
+    ]
+    caplog.clear()
+    assert config_settings(['net_multiplier=0.5']) == {'net_multiplier': 0.5}
+    assert not caplog.records

@@ -107,7 +107,7 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ('given', 'words'),
     [
-        (3, 'a int is no image'),
+        (3, 'an int is no image'),
         ({'a': GREY}, 'a dict is no image'),
         (None, 'a NoneType is no image'),
         ([GREY, 3.5], 'a float is no image'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import cv2
@@ -168,14 +169,26 @@ def test_a_mistake_is_refused_and_nothing_is_written(name, before, saved, tmp_pa
     assert not before or output.read_bytes() == before
 
 
-def test_the_refusal_tells_how_far_it_is_off(saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('name', 'layer'),
+    [
+        ('eps', 'conv0_bn (BatchNorm)'),
+        ('padding', 'conv0 (Convolution)'),
+        ('slope', 'conv0_relu (LeakyReLU)'),
+        ('gamma', 'fc1 (BatchNorm; embedding in the exported network)'),
+        ('weight', 'pre_fc1 (FullyConnected)'),
+        ('mean of the pixels', 'the input (_minus_scalar)'),
+        ('not finite', 'pre_fc1 (FullyConnected)'),
+    ],
+)
+def test_the_refusal_says_how_far_it_is_off_and_where_first(name, layer, saved, tmp_path, monkeypatch):
     def mistaken(*args, **settings):
         model = to_onnx(*args, **settings)
-        MISTAKES['weight'](model)
+        MISTAKES[name](model)
         return model
 
     monkeypatch.setattr('recognition.export.onnx_export.to_onnx', mistaken)
-    with pytest.raises(
-        CheckpointError, match=r"are 0\.00\d+ of the largest value off MXNet's \(at most 0\.0001 passes\)"
-    ):
+    far = r"(are 0\.\d+ of the largest value off MXNet's \(at most 0\.0001 passes\)|are not finite), and nothing is "
+    first = rf'written; the first layer that differs is {re.escape(layer)}: value \[[\d, ]+\].* in MXNet and .* in the '
+    with pytest.raises(CheckpointError, match=far + first):
         export(saved, tmp_path / 'net.onnx')

@@ -173,7 +173,7 @@ def test_prefixes_that_all_names_have_are_taken_off(tmp_path, prefix):
     ('value', 'words'),
     [
         ([], 'it holds a list'),
-        (7, 'it holds a int'),
+        (7, 'it holds an int'),
         ({}, 'it holds no weights'),
         ({'state_dict': {}}, 'it holds no weights'),
         (
@@ -181,7 +181,7 @@ def test_prefixes_that_all_names_have_are_taken_off(tmp_path, prefix):
             "'model' is a dict (its keys are 'model', 'epoch', ...; weights are looked for",
         ),
         ({'state_dict': {'w': 'text'}}, "'w' is a str"),
-        ({3: 4}, '3 is a int'),
+        ({3: 4}, '3 is an int'),
     ],
 )
 def test_what_holds_no_weights(tmp_path, value, words):

@@ -1,0 +1,143 @@
+"""Run two forms of one network on the same images, and name the first layer in which they differ.
+
+    facesymbols compare-layers runs/r50/model,10 r50.onnx
+    facesymbols compare-layers runs/r50/model,10 r50.ncnn.param --faces photographs
+    facesymbols compare-layers backbone.pth runs/imported/model,0 -v
+
+A form is a checkpoint PREFIX,EPOCH, an ONNX file, a pair NET.ncnn.param, NET.ncnn.bin, or the weights of an iresnet of
+arcface_torch (.pth, .pt). Layers are matched by their values, whatever they are called.
+Status 1 where a layer differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from config.errors import CheckpointError
+from recognition.cli.parser import Parser, command_parser
+from recognition.cli.standard_options import add_image_size, add_json
+from recognition.engines.base import Shape, Wanted, agreed_shape, checked_trace
+from recognition.engines.model import find_model
+from recognition.engines.record import shape_of
+from recognition.tracing import Comparison, Trace, first_difference
+from recognition.tracing.difference import TOLERANCE
+
+STATES = ('.pth', '.pt')
+
+
+class Form(NamedTuple):
+    """One form of a network: the (H, W, C) of its images, and what gives its trace of uint8 (N, H, W, C)."""
+
+    image_shape: Shape
+    trace: Callable[[np.ndarray], Trace]
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = command_parser('compare-layers', __doc__)
+    add = parser.add_argument
+    add('first', metavar='A', help='a form of the network')
+    add('second', metavar='B', help='another one')
+    add_image_size(parser, 'of the images in pixels (default: as the files record it, or 112,112)')
+    add('--faces', metavar='FOLDER', help='photographs to run, beside random pixels (default: our own)')
+    add(
+        '--tolerance',
+        type=tolerance,
+        default=TOLERANCE,
+        metavar='SHARE',
+        help="how far values may be apart, as a share of the layer's largest (default: %(default)g)",
+    )
+    add('-v', '--verbose', action='store_true', help='print every layer that agrees, too')
+    add_json(parser, 'print the comparison as JSON')
+    return parser
+
+
+def tolerance(text: str) -> float:
+    """Parse a share, above 0 and below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a share of the largest value, above 0 and below 1')
+    return value
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Compare, print, and return 1 where a layer differs."""
+    args = build_parser().parse_args(argv)
+    first = open_form(args.first, args.image_size)
+    second = open_form(args.second, first.image_shape)
+    from recognition.export.parity import draw_probes
+
+    images = draw_probes(first.image_shape, args.faces).one_of_each()
+    one, other = first.trace(images), second.trace(images)
+    found = first_difference(one, other, args.tolerance)
+    if args.json:
+        print(json.dumps(_as_json(args, found, other), indent=2))
+    else:
+        _print(args, found, other)
+    return 1 if found.first else 0
+
+
+def open_form(text: str, wanted: Wanted) -> Form:
+    """Open a form of a network; CheckpointError for a file that is missing or damaged, ConfigError for another size."""
+    if text.endswith(STATES):
+        return _torch(text, wanted)
+    from recognition.engines.mxnet_engine import Reference
+    from recognition.engines.ncnn_engine import NcnnEngine
+    from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    model = find_model(text)
+    model.check_files()
+    shape = shape_of(model, wanted) if model.kind == 'checkpoint' else wanted
+    kind = {'checkpoint': Reference, 'onnx': OnnxRuntimeEngine, 'ncnn': NcnnEngine}[model.kind]
+    engine = kind(model, shape, None)
+    return Form(engine.image_shape, lambda images: checked_trace(engine, images))
+
+
+def _torch(text: str, wanted: Wanted) -> Form:
+    if not Path(text).is_file():
+        raise CheckpointError(f'{text} does not exist')
+    from recognition.export.onnx_export import trace_network
+    from recognition.weights.arcface_torch import config_of, read_arcface_torch
+    from symbols import get_symbol
+
+    cfg = config_of(text)
+    shape = agreed_shape(text, cfg.image_shape, wanted)
+    return Form(shape, trace_network(get_symbol(cfg), read_arcface_torch(text, cfg)))
+
+
+def _as_json(args: argparse.Namespace, found: Comparison, other: Trace) -> Dict[str, Any]:
+    held = json.dumps(found.first._asdict() if found.first else None)
+    first = json.loads(held, parse_constant=lambda name: None)  # JSON has no NaN
+    return {
+        'a': args.first,
+        'b': args.second,
+        'operators': {'a': found.total, 'b': len(other.points)},
+        'tolerance': args.tolerance,
+        'agreed': [{'a': one, 'b': same, 'share': share} for one, same, share in found.agreed],
+        'first': first,
+        'same_output': found.same_output,
+    }
+
+
+def _print(args: argparse.Namespace, found: Comparison, other: Trace) -> None:
+    print(f'A        {args.first}, {found.total} operators')
+    print(f'B        {args.second}, {len(other.points)} operators')
+    if args.verbose:
+        for one, same, share in found.agreed:
+            print(f'  {one}{"" if one == same else f" ({same} in B)"}: {share:.1g} apart')
+    print(f'agree    {len(found.agreed)} operators of A have the same values in B, within {args.tolerance:g}')
+    if found.first:
+        print(f'differs  first {found.first.words()}')
+        print(f'before   {found.first.before or "nothing"} is the last operator that agrees')
+    elif not found.same_output:
+        print('differs  no layer of both; one of them has further layers at its end')
+    else:
+        print('differs  none')

@@ -1,0 +1,273 @@
+"""The first layer in which two forms of one network differ, found by the values that both give.
+
+The forms need not have the same operators or names: a batch norm may be folded into a convolution, a scaling moved.
+Two points match where their values are equal. A point without a match differs only where a path from it to the output
+has no match either; otherwise the other form computes the same in other steps.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from recognition.tracing.points import Trace
+
+TOLERANCE = 1e-4  # of a layer's largest value
+SAMPLED = 64  # values of an image by which points that cannot match are ruled out
+CANDIDATES = 8  # points of each form, from the first that differs on, of which two are compared
+GATE = 8  # a match that is so many times smaller than a map, as a gate is, proves nothing of it
+NEAR = 4.0  # times the smallest share of values that differ; an activation hides some of them
+SMALL = 4  # constants of no more values are means and scales of pixels
+KERNELS = ('Conv', 'Deconv', 'FullyConnected', 'Gemm', 'InnerProduct', 'MatMul')  # how such operators begin
+INPUT = 'the input'
+WEIGHT = re.compile(r'(.+)[_.]weight')
+TINY = float(np.finfo(np.float32).tiny)
+
+Paths = Tuple[List[int], List[int]]  # the points of both forms that differ
+
+
+class Difference(NamedTuple):
+    """The first layer that differs, and the values that are farthest apart there.
+
+    layers: its names in both. folded: layers of the first that the other merges with it. points: what is compared,
+    by its names in both. before: the last point before that agrees. place: of the value, the image first; () where the
+    shapes differ. values: in both. share: the distance as a share of the largest value. weight: a parameter of the
+    layer that differs, and its value in both.
+    """
+
+    layers: Tuple[str, str]
+    operator: str
+    folded: Tuple[str, ...]
+    points: Tuple[str, str]
+    before: str
+    place: Tuple[int, ...]
+    values: Tuple[float, ...]
+    share: float
+    shapes: Tuple[Tuple[int, ...], Tuple[int, ...]]
+    weight: Optional[Tuple[str, float, float]] = None
+
+    def words(self, names: Sequence[str] = ('A', 'B')) -> str:
+        """Return it in words; names: of the two forms."""
+        one, other = names
+        notes = [
+            self.operator,
+            f'{self.layers[1]} in {other}' if self.layers[0] != self.layers[1] else '',
+            f'merged with {", ".join(self.folded)}' if self.folded else '',
+        ]
+        layer = f'{self.layers[0]} ({"; ".join(filter(None, notes))})'
+        if not self.place:
+            shapes = ' and '.join(f'{shape} in {name}' for shape, name in zip(self.shapes, names))
+            return f'{layer}: its shape is {shapes}'
+        image, *place = self.place
+        mine, theirs = self.values
+        point = '' if self.points == self.layers else f' of {self.points[0]}'
+        values = f'value {place}{point} for image {image} is {mine:.6g} in {one} and {theirs:.6g} in {other}'
+        weight = '; {} is {:.6g} in {} and {:.6g} in {}'
+        weights = weight.format(*self.weight[:2], one, self.weight[2], other) if self.weight else ''
+        return f'{layer}: {values}, {self.share:.2g} of the largest value apart{weights}'
+
+
+class Comparison(NamedTuple):
+    """What two traces have in common.
+
+    agreed: names of the first network's points that match one of the other, each with that one's name and the
+    distance as a share of the largest value; total: how many points it has. first: the first layer that differs.
+    same_output: whether the networks' own outputs match.
+    """
+
+    agreed: Sequence[Tuple[str, str, float]]
+    total: int
+    first: Optional[Difference]
+    same_output: bool
+
+
+class _Form:
+    """One of the two traces, and which of its points match one of the other."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.points = trace.points
+        self.rows = [np.asarray(each.values).reshape(len(each.values), -1) for each in trace.points]
+        self.scales = [_largest(rows) for rows in self.rows]
+        self.parameters, self.outputs = trace.parameters, set(trace.outputs)
+        self.matches: Dict[int, Tuple[int, float]] = {}
+        self._read_by: List[List[int]] = [[] for _ in trace.points]
+        for place, point in enumerate(trace.points):
+            for source in point.inputs:
+                self._read_by[source].append(place)
+
+    def differing(self) -> List[int]:
+        """Return the points with a path to an output on which nothing matches, and no path to a match of their size.
+
+        Where one form adds up in another order, sums have no match for many layers, and the layers that read them have.
+        A gate, which is far smaller, may match within the tolerance behind a layer that differs.
+        """
+        found: Set[int] = set()
+        largest = [0] * len(self.points)  # sizes of matches behind each point
+        for place in reversed(range(len(self.points))):
+            readers = self._read_by[place]
+            if place not in self.matches and (place in self.outputs or not found.isdisjoint(readers)):
+                found.add(place)
+            sizes = [self.rows[each].size if each in self.matches else largest[each] for each in readers]
+            largest[place] = max(sizes, default=0)
+        return sorted(place for place in found if largest[place] * GATE < self.rows[place].size)
+
+    def layer(self, path: Sequence[int], end: int) -> Tuple[str, str, Tuple[str, ...]]:
+        """Return the name and operator of the first layer on a path up to `end`, and the names of the others."""
+        layers = [place for place in path if place <= end and self.is_weighted(place)]
+        chosen = next(filter(self.is_kernel, layers), next(iter(layers), end))
+        name = self._layer_name(chosen)
+        if not any(map(self.is_weighted, range(end + 1))) and any(
+            map(self.is_weighted, range(len(self.points)))
+        ):
+            name = INPUT
+        return (
+            name,
+            self.points[chosen].operator or 'as it is',
+            tuple(self._layer_name(place) for place in layers if place != chosen),
+        )
+
+    def _layer_name(self, place: int) -> str:
+        """Return the name of a layer by its weight, since a folded one may be called after the batch norm."""
+        names = (
+            [WEIGHT.fullmatch(name) for name in self.points[place].parameters]
+            if self.is_kernel(place)
+            else []
+        )
+        return next((found.group(1) for found in names if found), self.points[place].name)
+
+    def is_weighted(self, place: int) -> bool:
+        """Return whether a point has weights, and no constants of pixels alone."""
+        sizes = [self.parameters[name].size for name in self.points[place].parameters]
+        return max(sizes, default=0) > SMALL or self.is_kernel(place)
+
+    def is_kernel(self, place: int) -> bool:
+        """Return whether a point is a convolution or a dense layer."""
+        return self.points[place].operator.startswith(KERNELS)
+
+
+def first_difference(one: Trace, other: Trace, tolerance: float = TOLERANCE) -> Comparison:
+    """Compare two forms of one network on the same images; `tolerance`: a share of a layer's largest value."""
+    with np.errstate(invalid='ignore', over='ignore'):  # values that are not finite have no match
+        return _compare(_Form(one), _Form(other), tolerance)
+
+
+def explain(
+    one: Callable[[], Trace], other: Callable[[], Trace], names: Sequence[str], tolerance: float = TOLERANCE
+) -> str:
+    """Return the end of a sentence that refuses a network: its first layer that differs; '' where that is not found.
+
+    It is added to an error, which no fault in here may hide.
+    """
+    try:
+        found = first_difference(one(), other(), tolerance).first
+    except Exception:  # the network is faulty already
+        return ''
+    return f'; the first layer that differs is {found.words(names)}' if found else ''
+
+
+def _compare(mine: _Form, theirs: _Form, tolerance: float) -> Comparison:
+    _match(mine, theirs, tolerance)
+    agreed = [
+        (mine.points[place].name, theirs.points[match].name, share)
+        for place, (match, share) in sorted(mine.matches.items())
+    ]
+    paths = mine.differing(), theirs.differing()
+    first = _difference(mine, theirs, paths, tolerance) if all(paths) else None
+    ends = {mine.matches[place][0] for place in mine.outputs if place in mine.matches}
+    return Comparison(agreed, len(mine.points), first, bool(ends & theirs.outputs))
+
+
+def _match(mine: _Form, theirs: _Form, tolerance: float) -> None:
+    """Note the match of each point: the first of the same size whose values are within the tolerance."""
+    samples: Dict[Tuple[int, ...], List[int]] = {}
+    for place, rows in enumerate(theirs.rows):
+        samples.setdefault(rows.shape, []).append(place)
+    held = {shape: np.stack([_sample(theirs.rows[at]) for at in places]) for shape, places in samples.items()}
+    for place, rows in enumerate(mine.rows):
+        if rows.shape not in held:
+            continue
+        bound = tolerance * mine.scales[place]
+        near = np.abs(held[rows.shape] - _sample(rows)).max(axis=1) <= bound
+        for match in np.array(samples[rows.shape])[near]:
+            apart = float(np.abs(rows - theirs.rows[match]).max())
+            if apart <= bound and (np.ptp(rows) > 0 or _may_be_constant(mine, theirs, place, match)):
+                mine.matches.setdefault(place, (int(match), apart / mine.scales[place]))
+                theirs.matches.setdefault(int(match), (place, 0.0))
+
+
+def _may_be_constant(mine: _Form, theirs: _Form, place: int, match: int) -> bool:
+    """Return whether values that are all the same, as dead layers give them anywhere, are those of the same layer."""
+    same = mine.points[place].name == theirs.points[match].name
+    return same or (place in mine.outputs and match in theirs.outputs)
+
+
+def _largest(values: np.ndarray) -> float:
+    """Return the largest of the values that are finite, without their signs, and no less than a number can be."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return max(largest if np.isfinite(largest) else _largest(values[np.isfinite(values)]), TINY)
+
+
+def _sample(rows: np.ndarray) -> np.ndarray:
+    return rows[:, np.linspace(0, rows.shape[1] - 1, SAMPLED).astype(int)].ravel()
+
+
+def _difference(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Difference:
+    """Return what differs first, compared where the two forms are most alike."""
+    pair = place, match = _compared(mine, theirs, paths, tolerance)
+    layer, operator, folded = mine.layer(paths[0], place)
+    layers = layer, theirs.layer(paths[1], match)[0]
+    point, other = mine.points[place], theirs.points[match]
+    shapes = tuple(point.values.shape), tuple(other.values.shape)
+    rows = mine.rows[place], theirs.rows[match]
+    names = point.name, other.name
+    before = [mine.points[at].name for at in sorted(mine.matches) if at < paths[0][0]]
+    words = layers, operator, folded, names, before[-1] if before else ''
+    if rows[0].shape != rows[1].shape:
+        return Difference(*words, (), (), 1.0, shapes)
+    apart = np.abs(rows[0] - rows[1])
+    at = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
+    values = float(rows[0].flat[at]), float(rows[1].flat[at])
+    where = tuple(map(int, np.unravel_index(at, shapes[0])))
+    share = float(apart.flat[at]) / mine.scales[place]
+    weight = _weight(mine, theirs, pair, tolerance)
+    return Difference(*words, where, values, share, shapes, weight)
+
+
+def _compared(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Tuple[int, int]:
+    """Return the two points of one size that have most values in common.
+
+    Of several with about as many, those of one name come before others, and earlier ones before later ones.
+    """
+    shares: Dict[Tuple[int, int], float] = {}
+    for place, match in product(*(path[:CANDIDATES] for path in paths)):
+        one, other = mine.rows[place], theirs.rows[match]
+        if one.shape == other.shape:
+            same = np.abs(one - other) <= tolerance * mine.scales[place]
+            shares[place, match] = 1 - float(same.mean())
+    if not shares:
+        return paths[0][0], paths[1][0]
+    least = min(shares.values())
+    near = [pair for pair, share in shares.items() if share <= NEAR * least]
+    return min(near, key=lambda pair: mine.points[pair[0]].name != theirs.points[pair[1]].name)
+
+
+def _weight(
+    mine: _Form, theirs: _Form, pair: Tuple[int, int], tolerance: float
+) -> Optional[Tuple[str, float, float]]:
+    """Return the weight that differs most of a parameter that two points read by the same name, and its values."""
+    place, match = pair
+    if mine.points[place].name != theirs.points[match].name:
+        return None
+    for name in mine.points[place].parameters:
+        one, other = mine.parameters[name], theirs.parameters.get(name)
+        if name not in theirs.points[match].parameters or other is None or one.shape != other.shape:
+            continue
+        apart = np.abs(np.asarray(one, np.float64) - other)
+        wrong = ~(apart <= tolerance * _largest(one))
+        if wrong.any():
+            at = np.unravel_index(int(np.argmax(np.where(np.isnan(apart), np.inf, apart))), one.shape)
+            return f'{name}{list(map(int, at))}', float(one[at]), float(other[at])
+    return None
