@@ -83,7 +83,8 @@ def open_network(
     if model.kind == 'checkpoint':
         model.check_files()
         record = checkpoint_record(model.path)
-        record.check_kind(kind, model, assumed=assumed)
+        if output_layer is None:  # the record is of the network's own output
+            record.check_kind(kind, model, assumed=assumed)
     opened = open_engine(
         engine,
         model,

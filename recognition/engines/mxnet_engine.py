@@ -23,7 +23,8 @@ class MXNetEngine(Engine):
         from recognition.engines.mxnet_executor import Bound, load_optimized
 
         self.image_shape = agreed_shape(model, None, image_shape)
-        self._bound = Bound(*load_optimized(model.path, model.epoch, self.image_shape))
+        network = load_optimized(model.path, model.epoch, self.image_shape, output=model.output)
+        self._bound = Bound(*network)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
@@ -39,7 +40,7 @@ class Reference(Engine):
         from recognition.checkpoint.network import load_network
 
         self.image_shape = agreed_shape(model, None, image_shape)
-        self._net = load_network(model.path, model.epoch, image_shape=self.image_shape)
+        self._net = load_network(model.path, model.epoch, image_shape=self.image_shape, output=model.output)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""

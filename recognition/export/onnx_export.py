@@ -66,17 +66,19 @@ def export_onnx(
     options: Options = PLAIN,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
 ) -> Check:
     """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
 
-    image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. faces: what to compare
+    image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. output_layer: the layer
+    that gives the embedding; None: fc1, or the only output. faces: what to compare
     on beside noise, see `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint
     is missing, damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot
     have, or of images of another size; MissingExtra where onnx or onnxruntime is not installed.
     """
     load_onnx()
     load_onnxruntime()
-    ready = prepare(prefix, epoch, options, image_shape, faces)
+    ready = prepare(prefix, epoch, options, image_shape, faces, output_layer)
     check = compare(run_onnx(ready.content, options), ready.reference, ready.probes)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
@@ -99,14 +101,15 @@ def prepare(
     options: Options,
     image_shape: Wanted,
     faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
-    if options.normalise:
+    if options.normalise and output_layer is None:
         checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
-    saved = load_embedding(prefix, epoch)
+    saved = load_embedding(prefix, epoch, output_layer)
     check_float32(saved.symbol, symbol_path(prefix))
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
-    net = load_network(prefix, epoch, image_shape=shape)
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from config.errors import CheckpointError
-from recognition.checkpoint.network import embedding_of, load_network, save_network
+from recognition.checkpoint.network import load_embedding, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.model import Model
@@ -16,7 +16,6 @@ from recognition.export.onnx_export import run_mxnet
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, symbol_path
-from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 
 import mxnet as mx
@@ -38,6 +37,7 @@ def export_optimized(
     for_mxnet: bool = True,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
 ) -> Done:
     """Write a checkpoint's embedding network, rewritten for inference, as a checkpoint; return how it was checked.
 
@@ -47,16 +47,16 @@ def export_optimized(
     check_prefix(output)
     if symbol_path(output).resolve() == symbol_path(prefix).resolve():
         raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
-    rewritten = load_optimized(prefix, epoch, shape, for_mxnet=for_mxnet)
-    net = load_network(prefix, epoch, image_shape=shape)
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    rewritten = load_optimized(prefix, epoch, shape, for_mxnet=for_mxnet, output=output_layer)
+    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
     probes = draw_probes(shape, faces)
     bound = Bound(*rewritten)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     for name in (config_path, classes_path):
         _copy(beside(prefix, name), name(output))
-    before = embedding_of(load_symbol(symbol_path(prefix)))
+    before = load_embedding(prefix, epoch, output_layer).symbol
     return Done(check, _operators(before), _operators(rewritten.symbol))
 
 

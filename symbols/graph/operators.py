@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
 from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
+from symbols.ir.prelu_forms import PRELU, merge_prelus
 
 import mxnet as mx
 
@@ -30,6 +31,7 @@ ACTIVATIONS = frozenset(
     [
         'Activation',
         'LeakyReLU',
+        PRELU,
         'relu',
         'sigmoid',
         'tanh',
@@ -37,7 +39,6 @@ ACTIVATIONS = frozenset(
         'softsign',
         'clip',
         'Dropout',
-        '_minimum_scalar',
         '_copy',
     ]
 )
@@ -92,7 +93,9 @@ def read_network(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> 
     """
     audited = audit(symbol, shapes)
     layers = iter([layer for layer in audited.layers if layer.operator != 'null'])
-    nodes = list_nodes(symbol, shapes)
+    heads = json.loads(symbol.tojson())['heads']
+    nodes, members = merge_prelus(list_nodes(symbol, shapes), heads)
+    last = {own[-1]: index for index, own in enumerate(members)}
     operators: List[Operator] = []
     place: Dict[int, int] = {}  # node index -> operator id
     for index, node in enumerate(nodes):
@@ -107,8 +110,7 @@ def read_network(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> 
             op = _operator(len(operators), node, inputs, next(layers), max(map(len, held), default=0), side)
         place[index] = op.id
         operators.append(op)
-    heads = json.loads(symbol.tojson())['heads']
-    outputs = tuple((place[node], output) for node, output, *_ in heads if node in place)
+    outputs = tuple((place[last[node]], output) for node, output, *_ in heads if last[node] in place)
     return Network(tuple(operators), outputs, audited.inputs, audited.total)
 
 
@@ -125,7 +127,7 @@ def _operator(
         shapes=node.output_shapes,
         counted=tuple(parameter.name for parameter in layer.parameters),
         shared=tuple(layer.shared),
-        weighted=axes >= WEIGHT_AXES,
+        weighted=axes >= WEIGHT_AXES and node.operator != PRELU,
         depthwise=groups != '1' and groups == node.attributes.get('num_filter'),
         parameters=layer.size(),
         auxiliary=layer.size(AUXILIARY),
@@ -135,16 +137,12 @@ def _operator(
 
 
 def composite(interior: Sequence[Operator], join: Operator) -> str:
-    """Return the activation that a few operators spell out: Swish, PReLU or SELU; '' for anything else."""
+    """Return the activation that a few operators spell out, Swish or SELU; '' for anything else."""
     elu = [float(op.get('slope', 0)) for op in interior if op.attributes.get('act_type') == 'elu']
     if join.op == '_mul_scalar' and len(interior) == 1 and elu and isclose(elu[0], SELU_ALPHA, rel_tol=1e-6):
         return 'SELU'
-    ops = {'relu' if op.attributes.get('act_type') == 'relu' else op.op for op in interior}
     if join.op in PRODUCTS and {op.attributes.get('act_type', op.op) for op in interior} == {'sigmoid'}:
         return 'Swish'
-    parts = {'relu', '_minimum_scalar'}
-    if join.op in ADDITIONS and parts <= ops <= {*parts, *PRODUCTS, 'broadcast_like'}:
-        return 'PReLU'
     return ''
 
 
@@ -198,6 +196,7 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     'Pooling': _pooling,
     'Activation': activation_name,
     'LeakyReLU': activation_name,
+    PRELU: activation_name,
     'Dropout': lambda operator: f'Dropout {operator.get("p", 0.5)}',
     '_plus_scalar': _scalar('+'),
     '_minus_scalar': _scalar('−'),

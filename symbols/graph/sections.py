@@ -16,9 +16,7 @@ from symbols.graph.topology import Roles, Unit, Wiring, decompose, units
 from symbols.ir.nodes import flag
 
 SEPARATORS = '_./:-'
-LIGHT = (
-    ACTIVATIONS | PRODUCTS | ADDITIONS | {'broadcast_like'}
-)  # activations, and what PReLU is spelled out with
+LIGHT = ACTIVATIONS | PRODUCTS | ADDITIONS  # activations, and what Swish is spelled out with
 
 
 @dataclass(frozen=True)

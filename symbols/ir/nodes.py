@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
 from config.schema import LARGEST_ARRAY
+from symbols.ir.rewriter import describe, from_graph
 from symbols.ir.shapes import quiet, reason_of
 
 import mxnet as mx
@@ -20,6 +22,8 @@ Attributes = Mapping[str, str]
 
 Shape = Tuple[int, ...]
 NAMED = 3  # how many variables an error names
+CUSTOM = re.compile(r'Cannot find custom operator (\S+)')
+UNKNOWN = re.compile(r'Failed loading Op (.+) of type (\S+): ')
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def list_nodes(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> Tu
     those of `Symbol.tojson`. Raises ConfigError when a name is no variable of the symbol, the shapes are too
     few or contradict the graph, or a node's hidden output is read.
     """
-    graph = json.loads(symbol.tojson())
+    graph = describe(symbol)
     described = graph['nodes']
     internals = symbol.get_internals()
     counts = _visible_outputs(internals, described)
@@ -156,10 +160,11 @@ def _text(shapes: Mapping[str, Sequence[int]]) -> str:
 def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
     """Read a symbol from a json file such as `prefix-symbol.json`.
 
-    Raises CheckpointError when the file is missing, damaged or holds something else.
+    Raises CheckpointError when the file is missing, damaged or holds something else, and for an operator that MXNet
+    does not have.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8')
+        text = Path(path).read_text(encoding='utf-8-sig')
     except FileNotFoundError:
         raise CheckpointError(f'{path} does not exist') from None
     except OSError as error:
@@ -168,15 +173,35 @@ def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
         raise CheckpointError(
             f'{path} is damaged or not the symbol of a network: it is no UTF-8 text'
         ) from error
+    graph: Any = None
     try:
-        _check_order(json.loads(text))
-        symbol = mx.sym.load_json(text)
-        graph = json.loads(symbol.tojson())
-        _check_entries(graph, _visible_outputs(symbol.get_internals(), graph['nodes']))
+        graph = json.loads(text)
+        _check_order(graph)
+        symbol = from_graph(graph)
+        _check_entries(describe(symbol), _visible_outputs(symbol.get_internals(), describe(symbol)['nodes']))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, mx.MXNetError) as error:
+        _check_operators(path, graph, error)
         reason = f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
         raise CheckpointError(f'{path} is damaged or not the symbol of a network: {reason}') from error
     return symbol
+
+
+def _check_operators(path: object, graph: Any, error: Exception) -> None:
+    """Raise CheckpointError where what MXNet says is that it does not have an operator of the graph."""
+    custom, other = CUSTOM.search(str(error)), UNKNOWN.search(str(error))
+    if custom:
+        kind = custom[1]
+        names = [node['name'] for node in graph['nodes'] if node['op'] == 'Custom' and kind in str(node)]
+        what = f'a custom operator {kind}, which its Python module registers (mx.operator.register); '
+        what += 'import that first, or'
+    elif other:
+        names, kind = [other[1]], other[2]
+        what = f'an operator {kind}, which MXNet {mx.__version__} does not have;'
+    else:
+        return
+    raise CheckpointError(
+        f'{path}: {names[0]!r} is {what} save the symbol up to the layer before it'
+    ) from error
 
 
 def _check_order(graph: Dict[str, Any]) -> None:

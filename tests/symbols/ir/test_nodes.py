@@ -63,7 +63,6 @@ def no_output(graph):
     [
         (cut, 'Unterminated string'),
         (without_arguments, 'arg_nodes'),
-        (unknown_operator, 'Convolusion is not registered'),
         (forward_edge, 'does not come before it'),
         (output_that_is_not_there, "'conv' reads output 5 of 'data', which has fewer"),
         (no_output, 'it has no output'),
