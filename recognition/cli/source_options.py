@@ -17,7 +17,7 @@ class Source(NamedTuple):
     epoch: int
     image_shape: Optional[Tuple[int, int, Optional[int]]]
     faces: Optional[str]
-    output_layer: Optional[str]
+    output_layer: Optional[str] = None
 
     def settings(self) -> Dict[str, Any]:
         """Return what is given beside the checkpoint, as the functions of `recognition.export` take it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import isclose
+from math import isclose, prod
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
@@ -44,6 +44,24 @@ ACTIVATIONS = frozenset(
 )
 ADDITIONS = frozenset(['elemwise_add', 'broadcast_add', 'add_n', '_npi_add', '_plus'])
 PRODUCTS = frozenset(['elemwise_mul', 'broadcast_mul', '_npi_multiply'])
+# what makes a gate, what may come between that and the product, and what pools a map, by default
+GATES = frozenset(['sigmoid', '_npx_sigmoid', 'hard_sigmoid', 'clip', 'softmax'])
+SPREADING = frozenset(
+    [
+        *(
+            'Reshape',
+            'Flatten',
+            'expand_dims',
+            'squeeze',
+            'broadcast_like',
+            'broadcast_to',
+            'broadcast_axis',
+            '_copy',
+        ),
+        *('_mul_scalar', '_div_scalar'),
+    ]
+)
+POOLING = {'mean': 'avg', '_contrib_AdaptiveAvgPooling2D': 'avg', 'max': 'max', 'Pooling': 'max'}
 JOINTS = frozenset(['Concat', 'stack', '_npi_concatenate'])
 
 
@@ -144,6 +162,39 @@ def composite(interior: Sequence[Operator], join: Operator) -> str:
     if join.op in PRODUCTS and {op.attributes.get('act_type', op.op) for op in interior} == {'sigmoid'}:
         return 'Swish'
     return ''
+
+
+def excites(interior: Sequence[Operator], join: Operator, operators: Sequence[Operator]) -> bool:
+    """Return whether operators are squeeze-and-excite (Hu et al. 2018, 'Squeeze-and-Excitation Networks', section 3).
+
+    They multiply a map by a gate, a sigmoid say, that is made of nothing but the map's global average.
+    """
+    inside = {op.id: op for op in interior}
+    pairs = zip(join.inputs, join.inputs[::-1]) if join.op in PRODUCTS else ()
+    return any(
+        _is_gate(inside, gate[0], scaled, operators[scaled[0]].shapes[scaled[1]]) for gate, scaled in pairs
+    )
+
+
+def _is_gate(inside: Mapping[int, Operator], last: int, scaled: Tuple[int, int], shape: Shape) -> bool:
+    """Return whether the operator `last` ends a gate that is made of the global average of `scaled`, of that shape."""
+    while last in inside and inside[last].op in SPREADING:
+        last = inside[last].inputs[0][0]
+    if last not in inside or inside[last].attributes.get('act_type', inside[last].op) not in GATES:
+        return False
+    ahead, averages = [last], False
+    for number in ahead:
+        op = inside[number]
+        if scaled in op.inputs:
+            kind = op.attributes.get('pool_type', POOLING.get(op.op))
+            if kind is None or prod(op.shapes[0]) != prod(shape[:2]):
+                return False
+            averages = averages or kind == 'avg'
+        read = {entry[0] for entry in op.inputs if entry != scaled}
+        if not read <= {*inside}:
+            return False
+        ahead += sorted(read - {*ahead})
+    return averages
 
 
 def activation_name(operator: Operator) -> str:

@@ -77,7 +77,7 @@ def _kind(join: Operator, bare_skip: bool) -> str:
         return 'residual'
     if join.op in JOINTS:
         return 'dense' if bare_skip else 'parallel'
-    return 'gate' if join.op in PRODUCTS else 'parallel'
+    return 'gate' if join.op in PRODUCTS and bare_skip else 'parallel'
 
 
 def _companions(network: Network, wiring: Wiring) -> Dict[int, List[int]]:
