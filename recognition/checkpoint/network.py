@@ -18,7 +18,7 @@ from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from symbols.context import check_precision
 from symbols.ir.losses import label_names, predictions, without_losses
-from symbols.ir.nodes import data_variables, load_symbol
+from symbols.ir.nodes import data_variables, load_symbol, variable_names
 from symbols.ir.padding import check_padding
 from symbols.ir.rewriter import describe, from_graph
 from symbols.ir.shapes import quiet
@@ -96,13 +96,8 @@ def embedding_of(
     listed = internals.list_outputs()
     if output is not None:
         return without_losses(internals[_place(output, listed, source, symbol)])
-    found = listed.count(EMBEDDING)
-    if found == 1:
-        return internals[EMBEDDING]
-    if found:
-        raise CheckpointError(
-            f'{source} has {found} outputs {EMBEDDING} and no saying which is the embedding'
-        )
+    if EMBEDDING in listed:
+        return internals[_place(EMBEDDING, listed, source, symbol)]
     given = predictions(without_losses(symbol), values)
     outputs = _dense_outputs(symbol) if given is None else given.list_outputs()
     if given is None or len(outputs) > 1:
@@ -165,7 +160,7 @@ def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -
     The images are the argument that is no label and has no value, and are called `data` here whatever it is called.
     """
     source = symbol_path(prefix)
-    whole = load_symbol(source)
+    whole = load_symbol(source, output or EMBEDDING)
     args, auxs = load_params(prefix, epoch)
     values = {**args, **auxs}
     symbol = _with_data(embedding_of(whole, source, output, values), values, source)
@@ -173,7 +168,7 @@ def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -
     classifier = {
         name: value for name, value in values.items() if name.startswith(CLASSIFIER) and name not in inputs
     }
-    top = set(whole.list_inputs()) - inputs
+    top = {*variable_names(source), *whole.list_inputs()} - inputs
     return Saved(
         symbol,
         {name: value for name, value in values.items() if name not in top and name not in classifier},

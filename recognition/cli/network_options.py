@@ -147,7 +147,7 @@ def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
         cfg = _config(request)
         symbol, size = get_symbol(cfg), cfg.image_shape
     else:
-        symbol, size = _saved(request.text)
+        symbol, size = _saved(request)
     if request.output is not None:
         symbol = embedding_of(symbol, request.text, request.output)
     height, width, channels = size
@@ -169,19 +169,20 @@ def _config(request: Request) -> Any:
     return resolve(request.text, **{**size, **request.settings})
 
 
-def _saved(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
+def _saved(request: Request) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
     """Return the symbol of a file, and the (height, width, channels) that its network was made for."""
     from recognition.checkpoint.network import Saved, image_inputs, input_channels, load_params
     from recognition.engines.record import checkpoint_record
     from symbols.ir.nodes import load_symbol
 
+    text = request.text
     if text.endswith('.onnx'):
         return _exported(text)
     if text.endswith('.json'):
         recorded = checkpoint_record(text.removesuffix('-symbol.json')).image_shape
-        return load_symbol(text), recorded or DEFAULT_SHAPE
+        return load_symbol(text, request.output), recorded or DEFAULT_SHAPE
     model = find_model(text)
-    symbol, recorded = load_symbol(model.files[0]), checkpoint_record(model.path).image_shape
+    symbol, recorded = load_symbol(model.files[0], request.output), checkpoint_record(model.path).image_shape
     if recorded:
         return symbol, recorded
     args, auxs = load_params(model.path, model.epoch)

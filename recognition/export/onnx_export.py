@@ -23,7 +23,7 @@ from recognition.checkpoint.matching import as_numpy, check_finite
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
-from recognition.engines.model import Model
+from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.onnxruntime_engine import QUIET
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
@@ -113,6 +113,9 @@ def prepare(
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)
+    if output_layer is not None:  # what is recorded is of the network's own output
+        told = {key: value for key, value in told.items() if key not in ('kind', 'classes', 'config')}
+        told[OUTPUT_LAYER] = output_layer
     return Prepared(_content(saved, options, shape, told), told, run_mxnet(net, options), probes)
 
 

@@ -41,7 +41,8 @@ def export_optimized(
 ) -> Done:
     """Write a checkpoint's embedding network, rewritten for inference, as a checkpoint; return how it was checked.
 
-    output: prefix of the new one, which has the same epoch, and a copy of the config and class names. Arguments and
+    output: prefix of the new one, which has the same epoch, and a copy of the config and class names where no
+    `output_layer` is named, of which they say nothing. Arguments and
     errors as in `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
     """
     check_prefix(output)
@@ -55,7 +56,7 @@ def export_optimized(
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     for name in (config_path, classes_path):
-        _copy(beside(prefix, name), name(output))
+        _copy(beside(prefix, name) if output_layer is None else None, name(output))
     before = load_embedding(prefix, epoch, output_layer).symbol
     return Done(check, _operators(before), _operators(rewritten.symbol))
 

@@ -258,6 +258,8 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     '_copy': lambda operator: 'identity',
     'null': lambda operator: 'input',
     **dict.fromkeys(ADDITIONS, lambda operator: 'add'),
+    **dict.fromkeys(('elemwise_sub', 'broadcast_sub'), lambda operator: 'subtract'),
+    **dict.fromkeys(('elemwise_div', 'broadcast_div'), lambda operator: 'divide'),
     **dict.fromkeys(PRODUCTS, lambda operator: 'multiply'),
 }
 

@@ -115,9 +115,10 @@ def _ends(network: Network, main: Sequence[int], wiring: Wiring) -> Dict[str, Se
         reads[op.id] = {op.id} if op.op == 'null' else set().union(*(reads[i] for i in wiring.before[op.id]))
         if op.weighted and len(reads[op.id]) == 1:
             feeds_tower |= reads[op.id]
-    sources = {j for i in feeds_tower for j in wiring.after[i] if j in inside}
+    readers = [j for i in feeds_tower for j in wiring.after[i] if j in inside]
+    sources = {j for j in readers if operators[j].inputs[0][0] in feeds_tower}  # not of a map's size alone
     sinks = {i for i in main if not any(j in inside for j in wiring.after[i])}
-    return {'sources': sources if len(feeds_tower) > 1 else set(), 'sinks': sinks}
+    return {'sources': sources, 'sinks': sinks}
 
 
 def spatial(operator: Operator) -> Tuple[int, ...]:

@@ -124,7 +124,7 @@ class _Trial:
     def __init__(self, nodes: Sequence[Node], x: Entry) -> None:
         self.seen: Set[int] = set()
         self._nodes, self._x = nodes, x
-        self._slopes: Optional[int] = None
+        self._slopes: Optional[str] = None
         shape = nodes[x[0]].output_shapes[x[1]]
         self._counts = (1, *shape[1:2])  # of slopes: one, or one for each channel
 
@@ -137,8 +137,8 @@ class _Trial:
         if node.is_variable:
             if CONSTANT.fullmatch(node.name):
                 return A
-            fits = prod(node.output_shapes[0]) in self._counts and self._slopes in (None, number)
-            self._slopes = number
+            fits = prod(node.output_shapes[0]) in self._counts and self._slopes in (None, node.name)
+            self._slopes = node.name
             return A if fits else None
         if not self._computes(node) or len(self.seen) > LARGEST:
             return None
