@@ -181,6 +181,8 @@ def image_inputs(symbol: mx.sym.Symbol, values: Container[str] = ()) -> List[str
     graph = describe(symbol)
     labels = label_names(graph)
     found = [name for name in data_variables(graph['nodes']) if name not in values]
+    if DATA in found:
+        return [DATA]  # what else has no value is missing
     return [name for name in found if name not in labels] or found
 
 

@@ -138,7 +138,7 @@ def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Reques
 
 def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
     """Return the symbol of a request, and the shapes of its inputs by name; errors as in `load_symbol`."""
-    from recognition.checkpoint.network import DATA, embedding_of, image_inputs
+    from recognition.checkpoint.network import embedding_of, image_inputs
     from symbols import get_symbol
     from symbols.ir.nodes import check_shape
     from symbols.ir.padding import check_padding
@@ -151,8 +151,7 @@ def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
     if request.output is not None:
         symbol = embedding_of(symbol, request.text, request.output)
     height, width, channels = size
-    inputs = [name for name in symbol.list_arguments() if name == DATA] or image_inputs(symbol)
-    unnamed = (inputs or symbol.list_arguments())[0]
+    unnamed = [*image_inputs(symbol), symbol.list_arguments()[0]][0]
     given = request.shapes or {'': (1, UNKNOWN, height, width)}
     shapes = {name or unnamed: tuple(side or channels for side in shape) for name, shape in given.items()}
     for name, shape in shapes.items():

@@ -11,7 +11,7 @@ import pytest
 from config.errors import CheckpointError
 from recognition.checkpoint.network import input_channels, load_embedding, load_network
 from symbols.ir.nodes import load_symbol
-from tests.helpers.foreign import FACE, PEOPLE, S, body, face, faces, margin, outputs, save, scores
+from tests.helpers.hand_written import FACE, PEOPLE, S, body, face, faces, margin, outputs, save, scores
 
 import mxnet as mx
 

@@ -17,7 +17,7 @@ from recognition.export.onnx_export import export_onnx, read_metadata
 from recognition.export.optimized_export import export_optimized
 from recognition.export.pnnx import find_pnnx
 from tests.helpers.classifiers import record
-from tests.helpers.foreign import SIDE, S, body, face, save, scores
+from tests.helpers.hand_written import SIDE, S, body, face, save, scores
 
 import mxnet as mx
 

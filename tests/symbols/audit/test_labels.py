@@ -6,7 +6,7 @@ import pytest
 
 from symbols.audit.core import audit
 from symbols.graph.builder import LEVELS, NESTED, build_graph
-from tests.helpers.foreign import CHANNELS, FACE, PEOPLE, S, body, face, margin
+from tests.helpers.hand_written import CHANNELS, FACE, PEOPLE, S, body, face, margin
 
 CONV, DENSE = 27 * CHANNELS + 2 * CHANNELS + CHANNELS, 6 * CHANNELS * 4 * 4 + 6
 
