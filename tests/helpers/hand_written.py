@@ -147,7 +147,7 @@ def scores(top='embedding'):
     return S.FullyConnected(face(top), num_hidden=PEOPLE, name='cls')
 
 
-def margin(label='softmax_label', top='fc1'):
+def label_margin(label='softmax_label', top='fc1'):
     """InsightFace's margin, which reads the label through pick and one_hot, and its loss."""
     given = S.var(label)
     weight = S.L2Normalization(S.var('fc7_weight', shape=(PEOPLE, 6)))

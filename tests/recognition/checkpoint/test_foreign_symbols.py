@@ -11,7 +11,7 @@ import pytest
 from config.errors import CheckpointError
 from recognition.checkpoint.network import input_channels, load_embedding, load_network
 from symbols.ir.nodes import load_symbol
-from tests.helpers.hand_written import FACE, PEOPLE, S, body, face, faces, margin, outputs, save, scores
+from tests.helpers.hand_written import FACE, PEOPLE, S, body, face, faces, label_margin, outputs, save, scores
 
 import mxnet as mx
 
@@ -82,7 +82,7 @@ KEPT = {
         scores,
         softmax,
     ),
-    'a margin below fc1': (margin, face, None),
+    'a margin below fc1': (label_margin, face, None),
 }
 
 
@@ -135,7 +135,7 @@ def test_of_several_outputs_one_is_named(tmp_path):
 
 
 def test_an_output_that_depends_on_the_label_is_refused(tmp_path):
-    prefix = save(tmp_path / 'model', margin())
+    prefix = save(tmp_path / 'model', label_margin())
     refused(prefix, 'softmax_output must read one input', 'data, softmax_label', output='softmax')
     save(tmp_path / 'loss', S.MakeLoss(S.sum(S.square(face('hidden')))))
     refused(tmp_path / 'loss', 'no output fc1_output but hidden_output', '--output-layer')

@@ -6,7 +6,7 @@ import pytest
 
 from symbols.audit.core import audit
 from symbols.graph.builder import LEVELS, NESTED, build_graph
-from tests.helpers.hand_written import CHANNELS, FACE, PEOPLE, S, body, face, margin
+from tests.helpers.hand_written import CHANNELS, FACE, PEOPLE, S, body, face, label_margin
 
 CONV, DENSE = 27 * CHANNELS + 2 * CHANNELS + CHANNELS, 6 * CHANNELS * 4 * 4 + 6
 
@@ -14,7 +14,7 @@ CONV, DENSE = 27 * CHANNELS + 2 * CHANNELS + CHANNELS, 6 * CHANNELS * 4 * 4 + 6
 @pytest.mark.parametrize('batch', [1, 8])
 def test_a_margin_that_reads_the_label_makes_it_no_parameter(batch):
     shapes = {'data': (batch, *FACE[1:])}
-    symbol = margin()
+    symbol = label_margin()
     audited = audit(symbol, shapes)
     assert audited.total.parameters == CONV + DENSE + 6 * PEOPLE
     assert audited.inputs == {**shapes, 'softmax_label': (batch,)}
@@ -23,7 +23,7 @@ def test_a_margin_that_reads_the_label_makes_it_no_parameter(batch):
 
 @pytest.mark.parametrize('level', [*LEVELS, NESTED])
 def test_the_picture_has_it_as_an_input(level):
-    graph = build_graph(margin(), {'data': FACE}, level)
+    graph = build_graph(label_margin(), {'data': FACE}, level)
     assert [box.title for box in graph.boxes if box.kind == 'input'] == ['data', 'softmax_label']
     assert graph.parameters == CONV + DENSE + 6 * PEOPLE
 
