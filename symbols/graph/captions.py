@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Sequence, Set, Tuple
 
-from symbols.graph.operators import NORMALISING, Operator, composite, describe, excites
+from symbols.graph.operators import ACTIVATIONS, NORMALISING, Operator, composite, describe, excites
 from symbols.graph.sections import SEPARATORS, Layout, Section, common_label, spatial
 from symbols.graph.topology import Region, Unit, components, decompose
 from symbols.ir.nodes import Shape
@@ -77,7 +77,8 @@ class Captions:
     def alone(self, section: Section, title: str) -> str:
         """Return the title of a section's only unit: its role and, when they are few, its layers' names."""
         own = list(section.everything())
-        names = [self.strip(common_label([self.operators[i].name])) for i in own if self.operators[i].holds]
+        layers = [op for op in map(self.operators.__getitem__, own) if op.holds and op.op not in ACTIVATIONS]
+        names = [self.strip(common_label([op.name])) for op in layers]
         listing = ', '.join(names)
         return f'{title}: {listing}' if listing and len(listing) <= WIDE // 2 else title
 
