@@ -2,7 +2,7 @@
 
     facesymbols audit d121                                        a table for the terminal
     facesymbols audit runs/r50/model,10 --format html -o audit.html
-    facesymbols audit r50 --level layers                          layers as articles count them: a PReLU is one
+    facesymbols audit r50 --level layers                          layers as articles count them: a Swish is one
     facesymbols audit article_xception --format keras             the same as Keras's model.summary() prints them
     facesymbols audit r50 --explain                               why print_summary says something else
     facesymbols audit r50 --max-params 50M --max-flops 7G --max-memory 300MB
