@@ -158,7 +158,7 @@ class Captions:
             lines += [f'beside: {rows[0]}', *rows[1:]] if lines and rows else rows
         inside = set(unit.everything())
         skip = any(source not in inside for i in unit.own[:1] for source, _ in self.operators[i].inputs)
-        joined = ' → '.join(word for word, _ in self.words(unit.own)) + (' (skip)' if skip else '')
+        joined = self.line(unit.own) + (' (skip)' if skip else '')
         if len(lines) <= LINES:
             return [*lines, joined]
         heavy = len(self.heavy(list(unit.everything())))
@@ -167,6 +167,10 @@ class Captions:
     def heavy(self, own: Sequence[int]) -> List[Operator]:
         """Return the operators that hold weights."""
         return [self.operators[i] for i in own if self.operators[i].weighted]
+
+    def line(self, own: Sequence[int]) -> str:
+        """Return a chain's operators in words on one line."""
+        return ' → '.join(word.removeprefix(BREAK) for word, _ in self.words(own))
 
     def lines(self, own: Sequence[int]) -> List[str]:
         """Return a chain's operators in words, one line per weighted operator with what goes with it."""
