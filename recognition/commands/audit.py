@@ -182,10 +182,10 @@ def _one(
 
 
 def _sizes(args: argparse.Namespace) -> Dict[str, Any]:
-    if args.head or args.shape or args.image_size or args.config:
+    if args.head or args.shape or args.image_size or args.output_layer or args.config:
         raise ConfigError(
-            '--all takes every head at the size of its preset; --head, --shape, --image-size and --config are for '
-            'one network'
+            '--all takes every head at the size of its preset; --head, --shape, --image-size, --output-layer and '
+            '--config are for one network'
         )
     return settings_from(args)
 
