@@ -148,7 +148,9 @@ def check_fit(
     `image_shape` is (H, W, 3). Parameters of an `fc7` layer may be left over, as InsightFace leaves them.
     """
     wanted = wanted_shapes(symbol, image_shape, target=target)
-    held = {name: value for name, value in values.items() if not name.startswith(CLASSIFIER)}
+    held = {
+        name: value for name, value in values.items() if name in wanted or not name.startswith(CLASSIFIER)
+    }
     require(compare(wanted, held), source=source, target=target)
 
 

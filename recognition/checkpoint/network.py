@@ -7,27 +7,37 @@ in `recognition.checkpoint.training_state`.
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+import logging
+from functools import cache
+from typing import Any, Container, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, first_few, nearest
 from recognition.checkpoint.matching import CLASSIFIER, check_fit, set_parameters
 from recognition.utils.checksums import check_checksum, replacing_with_checksum
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from symbols.context import check_precision
-from symbols.ir.nodes import load_symbol
+from symbols.ir.losses import label_names, predictions, without_losses
+from symbols.ir.nodes import data_variables, load_symbol, variable_names
 from symbols.ir.padding import check_padding
-from symbols.ir.rewriter import describe
+from symbols.ir.rewriter import describe, from_graph
+from symbols.ir.shapes import quiet
 from symbols.passes.prelu import as_operators
 
 import mxnet as mx
 from mxnet import gluon
 
 EMBEDDING = 'fc1_output'
+DATA = 'data'  # what a network's images are called here
+CHANNELS = (3, 1)  # of images, RGB and grey
+SIDES = (112, 112)  # of images of which no size is known
+FLAT_AXES = 2  # of a fully connected layer's weight, whose shape depends on the size of the images
 NAMED = 3  # how many outputs an error names
 IN_FLOAT32 = 'this runs on the CPU, for which `facesymbols import-weights insightface` makes a float32 checkpoint of it'
 
 Arrays = Dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 def save_network(prefix: PathLike, epoch: int, symbol: mx.sym.Symbol, args: Arrays, auxs: Arrays) -> None:
@@ -72,29 +82,63 @@ def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
 
 
 def embedding_of(
-    symbol: mx.sym.Symbol, source: object = 'the symbol', output: Optional[str] = None
+    symbol: mx.sym.Symbol,
+    source: object = 'the symbol',
+    output: Optional[str] = None,
+    values: Container[str] = (),
 ) -> mx.sym.Symbol:
-    """Return the part of a symbol up to `output` or `fc1_output`; a network with one output and no fc1 stays whole."""
+    """Return the part of a symbol up to `output` or `fc1_output`; without an fc1, up to its only output.
+
+    A loss on top is left out: of SoftmaxOutput the softmax is left, of LogisticRegressionOutput the sigmoid, of another
+    one what it reads of the network. values: the names of the parameters.
+    """
     internals = symbol.get_internals()
+    listed = internals.list_outputs()
     if output is not None:
-        name = output if output in internals.list_outputs() else f'{output}_output'
-        if name not in internals.list_outputs():
-            raise CheckpointError(
-                f'{source} has no output {output!r}; its outputs are {symbol.list_outputs()[:NAMED]}'
-            )
-        return internals[name]
-    found = internals.list_outputs().count(EMBEDDING)
-    if found == 1:
-        return internals[EMBEDDING]
-    if found:
+        return without_losses(internals[_place(output, listed, source, symbol)])
+    if EMBEDDING in listed:
+        return internals[_place(EMBEDDING, listed, source, symbol)]
+    given = predictions(without_losses(symbol), values)
+    outputs = _dense_outputs(symbol) if given is None else given.list_outputs()
+    if given is None or len(outputs) > 1:
         raise CheckpointError(
-            f'{source} has {found} outputs {EMBEDDING} and no saying which is the embedding'
+            f'{source} has no output {EMBEDDING} but {" and ".join(outputs[:NAMED]) or "those of its loss"}; '
+            '--output-layer NAME (output_layer) names the one to take'
         )
-    if len(symbol.list_outputs()) == 1:
-        return symbol
-    raise CheckpointError(
-        f'{source} has no output {EMBEDDING}; its outputs are {symbol.list_outputs()[:NAMED]}'
-    )
+    if describe(given) != describe(symbol):
+        graph = describe(given)
+        kind = graph['nodes'][graph['heads'][0][0]]['op']
+        note(
+            f'{source}: the loss {symbol.list_outputs()[0]} is left out; the output is {outputs[0]} ({kind})'
+        )
+    return given
+
+
+@cache
+def note(words: str) -> None:
+    """Log what is to be known of a file, once, however often it is read."""
+    logger.warning(words)
+
+
+def _place(output: str, listed: Sequence[str], source: object, symbol: mx.sym.Symbol) -> int:
+    """Return the number of an internal output that is called so, or is the only one of an operator called so."""
+    names = [name for name in (output, f'{output}_output') if name in listed]
+    if not names:
+        known = [name for name in listed if name.endswith('_output')]
+        raise CheckpointError(
+            f'{source} has no output {output!r}{nearest(output, known)}; it ends in '
+            f'{first_few(symbol.list_outputs(), NAMED)}'
+        )
+    if listed.count(names[0]) > 1:
+        raise CheckpointError(
+            f'{source} has {listed.count(names[0])} outputs {names[0]}; give each its own name'
+        )
+    return listed.index(names[0])
+
+
+def _dense_outputs(symbol: mx.sym.Symbol) -> List[str]:
+    """Return the outputs of the fully connected layers of a symbol."""
+    return [f'{node["name"]}_output' for node in describe(symbol)['nodes'] if node['op'] == 'FullyConnected']
 
 
 def wrap_symbol(symbol: mx.sym.Symbol) -> gluon.SymbolBlock:
@@ -111,13 +155,20 @@ class Saved(NamedTuple):
 
 
 def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -> Saved:
-    """Read a checkpoint, ours or InsightFace's, up to fc1 or `output`; unchecked against each other."""
-    whole = load_symbol(symbol_path(prefix))
+    """Read a checkpoint, ours or another's, up to fc1 or `output` as `embedding_of` has it; unchecked for the rest.
+
+    The images are the argument that is no label and has no value, and are called `data` here whatever it is called.
+    """
+    source = symbol_path(prefix)
+    whole = load_symbol(source, output or EMBEDDING)
     args, auxs = load_params(prefix, epoch)
-    symbol = embedding_of(whole, symbol_path(prefix), output)
     values = {**args, **auxs}
-    classifier = {name: value for name, value in values.items() if name.startswith(CLASSIFIER)}
-    top = set(whole.list_inputs()) - set(symbol.list_inputs())
+    symbol = _with_data(embedding_of(whole, source, output, values), values, source)
+    inputs = set(symbol.list_inputs())
+    classifier = {
+        name: value for name, value in values.items() if name.startswith(CLASSIFIER) and name not in inputs
+    }
+    top = {*variable_names(source), *whole.list_inputs()} - inputs
     return Saved(
         symbol,
         {name: value for name, value in values.items() if name not in top and name not in classifier},
@@ -125,8 +176,46 @@ def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -
     )
 
 
-def input_channels(saved: Saved) -> int:
-    """Return how many channels a network's images have, by the weight of its first convolution; 3 without one."""
+def image_inputs(symbol: mx.sym.Symbol, values: Container[str] = ()) -> List[str]:
+    """Return the arguments that may be a network's images: data of operators, without a value, and no labels."""
+    graph = describe(symbol)
+    labels = label_names(graph)
+    found = [name for name in data_variables(graph['nodes']) if name not in values]
+    if DATA in found:
+        return [DATA]  # what else has no value is missing
+    return [name for name in found if name not in labels] or found
+
+
+def _with_data(symbol: mx.sym.Symbol, values: Container[str], source: object) -> mx.sym.Symbol:
+    """Return a symbol whose images are called `data`; CheckpointError where it has several inputs, or none."""
+    inputs, graph = image_inputs(symbol, values), describe(symbol)
+    labels = [name for name in symbol.list_arguments() if name in label_names(graph) - {*inputs}]
+    if len(inputs) != 1 or labels:
+        reads = first_few([*inputs, *labels], NAMED) or 'none'
+        raise CheckpointError(
+            f'{source}: {symbol.list_outputs()[0]} must read one input without a value in the .params file, the '
+            f'images, and it reads {reads}; --output-layer NAME (output_layer) names another layer'
+        )
+    if inputs == [DATA]:
+        return symbol
+    if DATA in symbol.list_inputs():
+        raise CheckpointError(f'{source} has an input {inputs[0]!r} and a parameter {DATA!r}; rename that')
+    for node in graph['nodes']:
+        if node['op'] == 'null' and node['name'] == inputs[0]:
+            node['name'] = DATA
+    return from_graph(graph)
+
+
+def input_channels(saved: Saved, size: Sequence[Optional[int]] = (), data: str = DATA) -> int:
+    """Return how many channels a network's images have: 3 or else 1, where the shapes of its parameters go with that.
+
+    size: (height, width) of the images where they are known; data: the name of the input. Where neither fits, the first
+    convolution's weight says it.
+    """
+    height, width = (side or default for side, default in zip((*size, None, None), SIDES))
+    fitting = [each for each in CHANNELS if _fits(saved, {data: (1, each, height, width)})]
+    if fitting:
+        return fitting[0]
     nodes = describe(saved.symbol)['nodes']
     for node in nodes:
         if node['op'] == 'Convolution':
@@ -135,17 +224,39 @@ def input_channels(saved: Saved) -> int:
     return 3
 
 
+def _fits(saved: Saved, shapes: Dict[str, Tuple[int, ...]]) -> bool:
+    """Return whether images of such a shape want parameters as they are, but for layers that depend on their size."""
+    try:
+        with quiet():
+            arguments, _, auxiliary = saved.symbol.infer_shape_partial(**shapes)
+    except mx.MXNetError:
+        return False
+    names = [*saved.symbol.list_arguments(), *saved.symbol.list_auxiliary_states()]
+    wanted = dict(zip(names, (*arguments, *auxiliary)))
+    held = {
+        name: value.shape
+        for name, value in saved.values.items()
+        if name in wanted and value.ndim != FLAT_AXES
+    }
+    return all(wanted[name] == shape for name, shape in held.items())
+
+
 def load_network(
-    prefix: PathLike, epoch: int, ctx: Any = None, *, image_shape: Sequence[int] = (112, 112, 3)
+    prefix: PathLike,
+    epoch: int,
+    ctx: Any = None,
+    *,
+    image_shape: Sequence[int] = (112, 112, 3),
+    output: Optional[str] = None,
 ) -> gluon.SymbolBlock:
     """Load an embedding network, ours or InsightFace's, as a block: images (N, 3, H, W) in 0..255 to (N, D).
 
-    The embedding is not L2-normalised. Whatever the saved symbol has on top of `fc1_output` is left out.
-    `image_shape` (H, W, C) is what the parameters are checked against; `ctx` is a context or a list of them.
+    The embedding is not L2-normalised. Whatever the saved symbol has on top of `fc1_output`, or of the layer `output`,
+    is left out. `image_shape` (H, W, C) is what the parameters are checked against; `ctx` is a context or several.
     Raises CheckpointError when a file is missing, damaged, or does not belong to the other one; ConfigError for a
     network in float16 on a CPU.
     """
-    saved = load_embedding(prefix, epoch)
+    saved = load_embedding(prefix, epoch, output)
     source, target = params_path(prefix, epoch), symbol_path(prefix)
     check_precision(saved.symbol, ctx or mx.cpu(), target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)

@@ -12,7 +12,7 @@ from config import complete, network, resolve
 from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
 from recognition.cli.parser import Parser
-from recognition.cli.standard_options import add_config, add_image_size, config_settings
+from recognition.cli.standard_options import add_config, add_image_size, add_output_layer, config_settings
 from recognition.engines.base import DEFAULT_SHAPE
 from recognition.engines.model import find_model
 
@@ -34,6 +34,7 @@ class Request(NamedTuple):
     text: str
     shapes: Dict[str, Shape]  # by input; '' is the input that is not named
     settings: Dict[str, Any]
+    output: Optional[str] = None  # the layer that it is shown up to
 
     @property
     def is_preset(self) -> bool:
@@ -71,6 +72,7 @@ def add_network_arguments(parser: Parser) -> None:
         'it is left out (default: one image of the size that the network takes, or 112x112)',
     )
     add_image_size(parser, 'of one image; the short form of --shape')
+    add_output_layer(parser, 'layer up to which the network is shown (default: all of it)')
     add_setting_arguments(parser)
 
 
@@ -108,7 +110,7 @@ def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Reques
     if len(names) != 1:
         count = f'{len(names)} networks are given' if names else 'the network is missing'
         raise ConfigError(f'{count}; give one: {FORMS}')
-    request = Request(names[0], dict(map(_shape, args.shape)), settings_from(args))
+    request = Request(names[0], dict(map(_shape, args.shape)), settings_from(args), args.output_layer)
     if args.image_size:
         if args.shape:
             raise ConfigError('--image-size and --shape both give the shape of an input; give one')
@@ -136,6 +138,7 @@ def request_from(args: argparse.Namespace, text: Optional[str] = None) -> Reques
 
 def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
     """Return the symbol of a request, and the shapes of its inputs by name; errors as in `load_symbol`."""
+    from recognition.checkpoint.network import embedding_of, image_inputs
     from symbols import get_symbol
     from symbols.ir.nodes import check_shape
     from symbols.ir.padding import check_padding
@@ -144,10 +147,11 @@ def network_from(request: Request) -> Tuple[mx.sym.Symbol, Dict[str, Shape]]:
         cfg = _config(request)
         symbol, size = get_symbol(cfg), cfg.image_shape
     else:
-        symbol, size = _saved(request.text)
+        symbol, size = _saved(request)
+    if request.output is not None:
+        symbol = embedding_of(symbol, request.text, request.output)
     height, width, channels = size
-    arguments = symbol.list_arguments()
-    unnamed = 'data' if 'data' in arguments else arguments[0]
+    unnamed = [*image_inputs(symbol), symbol.list_arguments()[0]][0]
     given = request.shapes or {'': (1, UNKNOWN, height, width)}
     shapes = {name or unnamed: tuple(side or channels for side in shape) for name, shape in given.items()}
     for name, shape in shapes.items():
@@ -164,18 +168,26 @@ def _config(request: Request) -> Any:
     return resolve(request.text, **{**size, **request.settings})
 
 
-def _saved(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
+def _saved(request: Request) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:
     """Return the symbol of a file, and the (height, width, channels) that its network was made for."""
-    from recognition.engines.record import checkpoint_record, shape_of
+    from recognition.checkpoint.network import Saved, image_inputs, input_channels, load_params
+    from recognition.engines.record import checkpoint_record
     from symbols.ir.nodes import load_symbol
 
+    text = request.text
     if text.endswith('.onnx'):
         return _exported(text)
     if text.endswith('.json'):
         recorded = checkpoint_record(text.removesuffix('-symbol.json')).image_shape
-        return load_symbol(text), recorded or DEFAULT_SHAPE
+        return load_symbol(text, request.output), recorded or DEFAULT_SHAPE
     model = find_model(text)
-    return load_symbol(model.files[0]), shape_of(model)
+    symbol, recorded = load_symbol(model.files[0], request.output), checkpoint_record(model.path).image_shape
+    if recorded:
+        return symbol, recorded
+    args, auxs = load_params(model.path, model.epoch)
+    saved = Saved(symbol, {**args, **auxs}, {})
+    (data, *_) = [*image_inputs(symbol, saved.values), symbol.list_arguments()[0]]
+    return symbol, (*DEFAULT_SHAPE[:2], input_channels(saved, data=data))
 
 
 def _exported(text: str) -> Tuple[mx.sym.Symbol, Tuple[int, int, int]]:

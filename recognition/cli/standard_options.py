@@ -86,13 +86,10 @@ def add_overwrite(parser: Parser) -> None:
     parser.rename('--force', '--overwrite')
 
 
-def add_output_layer(parser: Parser) -> None:
+def add_output_layer(parser: Parser, help_text: str = '') -> None:
     """Add --output-layer."""
-    parser.add_argument(
-        '--output-layer',
-        metavar='NAME',
-        help='output that is the embedding, where the network has several (default: fc1, or its only output)',
-    )
+    words = 'output that is the embedding, where the network has several (default: fc1, or its only output)'
+    parser.add_argument('--output-layer', metavar='NAME', help=help_text or words)
 
 
 def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH', **settings: Any) -> None:

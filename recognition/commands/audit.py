@@ -2,7 +2,7 @@
 
     facesymbols audit d121                                        a table for the terminal
     facesymbols audit runs/r50/model,10 --format html -o audit.html
-    facesymbols audit r50 --level layers                          layers as articles count them: a PReLU is one
+    facesymbols audit r50 --level layers                          layers as articles count them: a Swish is one
     facesymbols audit article_xception --format keras             the same as Keras's model.summary() prints them
     facesymbols audit r50 --explain                               why print_summary says something else
     facesymbols audit r50 --max-params 50M --max-flops 7G --max-memory 300MB
@@ -182,10 +182,10 @@ def _one(
 
 
 def _sizes(args: argparse.Namespace) -> Dict[str, Any]:
-    if args.head or args.shape or args.image_size or args.config:
+    if args.head or args.shape or args.image_size or args.output_layer or args.config:
         raise ConfigError(
-            '--all takes every head at the size of its preset; --head, --shape, --image-size and --config are for '
-            'one network'
+            '--all takes every head at the size of its preset; --head, --shape, --image-size, --output-layer and '
+            '--config are for one network'
         )
     return settings_from(args)
 

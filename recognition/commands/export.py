@@ -29,8 +29,7 @@ def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.onnx_export import OPSET, Options, export_onnx, read_metadata
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, fold=args.fold)
-    prefix, epoch, image_shape, faces = source
-    check = export_onnx(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
+    check = export_onnx(source.prefix, source.epoch, args.output, options=options, **source.settings())
     told = read_metadata(args.output)
     return [
         f'opset       {OPSET}; the batch size is free',
@@ -46,8 +45,7 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.onnx_export import Options
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
-    prefix, epoch, image_shape, faces = source
-    check = export_ncnn(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
+    check = export_ncnn(source.prefix, source.epoch, args.output, options=options, **source.settings())
     told = args.output.with_suffix('')
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 

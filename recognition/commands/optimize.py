@@ -54,8 +54,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         source.epoch,
         args.output,
         for_mxnet=not args.portable,
-        image_shape=source.image_shape,
-        faces=source.faces,
+        **source.settings(),
     )
     print('written    ', ', '.join(map(str, written.files)))
     print(f'operators   {done.after:,}, where there were {done.before:,}')

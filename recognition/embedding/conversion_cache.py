@@ -34,7 +34,10 @@ def onnx_of(model: Model, image_shape: Wanted) -> Model:
     def write(path: Path, shape: Shape) -> None:
         from recognition.export.onnx_export import Options, export_onnx
 
-        export_onnx(model.path, model.epoch, path, options=Options(fold=True), image_shape=shape)
+        options = Options(fold=True)
+        export_onnx(
+            model.path, model.epoch, path, options=options, image_shape=shape, output_layer=model.output
+        )
 
     return Model('onnx', _converted(model, image_shape, 'onnx', '.onnx', write))
 
@@ -45,7 +48,7 @@ def ncnn_of(model: Model, image_shape: Wanted) -> Model:
     def write(path: Path, shape: Shape) -> None:
         from recognition.export.ncnn_export import export_ncnn
 
-        export_ncnn(model.path, model.epoch, path, image_shape=shape)
+        export_ncnn(model.path, model.epoch, path, image_shape=shape, output_layer=model.output)
 
     return Model('ncnn', _converted(model, image_shape, 'ncnn', '.param', write).with_suffix(''))
 

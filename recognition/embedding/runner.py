@@ -27,7 +27,7 @@ from recognition.data.image_sources import items
 from recognition.embedding.batcher import CLOSED, OTHER_PROCESS, Batcher, Function
 from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_embed
-from recognition.engines.model import Model, find_model
+from recognition.engines.model import OUTPUT_LAYER, Model, find_model
 from recognition.engines.pixels import Pixels
 from recognition.engines.record import Record, checkpoint_record, metadata_record
 from recognition.utils.files import PathLike
@@ -54,8 +54,10 @@ class Opened(NamedTuple):
 
     @property
     def network(self) -> str:
-        """Return the SHA-256 sum of the values, by which networks are told apart."""
-        return self.engine.metadata.get(CHECKPOINT) or self.model.fingerprint()
+        """Return the SHA-256 sum of the values, and the output where one is named, by which networks are told apart."""
+        values = self.engine.metadata.get(CHECKPOINT) or self.model.fingerprint()
+        output = self.model.output or self.engine.metadata.get(OUTPUT_LAYER)
+        return f'{values} {output.removesuffix("_output")}' if output else values
 
 
 def open_network(
@@ -83,7 +85,8 @@ def open_network(
     if model.kind == 'checkpoint':
         model.check_files()
         record = checkpoint_record(model.path)
-        record.check_kind(kind, model, assumed=assumed)
+        if output_layer is None:  # the record is of the network's own output
+            record.check_kind(kind, model, assumed=assumed)
     opened = open_engine(
         engine,
         model,

@@ -20,6 +20,9 @@ KINDS = {
     'ncnn': 'a pair NET.ncnn.param, NET.ncnn.bin',
 }
 NAMED = 8  # epochs that an error names
+OUTPUT_LAYER = (
+    'output_layer'  # in the metadata of an exported file: the layer that it ends in, where one was named
+)
 PAIR = re.compile(r'(.+)\.(param|bin)')
 
 

@@ -25,7 +25,7 @@ class MXNetEngine(Engine):
         from recognition.engines.mxnet_executor import Bound, load_optimized
 
         self.image_shape = agreed_shape(model, None, image_shape)
-        self._held = load_optimized(model.path, model.epoch, self.image_shape)
+        self._held = load_optimized(model.path, model.epoch, self.image_shape, output=model.output)
         self._bound = Bound(*self._held)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ class Reference(Engine):
         from recognition.checkpoint.network import load_network
 
         self.image_shape = agreed_shape(model, None, image_shape)
-        self._net = load_network(model.path, model.epoch, image_shape=self.image_shape)
+        self._net = load_network(model.path, model.epoch, image_shape=self.image_shape, output=model.output)
         self._model = model
 
     def embed(self, images: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -26,14 +26,20 @@ class Optimized(NamedTuple):
 
 
 def load_optimized(
-    prefix: PathLike, epoch: int, image_shape: Sequence[int] = (112, 112, 3), *, for_mxnet: bool = True
+    prefix: PathLike,
+    epoch: int,
+    image_shape: Sequence[int] = (112, 112, 3),
+    *,
+    for_mxnet: bool = True,
+    output: Optional[str] = None,
 ) -> Optimized:
     """Read a checkpoint and rewrite its embedding network, as `symbols.passes.optimize.optimize` does.
 
-    image_shape: (H, W, C) of the images. Raises CheckpointError as `recognition.checkpoint.load_network` does, and
-    where a value is not finite; ConfigError for a network in float16.
+    image_shape: (H, W, C) of the images. output: the layer that gives the embedding, where that is not fc1. Raises
+    CheckpointError as `recognition.checkpoint.load_network` does, and where a value is not finite; ConfigError for a
+    network in float16.
     """
-    saved = load_embedding(prefix, epoch)
+    saved = load_embedding(prefix, epoch, output)
     source, target = params_path(prefix, epoch), symbol_path(prefix)
     check_float32(saved.symbol, target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)

@@ -116,7 +116,7 @@ def _shape(sides: Any) -> Shape:
 def shape_of(model: Model, wanted: Wanted = None) -> Shape:
     """Return the (H, W, C) of a checkpoint's images: as recorded, or else as wanted, or 112x112.
 
-    Where there is no record, the channels are those of the first convolution's weight. Raises ConfigError where
+    Where there is no record, the channels are those that the parameters' shapes leave. Raises ConfigError where
     `wanted` contradicts that.
     """
     found: Wanted = checkpoint_record(model.path).image_shape
@@ -124,6 +124,7 @@ def shape_of(model: Model, wanted: Wanted = None) -> Shape:
         from recognition.checkpoint.network import input_channels, load_embedding
 
         height, width, _ = wanted or (None, None, None)
-        channels = input_channels(load_embedding(model.path, model.epoch))
+        saved = load_embedding(model.path, model.epoch, model.output)
+        channels = input_channels(saved, (height, width))
         return agreed_shape(model, (height, width, channels), wanted)
     return agreed_shape(model, found, wanted)

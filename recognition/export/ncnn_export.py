@@ -37,6 +37,7 @@ def export_ncnn(
     options: Options = PLAIN,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
 ) -> Check:
     """Write a checkpoint's embedding network as ncnn's pair, and return how far it is from MXNet's numbers.
 
@@ -53,7 +54,7 @@ def export_ncnn(
     load_onnx()
     NcnnEngine.load_package()
     find_pnnx()
-    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces)
+    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces, output_layer)
     check_alone(ready.reference, ready.probes)
     height, width, channels = ready.told['image_shape']
     with converted(ready.content, (height, width, channels)) as pair:

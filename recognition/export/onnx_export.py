@@ -25,7 +25,7 @@ from recognition.checkpoint.matching import as_numpy, check_finite
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
-from recognition.engines.model import Model
+from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.onnxruntime_engine import QUIET, OnnxRuntimeEngine
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
@@ -70,17 +70,19 @@ def export_onnx(
     options: Options = PLAIN,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
 ) -> Check:
     """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
 
-    image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. faces: what to compare
+    image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. output_layer: the layer
+    that gives the embedding; None: fc1, or the only output. faces: what to compare
     on beside noise, see `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint
     is missing, damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot
     have, or of images of another size; MissingExtra where onnx or onnxruntime is not installed.
     """
     load_onnx()
     load_onnxruntime()
-    ready = prepare(prefix, epoch, options, image_shape, faces)
+    ready = prepare(prefix, epoch, options, image_shape, faces, output_layer)
     layers = trace_content(ready.content, ready.told['image_shape']), ready.trace
     check = compare(run_onnx(ready.content, options), ready.reference, ready.probes, layers)
     remove_leftovers(output)
@@ -105,17 +107,21 @@ def prepare(
     options: Options,
     image_shape: Wanted,
     faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
-    if options.normalise:
+    if options.normalise and output_layer is None:
         checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
-    saved = load_embedding(prefix, epoch)
+    saved = load_embedding(prefix, epoch, output_layer)
     check_float32(saved.symbol, symbol_path(prefix))
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
-    net = load_network(prefix, epoch, image_shape=shape)
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)
+    if output_layer is not None:  # what is recorded is of the network's own output
+        told = {key: value for key, value in told.items() if key not in ('kind', 'classes', 'config')}
+        told[OUTPUT_LAYER] = output_layer
     content, reference = _content(saved, options, shape, told), run_mxnet(net, options)
     return Prepared(content, told, reference, probes, trace_network(saved.symbol, saved.values))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import List, Mapping, Optional, Sequence
 
 from symbols.audit.core import VARIABLE, audit
+from symbols.ir.nodes import list_nodes
+from symbols.ir.prelu_forms import merge_prelus
+from symbols.ir.rewriter import describe
 
 import mxnet as mx
 
@@ -27,27 +29,24 @@ def print_summary(
     Source: mx.viz.print_summary.
     """
     ends = [int(line_length * end) if positions[-1] <= 1 else int(end) for end in positions]
-    audited = audit(symbol, shape or {})
+    shapes = shape or {}
+    audited = audit(symbol, shapes)
     layers = iter([layer for layer in audited.layers if layer.operator != VARIABLE])
-    nodes = json.loads(symbol.tojson())['nodes']
+    nodes = merge_prelus(list_nodes(symbol, shapes), describe(symbol)['heads']).nodes
     lines = ['_' * line_length, _row(HEAD, ends), '=' * line_length]
     for number, node in enumerate(nodes):
-        if node['op'] == 'null' and number:
+        if node.is_variable and number:
             continue
-        if node['op'] == 'null':
-            lines += _layer(node['name'], 'null', audited.inputs.get(node['name'], ())[1:], 0, [], ends)
+        if node.is_variable:
+            lines += _layer(node.name, 'null', audited.inputs.get(node.name, ())[1:], 0, [], ends)
         else:
             layer = next(layers)
-            before = [nodes[i] for i, *_ in node['inputs']]
-            read = [each['name'] for each in before if not _is_parameter(each, audited.inputs)]
+            before = [nodes[i] for i, _ in node.inputs]
+            read = [each.name for each in before if not each.is_variable or each.name in audited.inputs]
             lines += _layer(layer.name, layer.operator, layer.output_shapes[0][1:], layer.size(), read, ends)
         lines.append(('=' if number == len(nodes) - 1 else '_') * line_length)
     lines += [f'Total params: {audited.total.parameters}', '_' * line_length]
     sys.stdout.write('\n'.join(lines) + '\n')
-
-
-def _is_parameter(node: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
-    return node['op'] == 'null' and node['name'] not in inputs
 
 
 def _layer(

@@ -15,7 +15,10 @@ import numpy as np
 
 from config.errors import ConfigError, nearest
 from symbols.audit.flops import count_macs
+from symbols.ir.losses import label_names
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
+from symbols.ir.prelu_forms import PRELU, merge_prelus
+from symbols.ir.rewriter import describe
 from symbols.ir.shapes import quiet
 
 import mxnet as mx
@@ -27,21 +30,6 @@ VARIABLE = 'null'  # the operator of a row for a parameter that no operator read
 # these ignore the gamma they are given (input 1) unless fix_gamma is False; absent means True
 BATCH_NORMS = ('BatchNorm', 'BatchNorm_v1', '_contrib_SyncBatchNorm', '_contrib_BatchNormWithReLU')
 GAMMA = 1
-
-# variables read here carry data, whether or not the caller gave their shape: labels, an RNN's starting state
-DATA_SLOTS: Mapping[str, Tuple[int, ...]] = {
-    'SoftmaxOutput': (1,),
-    'LinearRegressionOutput': (1,),
-    'LogisticRegressionOutput': (1,),
-    'MAERegressionOutput': (1,),
-    'SVMOutput': (1,),
-    'softmax_cross_entropy': (1,),
-    'CTCLoss': (1, 2, 3),
-    'RNN': (2, 3),
-    'SequenceMask': (1,),
-    'SequenceLast': (1,),
-    'SequenceReverse': (1,),
-}
 
 
 @dataclass(frozen=True)
@@ -121,17 +109,22 @@ def audit(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], *, fixed: 
     """Return one row per layer of a symbol: its output shapes, parameters and multiply-accumulates.
 
     `shapes` gives the full shape, batch axis included, of each input by name; every other argument is a
-    parameter, except labels of loss operators and starting states of an RNN. A parameter that several layers
+    parameter, except labels and starting states of an RNN. A PReLU is one layer, PReLU, whatever it is built of (its
+    bytes are those of all its operators). A parameter that several layers
     read counts once, at the first. Fixed are the gammas of batch norms with fix_gamma, variables with lr_mult
     0, and the names in `fixed` (grad_req 'null', say).
 
     Raises ConfigError when a name is unknown, or the shapes are too few or contradict the graph.
     """
-    nodes = list_nodes(symbol, shapes)
+    graph, listed = describe(symbol), list_nodes(symbol, shapes)
+    data = {*shapes, *label_names(graph)}
+    inputs = {node.name: node.output_shapes[0] for node in listed if node.is_variable and node.name in data}
+    items = item_sizes(symbol, listed, inputs)
+    nodes, members = merge_prelus(listed, graph['heads'])
+    sizes = [sum(items[i] * sum(map(prod, listed[i].output_shapes)) for i in own) for own in members]
     readers = _readers(nodes)
-    inputs = _inputs(nodes, readers, shapes)
     kinds = _kinds(symbol, nodes, readers, inputs, frozenset(fixed))
-    return Audit(tuple(_layers(nodes, readers, kinds, item_sizes(symbol, nodes, inputs))), inputs)
+    return Audit(tuple(_layers(nodes, readers, kinds, sizes)), inputs)
 
 
 def audit_block(block: mx.gluon.HybridBlock, shapes: Mapping[str, Sequence[int]]) -> Audit:
@@ -157,18 +150,6 @@ def _readers(nodes: Sequence[Node]) -> _Readers:
             if nodes[source].is_variable:
                 readers[nodes[source].name].append((index, slot))
     return readers
-
-
-def _inputs(nodes: Sequence[Node], readers: _Readers, given: Mapping[str, Any]) -> Dict[str, Shape]:
-    def carries_data(name: str) -> bool:
-        uses = readers.get(name, ())
-        return bool(uses) and all(slot in DATA_SLOTS.get(nodes[i].operator, ()) for i, slot in uses)
-
-    return {
-        node.name: node.output_shapes[0]
-        for node in nodes
-        if node.is_variable and (node.name in given or carries_data(node.name))
-    }
 
 
 def _kinds(
@@ -199,11 +180,11 @@ def _ignores_gamma(node: Node, slot: int) -> bool:
 
 
 def _layers(
-    nodes: Sequence[Node], readers: _Readers, kinds: Mapping[str, str], items: Sequence[int]
+    nodes: Sequence[Node], readers: _Readers, kinds: Mapping[str, str], sizes: Sequence[int]
 ) -> Iterable[Layer]:
     owners: Dict[str, str] = {}
     shapes = _parameter_shapes(nodes, kinds)
-    for node, item in zip(nodes, items):
+    for node, size in zip(nodes, sizes):
         if not node.is_variable:
             read = _unique(nodes[i].name for i, _ in node.inputs if nodes[i].is_variable)
         elif node.name in kinds and node.name not in readers and node.name not in owners:
@@ -218,7 +199,6 @@ def _layers(
         )
         given = [(nodes[i], output) for i, output in node.inputs]
         seen = tuple(source.output_shapes[output] for source, output in given if source.name not in kinds)
-        size = 0 if node.is_variable else item * sum(map(prod, node.output_shapes))
         macs = _macs(node, nodes)
         yield Layer(
             node.name,
@@ -228,7 +208,7 @@ def _layers(
             shared,
             macs,
             seen,
-            size,
+            0 if node.is_variable else size,
             node.attributes,
         )
 
@@ -252,7 +232,7 @@ def _other_readers(name: str, nodes: Sequence[Node], readers: _Readers) -> Tuple
 
 
 def _macs(node: Node, nodes: Sequence[Node]) -> Optional[int]:
-    if node.is_variable:
+    if node.is_variable or node.operator == PRELU:
         return 0
     inputs = [nodes[source].output_shapes[output] for source, output in node.inputs]
     return count_macs(node.operator, node.attributes, inputs, node.output_shapes)

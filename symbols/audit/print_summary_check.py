@@ -12,6 +12,8 @@ from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 from symbols.audit.core import VARIABLE, Audit, Layer
 from symbols.audit.flops import RULES
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
+from symbols.ir.prelu_forms import PRELU, merge_prelus
+from symbols.ir.rewriter import describe
 
 import mxnet as mx
 
@@ -52,19 +54,22 @@ class SummaryCheck:
 def check_summary(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], audited: Audit) -> SummaryCheck:
     """Run mx.viz.print_summary on the symbol and explain, layer by layer, where it differs from `audited`."""
     nodes = list_nodes(symbol, shapes)
+    merged = merge_prelus(nodes, describe(symbol)['heads'])
     rows = [index for index, node in enumerate(nodes) if index == 0 or not node.is_variable]
     counts, total, error = _run_print_summary(symbol, shapes, nodes)
     if total is None:
         at = f' at {nodes[rows[len(counts)]].name}' if len(counts) < len(rows) else ''
         return SummaryCheck(None, f'crashes{at}: {error}', (None,) * len(audited.layers), ())
-    operators = iter([(i, count) for i, count in zip(rows, counts) if not nodes[i].is_variable])
+    told = dict(zip(rows, counts))
+    operators = iter([own for own in merged.members if not nodes[own[-1]].is_variable])
     said: List[Optional[int]] = []
     differences: List[Difference] = []
     for layer in audited.layers:
-        index, count = (-1, None) if layer.operator == VARIABLE else next(operators)
+        own = () if layer.operator == VARIABLE else next(operators)
+        count = sum(told[index] for index in own) if own else None
         said.append(count)
         if layer.size() != (count or 0):
-            reason = _reason(index, nodes, layer, audited)
+            reason = _reason(own[-1] if own else -1, nodes, layer, audited)
             differences.append(Difference(layer.name, layer.operator, layer.size(), count or 0, reason))
     return SummaryCheck(total, None, tuple(said), tuple(differences))
 
@@ -134,18 +139,18 @@ def _reason(index: int, nodes: Sequence[Node], layer: Layer, audited: Audit) -> 
         for i, _ in case.node.inputs[1:]
         if nodes[i].name in audited.inputs
     ]
+    if layer.operator == PRELU:
+        return '; '.join([*shared, 'print_summary does not count PReLU slopes'])
     found = [text for explain in EXPLANATIONS.get(layer.operator, (_not_known,)) for text in explain(case)]
     return '; '.join(shared + given + found) or f'print_summary has no rule that fits this {layer.operator}'
 
 
 def _not_known(case: _Case) -> Iterator[str]:
     operator = case.node.operator
-    if operator == 'LeakyReLU':
-        yield 'print_summary does not count PReLU slopes'
-    elif operator in RULES or operator.endswith('Norm'):
+    if operator in RULES or operator.endswith('Norm'):
         yield f'print_summary does not count the parameters of {operator}'
     else:
-        yield 'print_summary does not count parameters of plain arithmetic (PReLU slopes or scales, say)'
+        yield 'print_summary does not count parameters of plain arithmetic (scales, say)'
 
 
 def _flattening(case: _Case) -> Iterator[str]:

@@ -155,8 +155,7 @@ class _Builder:
             else:
                 self.units(branch, group, section, nest + 1)
         if unit.branches:
-            words = ' → '.join(word for word, _ in self.captions.words(unit.own))
-            self.leaf('join', words, unit.own, group, nest + 1)
+            self.leaf('join', self.captions.line(unit.own), unit.own, group, nest + 1)
         else:
             self.leaf('unit', whole, unit.own, group, nest, first)
 

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Sequence, Set, Tuple
 
-from symbols.graph.operators import NORMALISING, PRODUCTS, Operator, composite, describe
+from symbols.graph.operators import ACTIVATIONS, NORMALISING, Operator, composite, describe, excites
 from symbols.graph.sections import SEPARATORS, Layout, Section, common_label, spatial
-from symbols.graph.topology import Region, Unit, decompose
+from symbols.graph.topology import Region, Unit, components, decompose
 from symbols.ir.nodes import Shape
 
 KINDS = {
@@ -19,6 +19,7 @@ KINDS = {
 }
 NAMED = 3  # a unit without a common name is called by up to so many operators
 LINES = 6  # a closed block with more of them only counts what it holds
+BREAK = '\n'  # in front of a word that begins a row, to which no arrow leads
 WIDE = 56  # characters after which a line of operators is broken
 
 
@@ -76,7 +77,8 @@ class Captions:
     def alone(self, section: Section, title: str) -> str:
         """Return the title of a section's only unit: its role and, when they are few, its layers' names."""
         own = list(section.everything())
-        names = [self.strip(common_label([self.operators[i].name])) for i in own if self.operators[i].holds]
+        layers = [op for op in map(self.operators.__getitem__, own) if op.holds and op.op not in ACTIVATIONS]
+        names = [self.strip(common_label([op.name])) for op in layers]
         listing = ', '.join(names)
         return f'{title}: {listing}' if listing and len(listing) <= WIDE // 2 else title
 
@@ -156,7 +158,7 @@ class Captions:
             lines += [f'beside: {rows[0]}', *rows[1:]] if lines and rows else rows
         inside = set(unit.everything())
         skip = any(source not in inside for i in unit.own[:1] for source, _ in self.operators[i].inputs)
-        joined = ' → '.join(word for word, _ in self.words(unit.own)) + (' (skip)' if skip else '')
+        joined = self.line(unit.own) + (' (skip)' if skip else '')
         if len(lines) <= LINES:
             return [*lines, joined]
         heavy = len(self.heavy(list(unit.everything())))
@@ -165,6 +167,10 @@ class Captions:
     def heavy(self, own: Sequence[int]) -> List[Operator]:
         """Return the operators that hold weights."""
         return [self.operators[i] for i in own if self.operators[i].weighted]
+
+    def line(self, own: Sequence[int]) -> str:
+        """Return a chain's operators in words on one line."""
+        return ' → '.join(word.removeprefix(BREAK) for word, _ in self.words(own))
 
     def lines(self, own: Sequence[int]) -> List[str]:
         """Return a chain's operators in words, one line per weighted operator with what goes with it."""
@@ -179,7 +185,7 @@ class Captions:
         for i, (word, weighted) in enumerate(words):
             more = any(heavy for _, heavy in words[i:])  # light operators at the end stay on the row
             full = len(' → '.join([*rows[-1], word])) > WIDE
-            if full or (filled and more and (leading or weighted)):
+            if full or word.startswith(BREAK) or (filled and more and (leading or weighted)):
                 rows.append([])
                 filled = False
             rows[-1].append(word)
@@ -191,11 +197,15 @@ class Captions:
         found: List[Tuple[str, bool]] = []
         for step in self.steps(own):
             members = [self.operators[i] for i in step.ids]
-            pools = any('pool' in describe(op) for op in members)
             if step.activation:
                 found.append((step.activation, False))
-            elif len(members) > 1 and pools and members[-1].op in PRODUCTS:
+            elif excites(members[:-1], members[-1], self.operators):
                 found.append(('squeeze-excite', True))
+            elif len(parts := components(step.ids[:-1], self.layout.wiring)) > 1:
+                for number, part in enumerate(parts):
+                    (first, heavy), *rest = self.words(part)
+                    found += [(f'{BREAK}beside: {first}' if number else first, heavy), *rest]
+                found.append((BREAK + describe(members[-1]), False))
             else:
                 found += [(describe(op), op.weighted and not op.depthwise) for op in members]
         return [word for word in found if word[0] != 'identity' or len(found) == 1]
@@ -221,5 +231,6 @@ def is_part(label: str, other: str) -> bool:
 
 
 def continued(rows: Sequence[str]) -> List[str]:
-    """Return the rows with an arrow behind each but the last."""
-    return [*(f'{row} →' for row in rows[:-1]), *rows[-1:]]
+    """Return the rows with an arrow behind each that leads to the next."""
+    ends = ['' if after.startswith(BREAK) else ' →' for after in rows[1:]]
+    return [row.removeprefix(BREAK) + end for row, end in zip(rows, [*ends, ''])]

@@ -1,6 +1,6 @@
 """A network layer by layer as articles and Keras count them: operators that compute one layer together are one row.
 
-One row are a PReLU, a Swish or a SELU of several operators; a convolution or a pooling with what pads it (a Pad, or the
+One row are a Swish or a SELU of several operators; a convolution or a pooling with what pads it (a Pad, or the
 mirroring that gives TensorFlow's padding); a separable convolution's two halves, with nothing between them; a dense
 layer and a global pooling with their Flatten; whatever normalises the input. Any other operator is a row of its own.
 """
@@ -16,6 +16,7 @@ from symbols.graph.operators import ADDITIONS, JOINTS, PRODUCTS, Network, Operat
 from symbols.graph.sections import common_label
 from symbols.graph.subtotals import Subtotal, read_audited
 from symbols.ir.nodes import Shape, flag
+from symbols.ir.prelu_forms import PRELU
 
 import mxnet as mx
 
@@ -23,7 +24,7 @@ LAYER = 'layer'  # the level, beside STAGE and BLOCK
 WINDOWED = frozenset(['Convolution', 'Deconvolution', 'Pooling'])
 SIDEWAYS = {2, 3}  # axes of (N, C, H, W) along which padding mirrors
 ELEMENTWISE_ACTIVATIONS = frozenset(
-    ['Activation', 'LeakyReLU', 'relu', 'sigmoid', 'tanh', 'hard_sigmoid', 'softsign']
+    ['Activation', 'LeakyReLU', PRELU, 'relu', 'sigmoid', 'tanh', 'hard_sigmoid', 'softsign']
 )
 PIXELWISE = frozenset(  # what normalises an input
     [
@@ -148,7 +149,7 @@ class _Grouping:
     def _inside(self, join: Operator) -> List[int]:
         """Return the operators between the one tensor that an activation reads and its end; none for anything else."""
         inside: List[int] = []
-        ahead = set(self._data(join) if join.op in ADDITIONS | PRODUCTS else ())
+        ahead = set(self._data(join) if join.op in PRODUCTS else ())
         while len(ahead) > 1:
             latest = max(ahead)
             if latest in self._outputs or self._readers[latest] - {join.id, *inside}:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import isclose
+from math import isclose, prod
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
 from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
+from symbols.ir.prelu_forms import PRELU, merge_prelus
 
 import mxnet as mx
 
@@ -30,6 +31,7 @@ ACTIVATIONS = frozenset(
     [
         'Activation',
         'LeakyReLU',
+        PRELU,
         'relu',
         'sigmoid',
         'tanh',
@@ -37,12 +39,29 @@ ACTIVATIONS = frozenset(
         'softsign',
         'clip',
         'Dropout',
-        '_minimum_scalar',
         '_copy',
     ]
 )
 ADDITIONS = frozenset(['elemwise_add', 'broadcast_add', 'add_n', '_npi_add', '_plus'])
 PRODUCTS = frozenset(['elemwise_mul', 'broadcast_mul', '_npi_multiply'])
+# what makes a gate, what may come between that and the product, and what pools a map, by default
+GATES = frozenset(['sigmoid', '_npx_sigmoid', 'hard_sigmoid', 'clip', 'softmax'])
+SPREADING = frozenset(
+    [
+        *(
+            'Reshape',
+            'Flatten',
+            'expand_dims',
+            'squeeze',
+            'broadcast_like',
+            'broadcast_to',
+            'broadcast_axis',
+            '_copy',
+        ),
+        *('_mul_scalar', '_div_scalar'),
+    ]
+)
+POOLING = {'mean': 'avg', '_contrib_AdaptiveAvgPooling2D': 'avg', 'max': 'max', 'Pooling': 'max'}
 JOINTS = frozenset(['Concat', 'stack', '_npi_concatenate'])
 
 
@@ -92,7 +111,9 @@ def read_network(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> 
     """
     audited = audit(symbol, shapes)
     layers = iter([layer for layer in audited.layers if layer.operator != 'null'])
-    nodes = list_nodes(symbol, shapes)
+    heads = json.loads(symbol.tojson())['heads']
+    nodes, members = merge_prelus(list_nodes(symbol, shapes), heads)
+    last = {own[-1]: index for index, own in enumerate(members)}
     operators: List[Operator] = []
     place: Dict[int, int] = {}  # node index -> operator id
     for index, node in enumerate(nodes):
@@ -107,8 +128,7 @@ def read_network(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> 
             op = _operator(len(operators), node, inputs, next(layers), max(map(len, held), default=0), side)
         place[index] = op.id
         operators.append(op)
-    heads = json.loads(symbol.tojson())['heads']
-    outputs = tuple((place[node], output) for node, output, *_ in heads if node in place)
+    outputs = tuple((place[last[node]], output) for node, output, *_ in heads if last[node] in place)
     return Network(tuple(operators), outputs, audited.inputs, audited.total)
 
 
@@ -125,7 +145,7 @@ def _operator(
         shapes=node.output_shapes,
         counted=tuple(parameter.name for parameter in layer.parameters),
         shared=tuple(layer.shared),
-        weighted=axes >= WEIGHT_AXES,
+        weighted=axes >= WEIGHT_AXES and node.operator != PRELU,
         depthwise=groups != '1' and groups == node.attributes.get('num_filter'),
         parameters=layer.size(),
         auxiliary=layer.size(AUXILIARY),
@@ -135,17 +155,46 @@ def _operator(
 
 
 def composite(interior: Sequence[Operator], join: Operator) -> str:
-    """Return the activation that a few operators spell out: Swish, PReLU or SELU; '' for anything else."""
+    """Return the activation that a few operators spell out, Swish or SELU; '' for anything else."""
     elu = [float(op.get('slope', 0)) for op in interior if op.attributes.get('act_type') == 'elu']
     if join.op == '_mul_scalar' and len(interior) == 1 and elu and isclose(elu[0], SELU_ALPHA, rel_tol=1e-6):
         return 'SELU'
-    ops = {'relu' if op.attributes.get('act_type') == 'relu' else op.op for op in interior}
     if join.op in PRODUCTS and {op.attributes.get('act_type', op.op) for op in interior} == {'sigmoid'}:
         return 'Swish'
-    parts = {'relu', '_minimum_scalar'}
-    if join.op in ADDITIONS and parts <= ops <= {*parts, *PRODUCTS, 'broadcast_like'}:
-        return 'PReLU'
     return ''
+
+
+def excites(interior: Sequence[Operator], join: Operator, operators: Sequence[Operator]) -> bool:
+    """Return whether operators are squeeze-and-excite (Hu et al. 2018, 'Squeeze-and-Excitation Networks', section 3).
+
+    They multiply a map by a gate, a sigmoid say, that is made of nothing but the map's global average.
+    """
+    inside = {op.id: op for op in interior}
+    pairs = zip(join.inputs, join.inputs[::-1]) if join.op in PRODUCTS else ()
+    return any(
+        _is_gate(inside, gate[0], scaled, operators[scaled[0]].shapes[scaled[1]]) for gate, scaled in pairs
+    )
+
+
+def _is_gate(inside: Mapping[int, Operator], last: int, scaled: Tuple[int, int], shape: Shape) -> bool:
+    """Return whether the operator `last` ends a gate that is made of the global average of `scaled`, of that shape."""
+    while last in inside and inside[last].op in SPREADING:
+        last = inside[last].inputs[0][0]
+    if last not in inside or inside[last].attributes.get('act_type', inside[last].op) not in GATES:
+        return False
+    ahead, averages = [last], False
+    for number in ahead:
+        op = inside[number]
+        if scaled in op.inputs:
+            kind = op.attributes.get('pool_type', POOLING.get(op.op))
+            if kind is None or prod(op.shapes[0]) != prod(shape[:2]):
+                return False
+            averages = averages or kind == 'avg'
+        read = {entry[0] for entry in op.inputs if entry != scaled}
+        if not read <= {*inside}:
+            return False
+        ahead += sorted(read - {*ahead})
+    return averages
 
 
 def activation_name(operator: Operator) -> str:
@@ -198,6 +247,7 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     'Pooling': _pooling,
     'Activation': activation_name,
     'LeakyReLU': activation_name,
+    PRELU: activation_name,
     'Dropout': lambda operator: f'Dropout {operator.get("p", 0.5)}',
     '_plus_scalar': _scalar('+'),
     '_minus_scalar': _scalar('−'),
@@ -208,6 +258,8 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     '_copy': lambda operator: 'identity',
     'null': lambda operator: 'input',
     **dict.fromkeys(ADDITIONS, lambda operator: 'add'),
+    **dict.fromkeys(('elemwise_sub', 'broadcast_sub'), lambda operator: 'subtract'),
+    **dict.fromkeys(('elemwise_div', 'broadcast_div'), lambda operator: 'divide'),
     **dict.fromkeys(PRODUCTS, lambda operator: 'multiply'),
 }
 

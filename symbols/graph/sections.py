@@ -16,9 +16,7 @@ from symbols.graph.topology import Roles, Unit, Wiring, decompose, units
 from symbols.ir.nodes import flag
 
 SEPARATORS = '_./:-'
-LIGHT = (
-    ACTIVATIONS | PRODUCTS | ADDITIONS | {'broadcast_like'}
-)  # activations, and what PReLU is spelled out with
+LIGHT = ACTIVATIONS | PRODUCTS | ADDITIONS  # activations, and what Swish is spelled out with
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def _kind(join: Operator, bare_skip: bool) -> str:
         return 'residual'
     if join.op in JOINTS:
         return 'dense' if bare_skip else 'parallel'
-    return 'gate' if join.op in PRODUCTS else 'parallel'
+    return 'gate' if join.op in PRODUCTS and bare_skip else 'parallel'
 
 
 def _companions(network: Network, wiring: Wiring) -> Dict[int, List[int]]:
@@ -117,9 +115,10 @@ def _ends(network: Network, main: Sequence[int], wiring: Wiring) -> Dict[str, Se
         reads[op.id] = {op.id} if op.op == 'null' else set().union(*(reads[i] for i in wiring.before[op.id]))
         if op.weighted and len(reads[op.id]) == 1:
             feeds_tower |= reads[op.id]
-    sources = {j for i in feeds_tower for j in wiring.after[i] if j in inside}
+    readers = [j for i in feeds_tower for j in wiring.after[i] if j in inside]
+    sources = {j for j in readers if operators[j].inputs[0][0] in feeds_tower}  # not of a map's size alone
     sinks = {i for i in main if not any(j in inside for j in wiring.after[i])}
-    return {'sources': sources if len(feeds_tower) > 1 else set(), 'sinks': sinks}
+    return {'sources': sources, 'sinks': sinks}
 
 
 def spatial(operator: Operator) -> Tuple[int, ...]:

@@ -140,9 +140,12 @@ def block(region: Region, wiring: Wiring, roles: Roles) -> Unit:
     branches = tuple(tuple(branch_units(part, wiring, roles)) for part in parts)
     if region.join is None:
         return Unit('parallel', (), branches)
-    inside = set(region.interior)
-    bare_skip = any(u not in inside for u in wiring.before[region.join])
-    return Unit(roles.kind(region.join, bare_skip), (region.join,), branches)
+    return Unit(roles.kind(region.join, _skips(region, wiring)), (region.join,), branches)
+
+
+def _skips(region: Region, wiring: Wiring) -> bool:
+    """Whether the join of a region reads what enters that, too."""
+    return region.join is not None and not {*wiring.before[region.join]} <= {*region.interior}
 
 
 def branch_units(nodes: Sequence[int], wiring: Wiring, roles: Roles) -> List[Unit]:
@@ -153,7 +156,7 @@ def branch_units(nodes: Sequence[int], wiring: Wiring, roles: Roles) -> List[Uni
         for element in elements
         if isinstance(element, Region)
         and any(map(roles.weighted, element.interior))
-        and (element.join is None or roles.kind(element.join, True) != 'gate')
+        and (element.join is None or roles.kind(element.join, _skips(element, wiring)) != 'gate')
     ]
     if not blocks and sum(map(roles.weighted, nodes)) <= BRANCH_LIMIT:
         return [Unit('chain', tuple(nodes))]

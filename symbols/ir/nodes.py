@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
 from config.schema import LARGEST_ARRAY
+from symbols.ir.rewriter import Described, describe, from_graph
 from symbols.ir.shapes import quiet, reason_of
 
 import mxnet as mx
@@ -20,6 +23,8 @@ Attributes = Mapping[str, str]
 
 Shape = Tuple[int, ...]
 NAMED = 3  # how many variables an error names
+CUSTOM = re.compile(r'Cannot find custom operator (\S+)')
+UNKNOWN = re.compile(r'Failed loading Op (.+) of type (\S+): ')
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def list_nodes(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]]) -> Tu
     those of `Symbol.tojson`. Raises ConfigError when a name is no variable of the symbol, the shapes are too
     few or contradict the graph, or a node's hidden output is read.
     """
-    graph = json.loads(symbol.tojson())
+    graph = describe(symbol)
     described = graph['nodes']
     internals = symbol.get_internals()
     counts = _visible_outputs(internals, described)
@@ -153,13 +158,14 @@ def _text(shapes: Mapping[str, Sequence[int]]) -> str:
     return ', '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()) or 'none'
 
 
-def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
+def load_symbol(path: Union[str, os.PathLike[str]], wanted: Optional[str] = None) -> mx.sym.Symbol:
     """Read a symbol from a json file such as `prefix-symbol.json`.
 
-    Raises CheckpointError when the file is missing, damaged or holds something else.
+    wanted: the node up to which it is read where it has an operator behind that, a loss say, that MXNet does not have.
+    Raises CheckpointError when the file is missing, damaged or holds something else, and for such an operator.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8')
+        text = Path(path).read_text(encoding='utf-8-sig')
     except FileNotFoundError:
         raise CheckpointError(f'{path} does not exist') from None
     except OSError as error:
@@ -168,15 +174,58 @@ def load_symbol(path: Union[str, os.PathLike[str]]) -> mx.sym.Symbol:
         raise CheckpointError(
             f'{path} is damaged or not the symbol of a network: it is no UTF-8 text'
         ) from error
+    graph: Any = None
     try:
-        _check_order(json.loads(text))
-        symbol = mx.sym.load_json(text)
-        graph = json.loads(symbol.tojson())
-        _check_entries(graph, _visible_outputs(symbol.get_internals(), graph['nodes']))
+        graph = json.loads(text)
+        _check_order(graph)
+        symbol = from_graph(graph)
+        _check_entries(describe(symbol), _visible_outputs(symbol.get_internals(), describe(symbol)['nodes']))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, mx.MXNetError) as error:
+        part = _up_to(graph, wanted)
+        if part and (CUSTOM.search(str(error)) or UNKNOWN.search(str(error))):
+            with contextlib.suppress(mx.MXNetError):
+                return from_graph(part)
+        _check_operators(path, graph, error)
         reason = f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
         raise CheckpointError(f'{path} is damaged or not the symbol of a network: {reason}') from error
     return symbol
+
+
+def variable_names(path: Union[str, os.PathLike[str]]) -> Set[str]:
+    """Return the variables of a whole json file that `load_symbol` has read, in part or not."""
+    nodes = json.loads(Path(path).read_text(encoding='utf-8-sig'))['nodes']
+    return {node['name'] for node in nodes if node['op'] == 'null'}
+
+
+def _up_to(graph: Any, wanted: Optional[str]) -> Optional[Described]:
+    """Return the part of a graph up to the first output of a node, None where there is none of that name."""
+    names = [node['name'] for node in graph['nodes']] if wanted and isinstance(graph, dict) else []
+    name = (wanted or '').removesuffix('_output')
+    if name not in names:
+        return None
+    end = names.index(name)
+    arguments = [number for number in graph['arg_nodes'] if number <= end]
+    kept = {key: value for key, value in graph.items() if key != 'node_row_ptr'}
+    head = [end, 0, *graph['heads'][0][2:]]
+    return {**kept, 'nodes': graph['nodes'][: end + 1], 'arg_nodes': arguments, 'heads': [head]}
+
+
+def _check_operators(path: object, graph: Any, error: Exception) -> None:
+    """Raise CheckpointError where what MXNet says is that it does not have an operator of the graph."""
+    custom, other = CUSTOM.search(str(error)), UNKNOWN.search(str(error))
+    if custom:
+        kind = custom[1]
+        names = [node['name'] for node in graph['nodes'] if node['op'] == 'Custom' and kind in str(node)]
+        what = f'a custom operator {kind}, which its Python module registers (mx.operator.register); '
+        what += 'import that first, or'
+    elif other:
+        names, kind = [other[1]], other[2]
+        what = f'an operator {kind}, which MXNet {mx.__version__} does not have;'
+    else:
+        return
+    raise CheckpointError(
+        f'{path}: {names[0]!r} is {what} save the symbol up to the layer before it'
+    ) from error
 
 
 def _check_order(graph: Dict[str, Any]) -> None:

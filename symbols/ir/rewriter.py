@@ -46,7 +46,7 @@ class Draft:
             'heads': [[*entry, 0] for entry in outputs],
             'attrs': self._attributes,
         }
-        return mx.sym.load_json(json.dumps(graph))
+        return from_graph(graph)
 
     def _add(self, node: Described) -> int:
         self._nodes.append(node)
@@ -61,6 +61,13 @@ def describe(symbol: mx.sym.Symbol) -> Described:
     """Return the graph as MXNet's json has it, its nodes in topological order."""
     graph: Described = json.loads(symbol.tojson())
     return graph
+
+
+def from_graph(graph: Described) -> mx.sym.Symbol:
+    """Return the symbol of a graph that is as MXNet's json has it."""
+    return mx.sym.load_json(
+        json.dumps(graph, ensure_ascii=False)
+    )  # MXNet's reader knows no escapes such as \u00fc
 
 
 def rewrite(graph: Described, rules: Mapping[int, Rule]) -> mx.sym.Symbol:

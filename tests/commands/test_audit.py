@@ -66,7 +66,7 @@ def test_text_for_a_pipe_is_whole(network, capsys):
     text = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert rows[LONG] == [LONG, 'Convolution', '1x3x10x10', '1x64x8x8', '1,728', '110,592', '16,384', '1,728']
-    assert rows['[bold]relu'] == ['[bold]relu', 'LeakyReLU', '1x64x8x8', '1x64x8x8', '64', '16,384', '0']
+    assert rows['[bold]relu'] == ['[bold]relu', 'PReLU', '1x64x8x8', '1x64x8x8', '64', '16,384', '0']
     assert rows['pre_fc1'][-4:] == ['1,048,832', '1,048,576', '1,024', '16,640']
     assert rows['total'] == ['total', '1,050,880', '256', '512', '1,159,168', '34,816', '18,880']
     assert 'off by 1,032,256' in text

@@ -29,8 +29,9 @@ def exported(monkeypatch):
     asked = SimpleNamespace(calls=[], spoil=None)
     export_onnx = onnx_export.export_onnx
 
-    def counted(prefix, epoch, output, *, image_shape, options):
+    def counted(prefix, epoch, output, *, image_shape, options, output_layer):
         asked.calls.append((str(prefix), epoch, tuple(image_shape), options.fold))
+        assert output_layer is None
         export_onnx(prefix, epoch, output, image_shape=image_shape, options=options)
         if asked.spoil:
             asked.spoil(output)
@@ -173,7 +174,7 @@ def test_a_checkpoint_for_ncnn(cache, small, monkeypatch):
     for _ in range(2):
         embedder = Embedder.load(small.checkpoint, 'ncnn', image_shape=SHAPE)
         np.testing.assert_allclose(embedder(images()), expected, atol=1e-4)
-    assert calls == [(Path(small.checkpoint[:-2]), 7, {'image_shape': SHAPE})]
+    assert calls == [(Path(small.checkpoint[:-2]), 7, {'image_shape': SHAPE, 'output_layer': None})]
     (graph,) = (cache / 'ncnn').glob('*.param')
     by_file = Embedder.load(graph, 'ncnn')  # the size is told beside it
     np.testing.assert_allclose(by_file(images()), expected, atol=1e-4)

@@ -160,7 +160,7 @@ def test_what_is_not_counted_keeps_no_limit():
             'so --level operators and --explain are not for it',
         ),
         (['r18', '--format', 'keras', '--explain'], 'so --level operators and --explain are not for it'),
-        (['--all', '--head', 'E'], '--head, --shape, --image-size and --config are for one network'),
+        (['--all', '--head', 'E'], '--head, --shape, --image-size, --output-layer and --config are'),
         (['--diff', 'r18', 'r19'], "'r19' is not a network preset"),
     ],
 )

@@ -270,5 +270,5 @@ def test_our_networks(network, activation, parameters, auxiliary, flops):
     assert not audited.uncounted
     check = check_summary(symbol, shapes, audited)
     # our heads flatten explicitly, so PReLU slopes are all that print_summary can miss
-    assert all(item.layer.endswith('_slope') and 'PReLU slopes' in item.reason for item in check.differences)
+    assert all(item.operator == 'PReLU' and 'PReLU slopes' in item.reason for item in check.differences)
     assert sum(item.difference for item in check.differences) == parameters - check.total

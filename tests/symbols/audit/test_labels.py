@@ -1,0 +1,54 @@
+"""Labels in the audit and the picture of a training script's symbol: inputs, whoever reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from symbols.audit.core import audit
+from symbols.graph.builder import LEVELS, NESTED, build_graph
+from tests.helpers.hand_written import CHANNELS, FACE, PEOPLE, S, body, face, label_margin
+
+CONV, DENSE = 27 * CHANNELS + 2 * CHANNELS + CHANNELS, 6 * CHANNELS * 4 * 4 + 6
+
+
+@pytest.mark.parametrize('batch', [1, 8])
+def test_a_margin_that_reads_the_label_makes_it_no_parameter(batch):
+    shapes = {'data': (batch, *FACE[1:])}
+    symbol = label_margin()
+    audited = audit(symbol, shapes)
+    assert audited.total.parameters == CONV + DENSE + 6 * PEOPLE
+    assert audited.inputs == {**shapes, 'softmax_label': (batch,)}
+    assert audited == audit(symbol, {**shapes, 'softmax_label': (batch,)})
+
+
+@pytest.mark.parametrize('level', [*LEVELS, NESTED])
+def test_the_picture_has_it_as_an_input(level):
+    graph = build_graph(label_margin(), {'data': FACE}, level)
+    assert [box.title for box in graph.boxes if box.kind == 'input'] == ['data', 'softmax_label']
+    assert graph.parameters == CONV + DENSE + 6 * PEOPLE
+
+
+LOSSES = {
+    'reshaped': lambda: S.SoftmaxOutput(face(), S.Reshape(S.var('y', shape=(1, 1)), shape=(-1,))),
+    'cross-entropy': lambda: S.MakeLoss(S.pick(S.log_softmax(face()), S.var('y', shape=(1,)))),
+    'grouped': lambda: S.Group(
+        [S.LinearRegressionOutput(face(), S.var('y')), S.SVMOutput(face('other', layer='conv1'), S.var('z'))]
+    ),
+    'by its name': lambda: S.MakeLoss(S.square(face() - S.var('who_label', shape=(1, 6)))),
+}
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_other_losses_read_labels_too(name):
+    symbol = LOSSES[name]()
+    audited = audit(symbol, {'data': FACE})
+    assert audited.total.parameters == (CONV + DENSE) * (2 if name == 'grouped' else 1)
+    assert set(audited.inputs) == {'data', 'y', 'z', 'who_label'} & set(symbol.list_arguments())
+    assert set(build_graph(symbol, {'data': FACE}).inputs) == set(audited.inputs)
+
+
+def test_what_a_layer_makes_of_images_is_no_label():
+    teacher = S.FullyConnected(body(layer='teacher'), num_hidden=6, name='taught')
+    audited = audit(S.LinearRegressionOutput(face(), S.BlockGrad(teacher)), {'data': FACE})
+    assert set(audited.inputs) == {'data'}
+    assert audited.total.parameters == 2 * (CONV + DENSE)
