@@ -136,16 +136,22 @@ def input_channels(saved: Saved) -> int:
 
 
 def load_network(
-    prefix: PathLike, epoch: int, ctx: Any = None, *, image_shape: Sequence[int] = (112, 112, 3)
+    prefix: PathLike,
+    epoch: int,
+    ctx: Any = None,
+    *,
+    image_shape: Sequence[int] = (112, 112, 3),
+    output: Optional[str] = None,
 ) -> gluon.SymbolBlock:
     """Load an embedding network, ours or InsightFace's, as a block: images (N, 3, H, W) in 0..255 to (N, D).
 
-    The embedding is not L2-normalised. Whatever the saved symbol has on top of `fc1_output` is left out.
+    The embedding is not L2-normalised. Whatever the saved symbol has on top of `fc1_output`, or `output`, is left
+    out.
     `image_shape` (H, W, C) is what the parameters are checked against; `ctx` is a context or a list of them.
     Raises CheckpointError when a file is missing, damaged, or does not belong to the other one; ConfigError for a
     network in float16 on a CPU.
     """
-    saved = load_embedding(prefix, epoch)
+    saved = load_embedding(prefix, epoch, output)
     source, target = params_path(prefix, epoch), symbol_path(prefix)
     check_precision(saved.symbol, ctx or mx.cpu(), target)
     check_fit(saved.symbol, saved.values, image_shape=image_shape, source=source, target=target)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple
+from typing import List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.embedding.storage import load_embeddings
+from recognition.engines.pixels import RAW
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.verification.lfw import normalise
 
 NETWORK, MIRROR = 'network', 'mirror'  # what a gallery says of how it was made
+SAID = {'pixels': str(RAW), 'output': 'of the network itself'}  # and what else, with the default
 SHOWN = 12  # digits of a sum that a message shows
 
 
@@ -26,7 +28,8 @@ class Neighbour(NamedTuple):
 class Gallery:
     """The embeddings of a file, ready to be searched.
 
-    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings.
+    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings. said: how
+    the network was used, of SAID.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -42,6 +45,7 @@ class Gallery:
             raise DataError(f'{path} does not say which network made it; make it with `facesymbols embed`')
         self.path, self.names = path, held.names
         self.network, self.mirror = held.about[NETWORK], held.about.get(MIRROR, 'sum')
+        self.said = {key: held.about[key] for key in SAID if key in held.about}
         self.size = held.rows.shape[1]
         self._index = faiss.IndexFlatIP(self.size)  # of vectors of length 1: the inner product is the cosine
         self._index.add(_unit(held.rows))
@@ -49,13 +53,20 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.names)
 
-    def check_network(self, network: str, source: object) -> None:
-        """Raise ConfigError unless the gallery was made by the network of that sum; `source` names the network."""
+    def check_network(self, network: str, source: object, said: Optional[Mapping[str, str]] = None) -> None:
+        """Raise ConfigError unless the network of that sum, used as `said`, made the gallery; source: its name."""
         if network != self.network:
             raise ConfigError(
                 f'{self.path} was made by another network ({self.network[:SHOWN]}) than {source} '
                 f'({network[:SHOWN]}), so that distances mean nothing; embed its images anew'
             )
+        for key, default in SAID.items():
+            ours, theirs = (each.get(key, default) for each in (self.said, said or {}))
+            if ours != theirs:
+                raise ConfigError(
+                    f'{self.path} was made with the {key} {ours}, and {source} is used with {theirs}, so that '
+                    'distances mean nothing; give the same options as to `facesymbols embed`, or embed its images anew'
+                )
 
     def search(self, queries: np.ndarray, top: int = 5) -> List[List[Neighbour]]:
         """Return, for each of (Q, D), the `top` nearest of the gallery (all, where it is smaller), nearest first.

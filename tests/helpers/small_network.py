@@ -50,8 +50,8 @@ def write_onnx(
     nodes = [
         helper.make_node('Cast', ['data'], ['float'], to=TensorProto.FLOAT),
         helper.make_node('Transpose', ['float'], ['planes'], perm=[0, 3, 1, 2] if as_bytes else [0, 1, 2, 3]),
-        helper.make_node('Sub', ['planes', 'mean'], ['centred']),
-        helper.make_node('Mul', ['centred', 'scale'], ['scaled']),
+        helper.make_node('Sub', ['planes', 'mean'], ['centred'], name='Sub_2'),
+        helper.make_node('Mul', ['centred', 'scale'], ['scaled'], name='Mul_3'),
         helper.make_node('Flatten', ['scaled'], ['flat']),
         helper.make_node('Gemm', ['flat', 'weight', 'bias'], ['fc1'], transB=1),
     ]

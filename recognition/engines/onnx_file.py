@@ -1,0 +1,107 @@
+"""What an ONNX file says of its network, read without a package: its first nodes, inputs, outputs, metadata.
+
+The numbers are those of the fields in ONNX's onnx.proto, the encoding is that of protocol buffers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, DefaultDict, Dict, List, NamedTuple, Optional, Tuple
+
+from config.errors import CheckpointError
+
+FIRST_NODES = 8  # by whose names InsightFace's readers decide
+OPEN_SIDE = 2**31  # and above: a negative number, by which some writers leave a side open
+KINDS = {1: 'float32', 2: 'uint8', 10: 'float16'}  # of TensorProto.DataType what images may be
+INT8_OPERATORS = (b'QuantizeLinear', b'QLinearConv', b'ConvInteger', b'MatMulInteger')
+
+
+class Port(NamedTuple):
+    """An input or output: its name, what it holds (of KINDS, else ''), its sides (None: open)."""
+
+    name: str
+    kind: str
+    sides: Tuple[Optional[int], ...]
+
+
+class OnnxFile(NamedTuple):
+    """What is read of a file: the names of its first nodes, and the operators that read its first input, among them.
+
+    inputs: those without a value in the file. is_int8: whether an operator is a quantised one.
+    """
+
+    node_names: Tuple[str, ...]
+    first_operators: Tuple[str, ...]
+    inputs: Tuple[Port, ...]
+    outputs: Tuple[Port, ...]
+    metadata: Dict[str, str]
+    is_int8: bool
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """Read what a file says of its network; CheckpointError where it is damaged, or no ONNX file."""
+    try:
+        content = path.read_bytes()
+        model = _fields(memoryview(content))
+        graph = _fields(model[7][0])
+        nodes = [_fields(node) for node in graph[1][:FIRST_NODES]]
+        valued = {_text(_fields(value)[8]) for value in graph[5]}
+        inputs = tuple(port for port in map(_port, graph[11]) if port.name not in valued)
+        return OnnxFile(
+            tuple(_text(node[3]) for node in nodes),
+            tuple(_text(node[4]) for node in nodes if inputs and inputs[0].name.encode() in node[1]),
+            inputs,
+            tuple(map(_port, graph[12])),
+            {_text(entry[1]): _text(entry[2]) for entry in map(_fields, model[14])},
+            any(operator in content for operator in INT8_OPERATORS),
+        )
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read: {error.strerror}') from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f'{path} is damaged, or no network in the format ONNX') from error
+
+
+def _port(message: memoryview) -> Port:
+    """Return a ValueInfoProto, whose type is that of a tensor."""
+    info = _fields(message)
+    tensor = _fields(_fields(info[2][0])[1][0])
+    sides: List[Optional[int]] = []
+    for dimension in _fields(tensor[2][0])[1] if tensor[2] else []:
+        (side,) = _fields(dimension)[1] or [0]
+        sides.append(side if 0 < side < OPEN_SIDE else None)
+    return Port(_text(info[1]), KINDS.get(tensor[1][0], ''), tuple(sides))
+
+
+def _text(values: Any) -> str:
+    """Return the last value of a field as text; '' where it is absent."""
+    return bytes(values[-1]).decode() if values else ''
+
+
+def _fields(message: memoryview) -> DefaultDict[int, List[Any]]:
+    """Return the values of a message by the numbers of their fields: whole numbers, and else bytes."""
+    found: DefaultDict[int, List[Any]] = defaultdict(list)
+    place = 0
+    while place < len(message):
+        key, place = _whole_number(message, place)
+        value: Any
+        if key & 7 == 0:
+            value, place = _whole_number(message, place)
+        else:
+            size, place = _whole_number(message, place) if key & 7 == 2 else ({1: 8, 5: 4}[key & 7], place)
+            value, place = message[place : place + size], place + size
+        if place > len(message):
+            raise ValueError('the message is cut')
+        found[key >> 3].append(value)
+    return found
+
+
+def _whole_number(message: memoryview, place: int) -> Tuple[int, int]:
+    """Return a number of seven bits a byte, the lowest first, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte, place = message[place], place + 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise ValueError('a number of more than 64 bits')
