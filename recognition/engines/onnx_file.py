@@ -26,7 +26,7 @@ class Port(NamedTuple):
 
 
 class OnnxFile(NamedTuple):
-    """What is read of a file: the names of its first nodes, and the operators that read its first input, among them.
+    """What is read of a file: the names of its first nodes, and the operators that read its first input.
 
     inputs: those without a value in the file. is_int8: whether an operator is a quantised one.
     """
@@ -45,11 +45,11 @@ def read_onnx_file(path: Path) -> OnnxFile:
         content = path.read_bytes()
         model = _fields(memoryview(content))
         graph = _fields(model[7][0])
-        nodes = [_fields(node) for node in graph[1][:FIRST_NODES]]
+        nodes = [_fields(node) for node in graph[1]]
         valued = {_text(_fields(value)[8]) for value in graph[5]}
         inputs = tuple(port for port in map(_port, graph[11]) if port.name not in valued)
         return OnnxFile(
-            tuple(_text(node[3]) for node in nodes),
+            tuple(_text(node[3]) for node in nodes[:FIRST_NODES]),
             tuple(_text(node[4]) for node in nodes if inputs and inputs[0].name.encode() in node[1]),
             inputs,
             tuple(map(_port, graph[12])),

@@ -11,6 +11,7 @@ from recognition.engines.base import (
     CHANNELS,
     FLOAT16_LIMIT,
     INT8_LIMIT,
+    LIMIT,
     Engine,
     Shape,
     Wanted,
@@ -18,12 +19,15 @@ from recognition.engines.base import (
     output_of,
 )
 from recognition.engines.model import Model
-from recognition.engines.onnx_file import OnnxFile, read_onnx_file
+from recognition.engines.onnx_file import OnnxFile, Port, read_onnx_file
 from recognition.engines.pixels import RAW, Pixels
 
 
 class OnnxEngine(Engine):
-    """An engine that reads an ONNX file."""
+    """An engine that reads an ONNX file.
+
+    A subclass calls `_read` before it opens the file, and `_settle_batch` afterwards.
+    """
 
     reads = 'onnx'
 
@@ -37,6 +41,28 @@ class OnnxEngine(Engine):
         elif self._input.kind == 'float16':
             self.precision, self.limit = 'float16', FLOAT16_LIMIT
 
+    def _settle_batch(self) -> None:
+        """Take images one by one where the graph fixes that of its output alone, and several come out otherwise."""
+        if self._input.batch is not None or self._input.output.sides[:1] != (1,):
+            return
+        images = np.random.default_rng(0).integers(0, 256, (2, *self.image_shape), dtype=np.uint8)
+        singly = self._input._replace(batch=1)
+        try:
+            together, apart = self.embed(images), singly.run(images, self._forward)
+        except Exception:  # the packages have no error in common
+            self._input = singly
+            return
+        if together.shape != apart.shape or np.abs(together - apart).max() > LIMIT * np.abs(apart).max():
+            self._input = singly
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
+        return self._input.run(images, self._forward)
+
+    def _forward(self, data: np.ndarray) -> np.ndarray:
+        """Return the output for a batch as the graph takes it."""
+        raise NotImplementedError
+
     @property
     def metadata(self) -> Dict[str, str]:
         """Return the metadata of the ONNX file."""
@@ -47,7 +73,7 @@ class Input(NamedTuple):
     """Images as a graph takes them: as `kind` (of `onnx_file.KINDS`), (N, C, H, W) or, channels_last, (N, H, W, C)."""
 
     name: str
-    output: str  # the name of the one that is the embedding
+    output: Port  # the one that is the embedding
     kind: str
     channels_last: bool
     pixels: Pixels
@@ -97,5 +123,6 @@ def input_of(model: Model, file: OnnxFile, image_shape: Wanted) -> Input:
     pixels.check(shape[2])
     if port.kind == 'uint8' and not pixels.same_as(RAW._replace(order=pixels.order)):
         raise ConfigError(f'{model} takes images as bytes, which cannot hold pixels {pixels}')
-    output = output_of(model, [each.name for each in file.outputs])
+    outputs = {each.name: each for each in file.outputs}
+    output = outputs[output_of(model, list(outputs))]
     return Input(port.name, output, port.kind, last, pixels, shape, batch)

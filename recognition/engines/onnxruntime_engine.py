@@ -11,7 +11,7 @@ from recognition.engines.base import Wanted, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import OnnxEngine
 
-ERRORS_ONLY = 3  # of its log
+SILENT = 4  # its log's level for what ends the process; an error is raised as well as logged
 QUIET = 'ORT_DISABLE_TELEMETRY'  # its builds of late report to their maker, and leave a database in ~/.cache
 
 
@@ -25,7 +25,7 @@ class OnnxRuntimeEngine(OnnxEngine):
         runtime = self.load_package()
         self._read(model, image_shape)
         options = runtime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = SILENT
         options.intra_op_num_threads = threads or 0
         try:
             self._session: Any = runtime.InferenceSession(
@@ -33,8 +33,7 @@ class OnnxRuntimeEngine(OnnxEngine):
             )
         except Exception as error:  # its classes of errors have no common base
             raise damaged(model, error) from error
+        self._settle_batch()
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
-        name, outputs = self._input.name, [self._input.output]
-        return self._input.run(images, lambda data: self._session.run(outputs, {name: data})[0])
+    def _forward(self, data: np.ndarray) -> np.ndarray:
+        return np.asarray(self._session.run([self._input.output.name], {self._input.name: data})[0])

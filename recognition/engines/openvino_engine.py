@@ -31,12 +31,11 @@ class OpenVINOEngine(OnnxEngine):
                 self._compiled: Any = core.compile_model(core.read_model(str(model.path)), 'CPU', settings)
         except Exception as error:  # a RuntimeError, mostly
             raise damaged(model, error) from error
+        self._settle_batch()
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
-        output = self._input.output
+    def _forward(self, data: np.ndarray) -> np.ndarray:
         with kept_signal_stack():
-            return self._input.run(images, lambda data: np.array(self._compiled([data])[output]))
+            return np.array(self._compiled([data])[self._input.output.name])
 
 
 class OpenVINOBfloat16Engine(OpenVINOEngine):

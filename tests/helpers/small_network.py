@@ -9,10 +9,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from recognition.engines.pixels import RAW
+
 import mxnet as mx
 
 HEIGHT, WIDTH, SIZE = 14, 12, 8
 SHAPE = (HEIGHT, WIDTH, 3)
+PLANES = (3, HEIGHT, WIDTH)
 MEAN, SCALE = 127.5, 1 / 128
 
 
@@ -74,10 +77,19 @@ def write_onnx(
     return Path(path)
 
 
-def write_ncnn(path, values: Values) -> Path:
+def fitted(values, pixels):
+    """Return weight (SIZE, 3, H, W) and bias that give the same for images that `pixels` prepared."""
+    weight = values.weight.reshape(SIZE, *PLANES).astype(np.float64)
+    if pixels.order == 'bgr':
+        weight = weight[:, ::-1]
+    mean, scale = (np.broadcast_to(each, 3).reshape(3, 1, 1) for each in pixels[:2])
+    bias = values.bias + (weight * (mean - MEAN) * SCALE).sum(axis=(1, 2, 3))
+    return weight * SCALE / scale, bias
+
+
+def write_ncnn(path, values: Values, pixels=RAW) -> Path:
     """Write PATH.param and PATH.bin; the scaling is folded into the weights."""
-    weight = values.weight * np.float32(SCALE)
-    bias = values.bias - MEAN * SCALE * values.weight.sum(axis=1)
+    weight, bias = (each.astype(np.float32) for each in fitted(values, pixels))
     lines = [
         '7767517',
         '2 2',
@@ -86,7 +98,7 @@ def write_ncnn(path, values: Values) -> Path:
     ]
     Path(f'{path}.param').write_text('\n'.join(lines) + '\n')
     tag = np.zeros(1, np.uint32)  # the weights are float32
-    Path(f'{path}.bin').write_bytes(tag.tobytes() + weight.tobytes() + bias.astype(np.float32).tobytes())
+    Path(f'{path}.bin').write_bytes(tag.tobytes() + weight.tobytes() + bias.tobytes())
     return Path(f'{path}.param')
 
 
