@@ -71,14 +71,14 @@ def open_network(model: Model, args: argparse.Namespace, image_size: Wanted, sta
         )
         stack.enter_context(embedder)
         return Network(lambda images: embedder(images.transpose(0, 2, 3, 1)), embedder.image_shape)
-    settle(model._replace(output=args.output_layer, pixels=pixels), faces=True)
+    model = settle(model._replace(output=args.output_layer, pixels=pixels), faces=True).model
     from recognition.checkpoint import load_network
     from recognition.verification import embed
     from symbols.context import select_context
 
     shape = shape_of(model, image_size)
     ctx = select_context(args.gpus)[0]
-    net = load_network(model.path, model.epoch, ctx, image_shape=shape, output=args.output_layer)
+    net = load_network(model.path, model.epoch, ctx, image_shape=shape, output=model.output)
     return Network(
         lambda images: embed(net, _planes(images, shape[2]), ctx, args.batch_size, flip=args.mirror), shape
     )
