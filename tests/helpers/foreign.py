@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from recognition.engines.pixels import CENTRED, RAW
+from recognition.engines.pixels import CENTRED, RAW, Pixels
 from tests.helpers.small_network import HEIGHT, PLANES, SIZE, WIDTH, fitted
+
+STATISTICS = Pixels((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # ImageNet's
 
 
 def write_foreign(

@@ -14,12 +14,11 @@ from config.errors import CheckpointError, ConfigError
 from recognition.embed import Embedder
 from recognition.engines.onnx_file import read_onnx_file
 from recognition.engines.pixels import CENTRED, RAW, Pixels
-from tests.helpers.foreign import FORMS, IMAGES, write_foreign
+from tests.helpers.foreign import FORMS, IMAGES, STATISTICS, write_foreign
 from tests.helpers.small_network import SHAPE, SIZE, write_ncnn
 
 ENGINES = ('onnxruntime', 'openvino')
 LEAST_COSINE = 0.999999
-STATISTICS = Pixels((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # ImageNet's
 
 pytestmark = pytest.mark.usefixtures('cache')
 
@@ -130,6 +129,18 @@ def test_what_a_file_records_comes_first(small, images, tmp_path, caplog, pixels
         ConfigError, match=re.escape(f'records that it wants pixels {pixels}, and --input-mean')
     ):
         opened(path, pixels=RAW)
+
+
+def test_ncnns_file_beside_it_records_them_too(small, images, tmp_path, caplog):
+    pair = write_ncnn(tmp_path / 'net.ncnn', small.values, STATISTICS)
+    told = {'params_sha256': 'known', 'pixels': STATISTICS.as_metadata()}
+    (tmp_path / 'net.ncnn.json').write_text(json.dumps(told))
+    assert least_cosine(opened(pair, 'ncnn')(images), small.values.embed(images)) > LEAST_COSINE
+    assert caplog.text == ''
+    with pytest.raises(ConfigError, match='records that it wants pixels'):
+        opened(pair, 'ncnn', pixels=RAW)
+    with pytest.raises(ConfigError, match="has no output 'fc2'; --output-layer names one of fc1"):
+        opened(pair, 'ncnn', output_layer='fc2')
 
 
 def test_a_file_of_ours_from_before_takes_pixels_as_they_are(small, images, tmp_path):
