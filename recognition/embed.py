@@ -44,8 +44,8 @@ class Embedder(Runner):
     """Embeds face images; any number of threads may call it, and their requests are put together into batches.
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
-    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. said: what else makes
-    its embeddings what they are, as `pixels` and `output`, by name.
+    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
+    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded.
     """
 
     def __init__(self, engine: Engine, network: str, settings: Settings) -> None:
@@ -104,7 +104,7 @@ class Embedder(Runner):
         if mirror != 'none' and '"normalise": true' in opened.engine.metadata.get('options', ''):
             logger.warning(NORMALISED_WARNING, opened.model)
         embedder = cls(opened.engine, opened.network, Settings(normalise, mirror, resize, batch_size))
-        embedder.said = opened.said
+        embedder.pixels = opened.said
         return embedder
 
     def __call__(self, images: Any) -> np.ndarray:

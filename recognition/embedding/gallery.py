@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, NamedTuple, Optional
+from typing import List, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.verification.lfw import normalise
 
-NETWORK, MIRROR = 'network', 'mirror'  # what a gallery says of how it was made
-SAID = {'pixels': str(RAW), 'output': 'of the network itself'}  # and what else, with the default
+NETWORK, MIRROR, PIXELS = 'network', 'mirror', 'pixels'  # what a gallery says of how it was made
 SHOWN = 12  # digits of a sum that a message shows
 
 
@@ -28,8 +27,8 @@ class Neighbour(NamedTuple):
 class Gallery:
     """The embeddings of a file, ready to be searched.
 
-    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings. said: how
-    the network was used, of SAID.
+    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings. pixels: as an
+    Embedder's.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -45,7 +44,7 @@ class Gallery:
             raise DataError(f'{path} does not say which network made it; make it with `facesymbols embed`')
         self.path, self.names = path, held.names
         self.network, self.mirror = held.about[NETWORK], held.about.get(MIRROR, 'sum')
-        self.said = {key: held.about[key] for key in SAID if key in held.about}
+        self.pixels = held.about.get(PIXELS, '')
         self.size = held.rows.shape[1]
         self._index = faiss.IndexFlatIP(self.size)  # of vectors of length 1: the inner product is the cosine
         self._index.add(_unit(held.rows))
@@ -53,20 +52,18 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.names)
 
-    def check_network(self, network: str, source: object, said: Optional[Mapping[str, str]] = None) -> None:
-        """Raise ConfigError unless the network of that sum, used as `said`, made the gallery; source: its name."""
+    def check_network(self, network: str, source: object, pixels: str = '') -> None:
+        """Raise ConfigError unless the network of that sum made the gallery, of such pixels; `source` names it."""
         if network != self.network:
             raise ConfigError(
                 f'{self.path} was made by another network ({self.network[:SHOWN]}) than {source} '
                 f'({network[:SHOWN]}), so that distances mean nothing; embed its images anew'
             )
-        for key, default in SAID.items():
-            ours, theirs = (each.get(key, default) for each in (self.said, said or {}))
-            if ours != theirs:
-                raise ConfigError(
-                    f'{self.path} was made with the {key} {ours}, and {source} is used with {theirs}, so that '
-                    'distances mean nothing; give the same options as to `facesymbols embed`, or embed its images anew'
-                )
+        if pixels != self.pixels:
+            raise ConfigError(
+                f'{self.path} was made with pixels {self.pixels or RAW}, and {source} is given {pixels or RAW}, so '
+                'that distances mean nothing; give the options that `facesymbols embed` was given, or embed its images anew'
+            )
 
     def search(self, queries: np.ndarray, top: int = 5) -> List[List[Neighbour]]:
         """Return, for each of (Q, D), the `top` nearest of the gallery (all, where it is smaller), nearest first.

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from concurrent.futures import CancelledError, Future
-from types import MappingProxyType
 from typing import (
     Any,
     Callable,
     Deque,
-    Dict,
     Iterable,
     Iterator,
     List,
-    Mapping,
     NamedTuple,
     NoReturn,
     Optional,
@@ -48,13 +45,13 @@ R = TypeVar('R', bound='Runner')
 class Opened(NamedTuple):
     """A network that is open in an engine, and what its files record of it.
 
-    said: what the user says of it, or was assumed, that makes its embeddings others, by name.
+    said: the pixels that it is given, in words, where its files do not record them.
     """
 
     model: Model
     engine: Engine
     record: Record
-    said: Dict[str, str]
+    said: str
 
     @property
     def network(self) -> str:
@@ -110,11 +107,11 @@ class Runner:
     """Runs a network on images; any number of threads may call it, and their requests are put together into batches.
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
-    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. said: what makes the
-    rows others than those of its values alone, such as `pixels`, by name.
+    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
+    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded.
     """
 
-    said: Mapping[str, str] = MappingProxyType({})
+    pixels = ''
 
     def __init__(
         self, engine: Engine, network: str, function: Function, rows: int, resize: Optional[Resize]

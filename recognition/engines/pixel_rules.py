@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Tuple
+from typing import Mapping, NamedTuple, Tuple
 
 from config.errors import ConfigError
 from recognition.engines.model import Model
@@ -17,14 +17,14 @@ ARITHMETIC = ('Add', 'Div', 'Mul', 'Sub')
 
 
 class Settled(NamedTuple):
-    """A model with its pixels; `said`: what makes its embeddings others than those of its values alone, by name.
+    """A model with its pixels; `said`: these in words, where they are not recorded and so make its embeddings others.
 
-    assumed: a sentence on what was assumed, and by which rule; '' where that is known.
+    assumed: a sentence on what was assumed, and by which rule. Both are '' otherwise.
     """
 
     model: Model
-    said: Dict[str, str]
-    assumed: str
+    said: str = ''
+    assumed: str = ''
 
 
 def settle(model: Model, *, faces: bool) -> Settled:
@@ -40,21 +40,18 @@ def settle(model: Model, *, faces: bool) -> Settled:
             raise ConfigError(
                 f'{OPTIONS} are for files; {model} is a checkpoint, whose network holds its own'
             )
-        return Settled(model, {} if model.output in (None, 'fc1') else {'output': str(model.output)}, '')
+        return Settled(model)
     file = read_onnx_file(model.path) if model.kind == 'onnx' else None
     metadata = file.metadata if file else read_told(model.path)
-    several = file is None or len(file.outputs) > 1
-    said = {'output': model.output} if model.output and several else {}
+    if file and [port.name for port in file.outputs] == [model.output]:
+        model = model._replace(output=None)  # that is the one it has anyway
     if CHECKPOINT in metadata or PIXELS in metadata:
-        return Settled(model._replace(pixels=_recorded(model, metadata)), said, '')
-    assumed = ''
-    pixels = model.pixels
+        return Settled(model._replace(pixels=_recorded(model, metadata)))
+    pixels, assumed = model.pixels, ''
     if pixels is None:
         pixels, why = _guess(file) if file and faces else (RAW, 'for there is no rule for it')
         assumed = f'{model} does not record what it wants, and is given pixels {pixels}, {why}; {OPTIONS} say otherwise'
-    if pixels != RAW:
-        said[PIXELS] = str(pixels)
-    return Settled(model._replace(pixels=pixels), said, assumed)
+    return Settled(model._replace(pixels=pixels), '' if pixels == RAW else str(pixels), assumed)
 
 
 def _recorded(model: Model, metadata: Mapping[str, str]) -> Pixels:

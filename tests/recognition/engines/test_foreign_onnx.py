@@ -113,7 +113,7 @@ def test_the_options_say_what_a_file_wants(small, images, tmp_path, caplog, engi
         path = write_foreign(tmp_path / 'net.onnx', small.values, pixels)
     embedder = opened(path, engine, pixels=pixels)
     assert least_cosine(embedder(images), small.values.embed(images)) > LEAST_COSINE
-    assert embedder.said == ({} if pixels == RAW else {'pixels': str(pixels)})
+    assert embedder.pixels == ('' if pixels == RAW else str(pixels))
     assert 'does not record' not in caplog.text
 
 
@@ -123,7 +123,7 @@ def test_what_a_file_records_comes_first(small, images, tmp_path, caplog, pixels
     path = write_foreign(tmp_path / 'net.onnx', small.values, pixels, metadata=told)
     embedder = opened(path)
     assert least_cosine(embedder(images), small.values.embed(images)) > LEAST_COSINE
-    assert (embedder.network, embedder.said, caplog.text) == ('known', {}, '')
+    assert (embedder.network, embedder.pixels, caplog.text) == ('known', '', '')
     opened(path, pixels=pixels._replace(scale=np.float32(pixels.scale).tolist()))
     with pytest.raises(
         ConfigError, match=re.escape(f'records that it wants pixels {pixels}, and --input-mean')
@@ -159,7 +159,6 @@ def test_several_outputs_need_a_name(small, images, tmp_path, engine):
     embedder = opened(path, engine, output_layer='683')
     np.testing.assert_allclose(embedder(images), small.values.embed(images), atol=1e-4)
     np.testing.assert_allclose(opened(path, engine, output_layer='age')(images), -embedder(images), atol=1e-5)
-    assert embedder.said['output'] == '683'
 
 
 @pytest.mark.parametrize('engine', ENGINES)
