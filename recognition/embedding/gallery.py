@@ -62,7 +62,7 @@ class Gallery:
         if pixels != self.pixels:
             raise ConfigError(
                 f'{self.path} was made with pixels {self.pixels or RAW}, and {source} is given {pixels or RAW}, so '
-                'that distances mean nothing; give the options that `facesymbols embed` was given, or embed its images anew'
+                'that distances mean nothing; give the same options as to `facesymbols embed`, or embed its images anew'
             )
 
     def search(self, queries: np.ndarray, top: int = 5) -> List[List[Neighbour]]:
