@@ -5,6 +5,7 @@ The numbers are those of the fields in ONNX's onnx.proto, the encoding is that o
 
 from __future__ import annotations
 
+import mmap
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, DefaultDict, Dict, List, NamedTuple, Optional, Tuple
@@ -14,7 +15,7 @@ from config.errors import CheckpointError
 FIRST_NODES = 8  # by whose names InsightFace's readers decide
 OPEN_SIDE = 2**31  # and above: a negative number, by which some writers leave a side open
 KINDS = {1: 'float32', 2: 'uint8', 10: 'float16'}  # of TensorProto.DataType what images may be
-INT8_OPERATORS = (b'QuantizeLinear', b'QLinearConv', b'ConvInteger', b'MatMulInteger')
+INT8_OPERATORS = ('QuantizeLinear', 'QLinearConv', 'ConvInteger', 'MatMulInteger')
 
 
 class Port(NamedTuple):
@@ -42,8 +43,8 @@ class OnnxFile(NamedTuple):
 def read_onnx_file(path: Path) -> OnnxFile:
     """Read what a file says of its network; CheckpointError where it is damaged, or no ONNX file."""
     try:
-        content = path.read_bytes()
-        model = _fields(memoryview(content))
+        with open(path, 'rb') as file:  # mapped, for of hundreds of MB of weights nothing is read
+            model = _fields(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
         graph = _fields(model[7][0])
         nodes = [_fields(node) for node in graph[1]]
         valued = {_text(_fields(value)[8]) for value in graph[5]}
@@ -54,7 +55,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
             inputs,
             tuple(map(_port, graph[12])),
             {_text(entry[1]): _text(entry[2]) for entry in map(_fields, model[14])},
-            any(operator in content for operator in INT8_OPERATORS),
+            any(_text(node[4]) in INT8_OPERATORS for node in nodes),
         )
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror}') from error
