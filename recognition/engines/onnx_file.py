@@ -29,7 +29,8 @@ class Port(NamedTuple):
 class OnnxFile(NamedTuple):
     """What is read of a file: the names of its first nodes, and the operators that read its first input.
 
-    inputs: those without a value in the file. is_int8: whether an operator is a quantised one.
+    inputs: those without a value in the file. is_int8: whether an operator is a quantised one. value_files: the files
+    beside it that hold values, as writers have it where these are many.
     """
 
     node_names: Tuple[str, ...]
@@ -38,6 +39,7 @@ class OnnxFile(NamedTuple):
     outputs: Tuple[Port, ...]
     metadata: Dict[str, str]
     is_int8: bool
+    value_files: Tuple[Path, ...]
 
 
 def read_onnx_file(path: Path) -> OnnxFile:
@@ -47,15 +49,18 @@ def read_onnx_file(path: Path) -> OnnxFile:
             model = _fields(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
         graph = _fields(model[7][0])
         nodes = [_fields(node) for node in graph[1]]
-        valued = {_text(_fields(value)[8]) for value in graph[5]}
+        values = [_fields(value) for value in graph[5]]
+        valued = {_text(value[8]) for value in values}
+        places = [_texts(entry) for value in values for entry in value[13]]
         inputs = tuple(port for port in map(_port, graph[11]) if port.name not in valued)
         return OnnxFile(
             tuple(_text(node[3]) for node in nodes[:FIRST_NODES]),
             tuple(_text(node[4]) for node in nodes if inputs and inputs[0].name.encode() in node[1]),
             inputs,
             tuple(map(_port, graph[12])),
-            {_text(entry[1]): _text(entry[2]) for entry in map(_fields, model[14])},
+            dict(map(_texts, model[14])),
             any(_text(node[4]) in INT8_OPERATORS for node in nodes),
+            tuple(path.parent / name for name in sorted({name for key, name in places if key == 'location'})),
         )
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror}') from error
@@ -72,6 +77,12 @@ def _port(message: memoryview) -> Port:
         (side,) = _fields(dimension)[1] or [0]
         sides.append(side if 0 < side < OPEN_SIDE else None)
     return Port(_text(info[1]), KINDS.get(tensor[1][0], ''), tuple(sides))
+
+
+def _texts(message: memoryview) -> Tuple[str, str]:
+    """Return the key and the value of a StringStringEntryProto."""
+    entry = _fields(message)
+    return _text(entry[1]), _text(entry[2])
 
 
 def _text(values: Any) -> str:

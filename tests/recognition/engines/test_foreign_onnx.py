@@ -218,6 +218,21 @@ def test_three_means_for_grey_images_are_refused(tmp_path):
         Embedder.load(tmp_path / 'n.onnx', 'onnxruntime', pixels=STATISTICS)
 
 
+def test_values_in_a_file_beside_it_tell_networks_apart(small, images, tmp_path):
+    path = write_foreign(tmp_path / 'net.onnx', small.values)
+    model = onnx.load(str(path))
+    onnx.save(model, str(path), save_as_external_data=True, location='net.data', size_threshold=100)
+    embedder, graph = opened(path), path.read_bytes()
+    np.testing.assert_allclose(embedder(images), small.values.embed(images), atol=1e-4)
+    values = (tmp_path / 'net.data').read_bytes()
+    (tmp_path / 'net.data').write_bytes(values[:100] + bytes(4) + values[104:])
+    assert path.read_bytes() == graph
+    assert opened(path).network != embedder.network
+    (tmp_path / 'net.data').unlink()
+    with pytest.raises(CheckpointError, match=r'net\.data cannot be read: No such file'):
+        opened(path, 'auto')
+
+
 def test_a_second_input_is_named(small, tmp_path):
     path = write_foreign(tmp_path / 'net.onnx', small.values)
     model = onnx.load(str(path))
