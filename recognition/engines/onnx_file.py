@@ -17,6 +17,8 @@ OPEN_SIDE = 2**31  # and above: a negative number, by which some writers leave a
 KINDS = {1: 'float32', 2: 'uint8', 10: 'float16'}  # of TensorProto.DataType what images may be
 INT8_OPERATORS = ('QuantizeLinear', 'QLinearConv', 'ConvInteger', 'MatMulInteger')
 
+Fields = DefaultDict[int, List[Any]]
+
 
 class Port(NamedTuple):
     """An input or output: its name, what it holds (of KINDS, else ''), its sides (None: open)."""
@@ -69,14 +71,17 @@ def read_onnx_file(path: Path) -> OnnxFile:
 
 
 def _port(message: memoryview) -> Port:
-    """Return a ValueInfoProto, whose type is that of a tensor."""
+    """Return a ValueInfoProto; where its type is none of a tensor, or absent, the kind is '' and there are no sides."""
     info = _fields(message)
-    tensor = _fields(_fields(info[2][0])[1][0])
-    sides: List[Optional[int]] = []
-    for dimension in _fields(tensor[2][0])[1] if tensor[2] else []:
-        (side,) = _fields(dimension)[1] or [0]
-        sides.append(side if 0 < side < OPEN_SIDE else None)
-    return Port(_text(info[1]), KINDS.get(tensor[1][0], ''), tuple(sides))
+    tensor = _inner(_inner(info, 2), 1)
+    sides = [(_fields(dimension)[1] or [0])[-1] for dimension in _inner(tensor, 2)[1]]
+    kind = KINDS.get(tensor[1][-1], '') if tensor[1] else ''
+    return Port(_text(info[1]), kind, tuple(side if 0 < side < OPEN_SIDE else None for side in sides))
+
+
+def _inner(fields: Fields, number: int) -> Fields:
+    """Return the fields of a message in a field, none where it is absent."""
+    return _fields(fields[number][-1] if fields[number] else memoryview(b''))
 
 
 def _texts(message: memoryview) -> Tuple[str, str]:
@@ -90,9 +95,9 @@ def _text(values: Any) -> str:
     return bytes(values[-1]).decode() if values else ''
 
 
-def _fields(message: memoryview) -> DefaultDict[int, List[Any]]:
+def _fields(message: memoryview) -> Fields:
     """Return the values of a message by the numbers of their fields: whole numbers, and else bytes."""
-    found: DefaultDict[int, List[Any]] = defaultdict(list)
+    found: Fields = defaultdict(list)
     place = 0
     while place < len(message):
         key, place = _whole_number(message, place)

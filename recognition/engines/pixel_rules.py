@@ -72,7 +72,10 @@ def _guess(file: OnnxFile) -> Tuple[Pixels, str]:
         for starts in (('Sub', '_minus'), ('Mul', '_mul'))
     ]
     if all(found):
-        return RAW, "by InsightFace's rule: a Sub and a Mul are among the names of its first eight nodes"
+        return RAW, "by InsightFace's rule, for a Sub and a Mul are among the names of its first eight nodes"
     own = [operator for operator in file.first_operators if operator in ARITHMETIC]
     but = f' (if its own {own[0]} normalises, give --input-mean 0 --input-scale 1)' if own else ''
-    return CENTRED, f"by InsightFace's rule: no Sub and Mul are among the names of its first eight nodes{but}"
+    return (
+        CENTRED,
+        f"by InsightFace's rule, for no Sub and Mul are among the names of its first eight nodes{but}",
+    )

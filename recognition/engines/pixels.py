@@ -69,10 +69,8 @@ def pixels_of(text: str, source: object) -> Pixels:
     """Return what `as_metadata` made, from its JSON; CheckpointError, which names the source, for anything else."""
     try:
         held = json.loads(text)
-        mean, scale = (
-            tuple(map(float, held[key])) if isinstance(held[key], list) else float(held[key])
-            for key in ('mean', 'scale')
-        )
+        numbers = [np.asarray(held[key], np.float64).tolist() for key in ('mean', 'scale')]
+        mean, scale = (tuple(each) if isinstance(each, list) else each for each in numbers)
         found = Pixels(mean, scale, held['order'])
         found.check()
     except (ConfigError, KeyError, TypeError, ValueError):

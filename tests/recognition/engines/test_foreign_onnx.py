@@ -233,6 +233,15 @@ def test_values_in_a_file_beside_it_tell_networks_apart(small, images, tmp_path)
         opened(path, 'auto')
 
 
+@pytest.mark.parametrize('engine', ENGINES)
+def test_an_output_without_a_type(small, images, tmp_path, engine):
+    path = write_foreign(tmp_path / 'net.onnx', small.values)
+    model = onnx.load(str(path))
+    model.graph.output[0].ClearField('type')
+    onnx.save(model, str(path))
+    np.testing.assert_allclose(opened(path, engine)(images), small.values.embed(images), atol=1e-4)
+
+
 def test_a_second_input_is_named(small, tmp_path):
     path = write_foreign(tmp_path / 'net.onnx', small.values)
     model = onnx.load(str(path))
