@@ -14,8 +14,7 @@ from recognition.commands.embed import main as embed
 from recognition.commands.search import main
 from recognition.embedding.storage import load_embeddings
 from recognition.engines.pixels import CENTRED
-from tests.helpers.foreign import write_foreign
-from tests.helpers.small_network import SHAPE, make_values, write_onnx
+from tests.helpers.small_network import SHAPE, make_values, write_foreign, write_onnx
 
 ROOT = Path(__file__).parents[2]
 

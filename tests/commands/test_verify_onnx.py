@@ -13,8 +13,7 @@ from config.errors import CheckpointError, ConfigError
 from recognition.commands.verify import main
 from recognition.commands.verify_templates import main as verify_templates
 from recognition.engines.pixels import RAW, Pixels
-from tests.helpers.foreign import FORMS, write_foreign
-from tests.helpers.small_network import HEIGHT, WIDTH, make_values, write_checkpoint
+from tests.helpers.small_network import FORMS, HEIGHT, WIDTH, make_values, write_checkpoint, write_foreign
 
 import mxnet as mx
 

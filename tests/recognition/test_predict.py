@@ -18,10 +18,9 @@ from recognition.export.onnx_export import export_onnx
 from recognition.predict import Predictor
 from recognition.utils.run_paths import config_path
 from tests.helpers.classifiers import KINDS, NAMES, record, write_files
-from tests.helpers.foreign import STATISTICS, write_foreign
 from tests.helpers.narrow import small as small_settings
 from tests.helpers.narrow import write_network
-from tests.helpers.small_network import SHAPE, write_checkpoint
+from tests.helpers.small_network import SHAPE, STATISTICS, write_checkpoint, write_foreign
 
 import mxnet as mx
 

@@ -18,8 +18,7 @@ from recognition.embedding.teacher import open_teacher
 from recognition.train import main, train
 from recognition.verification.classification import softmax
 from tests.helpers.classifiers import NAMES, record, write_files
-from tests.helpers.foreign import write_foreign
-from tests.helpers.small_network import SHAPE, SIZE, make_values, write_checkpoint
+from tests.helpers.small_network import SHAPE, SIZE, make_values, write_checkpoint, write_foreign
 from tests.helpers.training import command, config
 
 import mxnet as mx

@@ -14,8 +14,7 @@ from config.errors import CheckpointError, ConfigError
 from recognition.embed import Embedder
 from recognition.engines.onnx_file import read_onnx_file
 from recognition.engines.pixels import CENTRED, RAW, Pixels
-from tests.helpers.foreign import FORMS, IMAGES, STATISTICS, write_foreign
-from tests.helpers.small_network import SHAPE, SIZE, write_ncnn
+from tests.helpers.small_network import FORMS, IMAGES, SHAPE, SIZE, STATISTICS, write_foreign, write_ncnn
 
 ENGINES = ('onnxruntime', 'openvino')
 LEAST_COSINE = 0.999999
