@@ -44,7 +44,8 @@ class Embedder(Runner):
     """Embeds face images; any number of threads may call it, and their requests are put together into batches.
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
-    of the network's images. network: SHA-256 sum of the values, by which networks are told apart.
+    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
+    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded.
     """
 
     def __init__(self, engine: Engine, network: str, settings: Settings) -> None:
@@ -82,7 +83,8 @@ class Embedder(Runner):
         image_shape: (H, W, C) where nothing records it (None: 112, 112, and 3 or what the first convolution takes); C
         may be None. PREFIX-config.json records it for a checkpoint, and an ONNX file by itself.
         output_layer: the output that is the embedding, where the network has several; None: fc1, or the only one.
-        pixels: what the network wants done to RGB images in 0..255; None: as its file records it.
+        pixels: what a file wants done to RGB images in 0..255; None: as it records that, or else, for ONNX, as
+        InsightFace's package decides by the names of its first eight nodes, with a warning.
 
         Raises CheckpointError for a network that is missing, damaged or refused, ConfigError for a wrong setting
         and for a network that is known to give no embeddings, MissingExtra for an engine that is not installed.
@@ -101,7 +103,9 @@ class Embedder(Runner):
         )
         if mirror != 'none' and '"normalise": true' in opened.engine.metadata.get('options', ''):
             logger.warning(NORMALISED_WARNING, opened.model)
-        return cls(opened.engine, opened.network, Settings(normalise, mirror, resize, batch_size))
+        embedder = cls(opened.engine, opened.network, Settings(normalise, mirror, resize, batch_size))
+        embedder.pixels = opened.said
+        return embedder
 
     def __call__(self, images: Any) -> np.ndarray:
         """Embed one image or many: float32 (N, D), in their order; a folder's are in the order of their paths.

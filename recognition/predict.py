@@ -23,6 +23,7 @@ from recognition.data.imagenet import COUNT, imagenet_classes
 from recognition.embedding.agreement import trial_images
 from recognition.embedding.runner import OnFault, Opened, Runner, finite_rows, open_network
 from recognition.engines.base import Engine
+from recognition.engines.pixels import Pixels
 from recognition.utils.files import PathLike, readable
 from recognition.verification.classification import are_probabilities, logarithms, softmax
 
@@ -83,8 +84,10 @@ class Predictor(Runner):
         image_shape: Optional[Sequence[Optional[int]]] = None,
         interpolation: Optional[str] = None,
         reference: Optional[PathLike] = None,
+        output_layer: Optional[str] = None,
+        pixels: Optional[Pixels] = None,
     ) -> Predictor:
-        """Load a network that gives class scores; path, engine, threads, image_shape, reference are `Embedder.load`'s.
+        """Load a network that gives class scores; the arguments that are not named here are `Embedder.load`'s.
 
         classes: a file with a name on each line, a list, or 'imagenet' (the package imagenet-classes); None: the names
         that lie beside the network or in it, or else numbers. top: how many classes a prediction has. interpolation:
@@ -110,6 +113,8 @@ class Predictor(Runner):
             threads=threads,
             image_shape=image_shape,
             reference=reference,
+            output_layer=output_layer,
+            pixels=pixels,
         )
         return cls(opened, classes, int(top), batch_size, interpolation)
 

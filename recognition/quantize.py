@@ -21,6 +21,9 @@ from recognition.data.dataset import FaceDataset
 from recognition.data.image_sources import Item, as_pixels, items, resized
 from recognition.embed import Embedder
 from recognition.embedding.agreement import cosine_distances
+from recognition.engines.model import Model
+from recognition.engines.pixel_rules import settle
+from recognition.engines.pixels import RAW, Pixels
 from recognition.engines.record import Record
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.metadata import put_metadata, read_metadata
@@ -81,10 +84,11 @@ def quantize(
         raise DataError(
             f'{len(pairs)} images do not fit {len(issame)} answers: two for each pair are expected'
         )
+    pixels = settle(Model('onnx', Path(source)), faces=True).model.pixels or RAW
     with TemporaryDirectory() as folder:
         made = Path(folder, 'int8.onnx')
-        _quantize(runtime, Path(source), made, _Batches(faces, told['options']['uint8_nhwc']))
-        plain, quantized = _embed(source, pairs), _embed(made, pairs)
+        _quantize(runtime, Path(source), made, _Batches(faces, pixels, told['options']['uint8_nhwc']))
+        plain, quantized = (_embed(each, pixels, pairs) for each in (source, made))
         distance = float(cosine_distances(plain, quantized).max())
         outcome = Outcome(verify(plain, issame), verify(quantized, issame), distance, len(faces))
         if outcome.lost > most_lost:
@@ -104,13 +108,13 @@ def quantize(
 class _Batches:
     """The faces as ONNX Runtime's calibration asks for them, batch after batch."""
 
-    def __init__(self, faces: np.ndarray, as_bytes: bool) -> None:
-        self._batches = self._give(faces, as_bytes)
+    def __init__(self, faces: np.ndarray, pixels: Pixels, as_bytes: bool) -> None:
+        self._batches = self._give(faces, pixels, as_bytes)
 
-    def _give(self, faces: np.ndarray, as_bytes: bool) -> Iterator[Dict[str, np.ndarray]]:
+    def _give(self, faces: np.ndarray, pixels: Pixels, as_bytes: bool) -> Iterator[Dict[str, np.ndarray]]:
         for start in range(0, len(faces), BATCH):
             batch = faces[start : start + BATCH]
-            yield {'data': batch if as_bytes else batch.transpose(0, 3, 1, 2).astype(np.float32)}
+            yield {'data': batch if as_bytes else pixels.planes(batch)}
 
     def get_next(self) -> Optional[Dict[str, np.ndarray]]:
         """Return the next batch, None after the last."""
@@ -148,8 +152,8 @@ def _first_layer(source: Path) -> List[str]:
     return [node.name for node in graph.node if node.op_type in LAYERS][:1]
 
 
-def _embed(network: PathLike, images: np.ndarray) -> np.ndarray:
-    with Embedder.load(network, ENGINE) as embedder:
+def _embed(network: PathLike, pixels: Pixels, images: np.ndarray) -> np.ndarray:
+    with Embedder.load(network, ENGINE, pixels=pixels) as embedder:
         return embedder(images)
 
 

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Optional
 
 from recognition.cli.parser import Parser
+from recognition.cli.pixel_options import add_pixel_options, given_pixels
 from recognition.cli.standard_options import (
     add_batch_size,
     add_image_size,
@@ -50,6 +51,7 @@ def add_engine_options(parser: Parser) -> None:
         help="threads of the engine (default: the engine's own choice)",
     )
     add_output_layer(parser)
+    add_pixel_options(parser)
     add_image_size(parser, 'what the network takes, in pixels (default: as its files record it, or 112,112)')
     add(
         '--reference',
@@ -76,4 +78,5 @@ def load_embedder(
         image_shape=args.image_size,
         reference=args.reference,
         output_layer=args.output_layer,
+        pixels=given_pixels(args),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recognition.cli.embed_options import add_engine_options
 from recognition.cli.parser import Parser
+from recognition.cli.pixel_options import given_pixels
 from recognition.data.image_sources import INTERPOLATIONS
 
 if TYPE_CHECKING:
@@ -45,4 +46,6 @@ def load_predictor(args: argparse.Namespace, top: int = 5) -> Predictor:
         image_shape=args.image_size,
         interpolation=args.interpolation,
         reference=args.reference,
+        output_layer=args.output_layer,
+        pixels=given_pixels(args),
     )

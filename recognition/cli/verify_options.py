@@ -11,10 +11,12 @@ import numpy as np
 from config.checks import EMBEDDING
 from config.errors import ConfigError
 from recognition.cli.parser import Parser
-from recognition.cli.standard_options import add_batch_size, add_gpus, add_mirror
+from recognition.cli.pixel_options import add_pixel_options, given_pixels
+from recognition.cli.standard_options import add_batch_size, add_gpus, add_mirror, add_output_layer
 from recognition.data.images import to_grey
 from recognition.engines.base import Shape, Wanted
 from recognition.engines.model import Model
+from recognition.engines.pixel_rules import settle
 from recognition.engines.record import checkpoint_record, shape_of
 
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 RGB (N, 3, H, W) -> float32 (N, D) of length 1
@@ -22,10 +24,12 @@ ENGINES = {'onnx': 'onnxruntime', 'ncnn': 'ncnn'}  # by the kind of file; a chec
 
 
 def add_verify_options(parser: Parser) -> None:
-    """Add --batch-size, --gpus and --mirror, which `open_network` reads."""
+    """Add --batch-size, --gpus, --mirror, --output-layer and those on pixels, which `open_network` reads."""
     add_batch_size(parser)
     add_gpus(parser)
     add_mirror(parser)
+    add_output_layer(parser)
+    add_pixel_options(parser)
 
 
 class Network(NamedTuple):
@@ -49,6 +53,7 @@ def open_network(model: Model, args: argparse.Namespace, image_size: Wanted, sta
     ends what the network runs in. Raises ConfigError for a network of another size, and for a file of one that is known
     to give no embeddings; CheckpointError for one that is damaged.
     """
+    pixels = given_pixels(args)
     if model.kind != 'checkpoint':
         if args.gpus:
             raise ConfigError(f'--gpus is for checkpoints, which MXNet runs; {model} runs on the CPU')
@@ -61,16 +66,19 @@ def open_network(model: Model, args: argparse.Namespace, image_size: Wanted, sta
             resize=False,
             batch_size=args.batch_size,
             image_shape=image_size,
+            output_layer=args.output_layer,
+            pixels=pixels,
         )
         stack.enter_context(embedder)
         return Network(lambda images: embedder(images.transpose(0, 2, 3, 1)), embedder.image_shape)
+    model = settle(model._replace(output=args.output_layer, pixels=pixels), faces=True).model
     from recognition.checkpoint import load_network
     from recognition.verification import embed
     from symbols.context import select_context
 
     shape = shape_of(model, image_size)
     ctx = select_context(args.gpus)[0]
-    net = load_network(model.path, model.epoch, ctx, image_shape=shape)
+    net = load_network(model.path, model.epoch, ctx, image_shape=shape, output=model.output)
     return Network(
         lambda images: embed(net, _planes(images, shape[2]), ctx, args.batch_size, flip=args.mirror), shape
     )

@@ -53,6 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise DataError('no image can be read')
     about = {
         'network': embedder.network,
+        **({'pixels': embedder.pixels} if embedder.pixels else {}),
         'model': readable(args.model),
         'engine': embedder.engine,
         'precision': embedder.precision,

@@ -35,7 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     files = find_files(args.images)
     gallery = Gallery(args.gallery)
     with load_embedder(args, mirror=gallery.mirror) as embedder:
-        gallery.check_network(embedder.network, args.model)
+        gallery.check_network(embedder.network, args.model, embedder.pixels)
         found = list(embedder.stream(files))
     neighbours = gallery.search(np.stack([row for _, row in found]), args.top)
     for (name, _), nearest in zip(found, neighbours):

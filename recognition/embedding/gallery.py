@@ -8,11 +8,12 @@ import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.embedding.storage import load_embeddings
+from recognition.engines.pixels import RAW
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.verification.lfw import normalise
 
-NETWORK, MIRROR = 'network', 'mirror'  # what a gallery says of how it was made
+NETWORK, MIRROR, PIXELS = 'network', 'mirror', 'pixels'  # what a gallery says of how it was made
 SHOWN = 12  # digits of a sum that a message shows
 
 
@@ -26,7 +27,8 @@ class Neighbour(NamedTuple):
 class Gallery:
     """The embeddings of a file, ready to be searched.
 
-    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings.
+    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings. pixels: as an
+    Embedder's.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -42,6 +44,7 @@ class Gallery:
             raise DataError(f'{path} does not say which network made it; make it with `facesymbols embed`')
         self.path, self.names = path, held.names
         self.network, self.mirror = held.about[NETWORK], held.about.get(MIRROR, 'sum')
+        self.pixels = held.about.get(PIXELS, '')
         self.size = held.rows.shape[1]
         self._index = faiss.IndexFlatIP(self.size)  # of vectors of length 1: the inner product is the cosine
         self._index.add(_unit(held.rows))
@@ -49,12 +52,17 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.names)
 
-    def check_network(self, network: str, source: object) -> None:
-        """Raise ConfigError unless the gallery was made by the network of that sum; `source` names the network."""
+    def check_network(self, network: str, source: object, pixels: str = '') -> None:
+        """Raise ConfigError unless the network of that sum made the gallery, of such pixels; `source` names it."""
         if network != self.network:
             raise ConfigError(
                 f'{self.path} was made by another network ({self.network[:SHOWN]}) than {source} '
                 f'({network[:SHOWN]}), so that distances mean nothing; embed its images anew'
+            )
+        if pixels != self.pixels:
+            raise ConfigError(
+                f'{self.path} was made with pixels {self.pixels or RAW}, and {source} is given {pixels or RAW}, so '
+                'that distances mean nothing; give the same options as to `facesymbols embed`, or embed its images anew'
             )
 
     def search(self, queries: np.ndarray, top: int = 5) -> List[List[Neighbour]]:

@@ -22,12 +22,14 @@ from typing import (
 
 import numpy as np
 
+from config.checks import EMBEDDING
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.image_sources import items
 from recognition.embedding.batcher import CLOSED, OTHER_PROCESS, Batcher, Function
 from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_embed
 from recognition.engines.model import OUTPUT_LAYER, Model, find_model
+from recognition.engines.pixel_rules import CHECKPOINT, settle
 from recognition.engines.pixels import Pixels
 from recognition.engines.record import Record, checkpoint_record, metadata_record
 from recognition.utils.files import PathLike
@@ -35,22 +37,21 @@ from recognition.utils.files import PathLike
 logger = logging.getLogger(__name__)
 
 AHEAD = 2  # batches that are decoded before they are asked for
-CHECKPOINT = 'params_sha256'  # in an ONNX file's metadata: the sum of the .params it was made from
-STRANGER = (
-    '%s does not tell how it was made: it is given %s in 0..255, and if it wants others what it gives is wrong; '
-    'with `reference`, its checkpoint, that is compared'
-)
 OnFault = Callable[[str, DataError], None]
 Resize = Callable[[np.ndarray, Tuple[int, int]], np.ndarray]
 R = TypeVar('R', bound='Runner')
 
 
 class Opened(NamedTuple):
-    """A network that is open in an engine, and what its files record of it."""
+    """A network that is open in an engine, and what its files record of it.
+
+    said: the pixels that it is given, in words, where its files do not record them.
+    """
 
     model: Model
     engine: Engine
     record: Record
+    said: str
 
     @property
     def network(self) -> str:
@@ -79,7 +80,8 @@ def open_network(
     `recognition.embed.Embedder.load`.
     """
     _check_numbers(batch_size=batch_size, **({} if threads is None else {'threads': threads}))
-    model = find_model(path)._replace(output=output_layer, pixels=pixels)
+    settled = settle(find_model(path)._replace(output=output_layer, pixels=pixels), faces=kind == EMBEDDING)
+    model = settled.model
     wanted = _wanted(image_shape)
     record = Record()
     if model.kind == 'checkpoint':
@@ -99,17 +101,20 @@ def open_network(
     if model.kind != 'checkpoint':
         record = metadata_record(opened.metadata, model)
         record.check_kind(kind, model, assumed=assumed)
-        if reference is None and CHECKPOINT not in opened.metadata:
-            logger.warning(STRANGER, model, CHANNELS[opened.image_shape[2]])
-    return Opened(model, opened, record)
+        if reference is None and settled.assumed:
+            logger.warning(settled.assumed)
+    return Opened(model, opened, record, settled.said)
 
 
 class Runner:
     """Runs a network on images; any number of threads may call it, and their requests are put together into batches.
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
-    of the network's images. network: SHA-256 sum of the values, by which networks are told apart.
+    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
+    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded.
     """
+
+    pixels = ''
 
     def __init__(
         self, engine: Engine, network: str, function: Function, rows: int, resize: Optional[Resize]

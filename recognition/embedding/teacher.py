@@ -41,9 +41,10 @@ def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[i
     cfg: with num_classes settled. What is not in the cache is computed first; `stop` ends that by KeyboardInterrupt.
     Raises ConfigError for a teacher of another kind of output than the student's, of another width or other classes.
     """
-    model, augmentation = find_model(cfg.teacher), Augmentation.from_config(cfg)
+    augmentation = Augmentation.from_config(cfg)
     dataset: Any = loader.dataset
-    opened = _open(cfg, model)
+    opened = _open(cfg, find_model(cfg.teacher))
+    model = opened.model
     _check_names(cfg, opened)
     parts = (model.content_key(), _content(dataset), augmentation.mirror, cfg.data_faults > 0)
     key = hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()

@@ -24,8 +24,8 @@ DEFAULT_SHAPE: Shape = (112, 112, 3)
 LIMIT = 1e-4
 WINOGRAD_LIMIT = 1e-3  # 3x3 convolutions by way of a transform that rounds more
 BFLOAT16_LIMIT = 1e-3  # 8 bits of mantissa
+FLOAT16_LIMIT = 1e-3  # 11 bits
 INT8_LIMIT = 5e-2  # weights and activations in 256 steps
-INT8_OPERATORS = (b'QuantizeLinear', b'QLinearConv', b'ConvInteger', b'MatMulInteger')
 
 
 class Engine:
@@ -129,6 +129,14 @@ def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
     if channels not in CHANNELS:
         raise CheckpointError(f'{source} takes images of {channels} channels, which are neither RGB nor grey')
     return height, width, channels
+
+
+def output_of(model: Model, names: Sequence[str]) -> str:
+    """Return the name of the output that a model names, or of the only one; ConfigError lists them for another."""
+    if model.output in names or (model.output is None and len(names) == 1):
+        return model.output or names[0]
+    fault = 'several outputs and none is named' if model.output is None else f'no output {model.output!r}'
+    raise ConfigError(f'{model} has {fault}; --output-layer names one of {", ".join(names)}')
 
 
 def _words(shape: Sequence[Optional[int]]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
 from config.errors import CheckpointError
+from recognition.engines.onnx_file import read_onnx_file
 from recognition.engines.pixels import Pixels
 from recognition.utils.checksums import sum_of
 from recognition.utils.files import PathLike, readable
@@ -72,10 +73,12 @@ class Model(NamedTuple):
 
     def _sum(self, file: Path) -> str:
         try:
-            return sum_of(file)
+            beside = read_onnx_file(file).value_files if self.kind == 'onnx' else ()
+            sums = [sum_of(each) for each in (file, *beside)]
         except OSError as error:
             hint = self._epochs() if self.kind == 'checkpoint' else ''
-            raise CheckpointError(f'{file} cannot be read: {error.strerror}{hint}') from error
+            raise CheckpointError(f'{error.filename} cannot be read: {error.strerror}{hint}') from error
+        return hashlib.sha256(''.join(sums).encode()).hexdigest() if beside else sums[0]
 
     def _epochs(self) -> str:
         there = epochs_of(self.path)

@@ -14,9 +14,9 @@ import numpy as np
 
 from config.compat import physical_cores
 from config.errors import CheckpointError
-from recognition.data.images import channels_first
-from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged
+from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged, output_of
 from recognition.engines.model import Model
+from recognition.engines.pixels import RAW
 from recognition.tracing.ncnn_trace import trace_ncnn
 from recognition.tracing.points import Trace, trace_each
 
@@ -30,7 +30,7 @@ HALF_PRECISION = (
 
 
 class NcnnEngine(Engine):
-    """A net on the CPU; the graph takes one image at a time, float32 (C, H, W) in 0..255.
+    """A net on the CPU; the graph takes one image at a time, float32 (C, H, W).
 
     Several images run side by side, each on one thread, which takes less time than all threads on one; where there are
     too few of them, they run one by one on all threads. A net keeps the number of threads that it is loaded with.
@@ -43,6 +43,8 @@ class NcnnEngine(Engine):
         self._ncnn = self.load_package()
         self._told = read_told(model.path)
         self.image_shape = _shape_of(told_path(model.path), self._told.get('image_shape'), image_shape)
+        self._pixels = model.pixels or RAW
+        self._pixels.check(self.image_shape[2])
         self._threads = threads or physical_cores()
         self._workers = ThreadPoolExecutor(self._threads)
         # open, so that a net that is loaded later comes from the same files, whatever becomes of their names
@@ -51,7 +53,7 @@ class NcnnEngine(Engine):
             weakref.finalize(self, file.close)
         self._model = model
         self._nets: Dict[int, Any] = {}  # by the number of threads for an image
-        self._net(1)
+        self._output = output_of(model, self._net(1).output_names())
 
     @property
     def metadata(self) -> Dict[str, str]:
@@ -60,7 +62,7 @@ class NcnnEngine(Engine):
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embed uint8 images (N, H, W, C), RGB or grey, as float32 (N, D)."""
-        data = channels_first(images)
+        data = self._pixels.planes(images)
         if self._threads > 1 and 2 * len(data) <= self._threads:
             net = self._net(self._threads)
             return np.stack([self._embed_one(net, image) for image in data])
@@ -77,7 +79,7 @@ class NcnnEngine(Engine):
             extractor.input(net.input_names()[0], held)
             return trace_ncnn(graph, data[0], lambda blob: extractor.extract(blob)[1])
 
-        return trace_each(channels_first(images), alone)
+        return trace_each(self._pixels.planes(images), alone)
 
     def _net(self, threads: int) -> Any:
         if threads not in self._nets:
@@ -88,7 +90,7 @@ class NcnnEngine(Engine):
         extractor = net.create_extractor()
         # A copy, for ncnn reads whole vectors at once, aligned and beyond the end, as numpy's memory need not allow.
         extractor.input(net.input_names()[0], self._ncnn.Mat(image).clone())
-        status, out = extractor.extract(net.output_names()[-1])
+        status, out = extractor.extract(self._output)
         if status:
             raise CheckpointError(f'ncnn cannot run the network on images of {self.image_shape}')
         found = np.array(out, dtype=np.float32)

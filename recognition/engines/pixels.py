@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Dict, NamedTuple, Tuple, Union
 
+import numpy as np
+
+from config.errors import CheckpointError, ConfigError
+from recognition.data.images import channels_first
+
 Numbers = Union[float, Tuple[float, ...]]  # one for all channels, or one for each
+ORDERS = ('rgb', 'bgr')
 
 
 class Pixels(NamedTuple):
@@ -17,10 +24,60 @@ class Pixels(NamedTuple):
     scale: Numbers = 1.0
     order: str = 'rgb'
 
+    def __str__(self) -> str:
+        order = '' if self.order == 'rgb' else f', {self.order.upper()}'
+        if self == RAW._replace(order=self.order):
+            return f'0..255 as they are{order}'
+        return f'(x - {_words(self.mean)}) / {_words(1 / np.asarray(self.scale))}{order}'
+
     def as_metadata(self) -> Dict[str, Any]:
         """Return it as JSON holds it under the key `pixels` of an exported file."""
         return {'mean': self.mean, 'scale': self.scale, 'order': self.order}
 
+    def same_as(self, other: Pixels) -> bool:
+        """Whether another one means the same, but for digits that a float32 does not hold."""
+        return self.order == other.order and all(
+            np.allclose(np.asarray(one), np.asarray(two), rtol=1e-6, atol=0)
+            for one, two in zip(self[:2], other[:2])
+        )
+
+    def check(self, channels: int = 3) -> None:
+        """Raise ConfigError unless it can be of images of so many channels."""
+        for name, value in (('mean', self.mean), ('scale', self.scale)):
+            try:
+                numbers = np.atleast_1d(np.asarray(value, np.float64))
+            except (TypeError, ValueError):
+                numbers = np.empty(0)
+            if numbers.shape not in ((1,), (channels,)) or not np.isfinite(numbers).all():
+                raise ConfigError(f'{name}={value} of the pixels is not 1 finite number, or {channels}')
+        if not np.all(self.scale):
+            raise ConfigError(f'scale={self.scale} of the pixels leaves nothing of them')
+        if self.order not in ORDERS:
+            raise ConfigError(f'order={self.order!r} of the pixels is not one of {", ".join(ORDERS)}')
+
+    def planes(self, images: np.ndarray) -> np.ndarray:
+        """Return uint8 images (N, H, W, C), RGB or grey, as the network wants them, float32 (N, C, H, W)."""
+        mean, scale = (np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (self.mean, self.scale))
+        return (channels_first(images if self.order == 'rgb' else images[..., ::-1]) - mean) * scale
+
 
 RAW = Pixels()
 CENTRED = Pixels(127.5, 1 / 127.5)  # as arcface_torch and most of the networks that came of it want them
+
+
+def pixels_of(text: str, source: object) -> Pixels:
+    """Return what `as_metadata` made, from its JSON; CheckpointError, which names the source, for anything else."""
+    try:
+        held = json.loads(text)
+        numbers = [np.asarray(held[key], np.float64).tolist() for key in ('mean', 'scale')]
+        mean, scale = (tuple(each) if isinstance(each, list) else each for each in numbers)
+        found = Pixels(mean, scale, held['order'])
+        found.check()
+    except (ConfigError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f'{source} is damaged: what it records of its pixels is {text}') from None
+    return found
+
+
+def _words(numbers: Any) -> str:
+    found = [f'{number:.6g}' for number in np.atleast_1d(numbers)]
+    return found[0] if len(found) == 1 else f'({", ".join(found)})'

@@ -134,7 +134,7 @@ def test_names_that_are_no_unicode(small, photos, tmp_path, capsys, caplog):
         assert not main(arguments(photos, out, tmp_path / 'a\udcff.onnx'))
         assert capsys.readouterr().out.endswith(rf'b\udcff{suffix}' + '\n')
         assert load_embeddings(out).about['model'] == str(tmp_path / r'a\udcff.onnx')
-    assert r'a\udcff.onnx does not tell' in caplog.text.encode().decode()
+    assert r'a\udcff.onnx does not record' in caplog.text.encode().decode()
 
 
 def test_without_a_package_for_images_the_pip_line_is_named(small, photos, tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ import pytest
 from config.errors import ConfigError, DataError
 from recognition.commands.embed import main as embed
 from recognition.commands.search import main
-from tests.helpers.small_network import SHAPE, make_values, write_onnx
+from recognition.embedding.storage import load_embeddings
+from recognition.engines.pixels import CENTRED
+from tests.helpers.small_network import SHAPE, make_values, write_foreign, write_onnx
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,3 +70,36 @@ def test_mistakes_are_one_sentence(small, gallery, tmp_path):
         main(['gone.png', *query[1:], gallery])
     with pytest.raises(DataError, match=r'none\.npz cannot be read'):
         main([*query, str(tmp_path / 'none.npz')])
+
+
+def test_a_gallery_of_the_same_file_with_other_pixels_is_refused(small, photos, tmp_path, capsys):
+    path = str(write_foreign(tmp_path / 'net.onnx', small.values, extra=['age']))
+    gallery, query = str(tmp_path / 'gallery.npz'), [str(photos / '3.png'), '--model', path, '--gallery']
+    centred, raw = (
+        ['--input-mean', mean, '--input-scale', scale] for mean, scale in (('127.5', '1/127.5'), ('0', '1'))
+    )
+    layer = ['--output-layer', '683']
+    assert not embed([str(photos), '--model', path, '--output', gallery, *layer])  # by InsightFace's rule
+    assert load_embeddings(gallery).about['pixels'] == '(x - 127.5) / 127.5'
+    for options in (layer, [*layer, *centred]):
+        capsys.readouterr()
+        assert not main([*query, gallery, '--top', '1', *options])
+        assert 'cosine  1.0000' in capsys.readouterr().out
+    with pytest.raises(
+        ConfigError, match=r'with pixels \(x - 127\.5\) / 127\.5, and .* is given 0\.\.255 as they are'
+    ):
+        main([*query, gallery, *layer, *raw])
+
+
+def test_a_gallery_of_a_checkpoint_serves_the_files_made_of_it(small, photos, tmp_path, capsys):
+    gallery = str(tmp_path / 'gallery.npz')
+    size = ['--image-size', '14,12', '--engine', 'mxnet']
+    assert not embed([str(photos), '--model', small.checkpoint, '--output', gallery, *size])
+    told = {
+        'params_sha256': load_embeddings(gallery).about['network'],
+        'pixels': json.dumps(CENTRED.as_metadata()),
+    }
+    path = write_foreign(tmp_path / 'outside.onnx', small.values, metadata=told)
+    capsys.readouterr()
+    assert not main([str(photos / '3.png'), '--gallery', gallery, '--model', str(path), '--top', '1'])
+    assert f'cosine  1.0000  {photos / "3.png"}' in capsys.readouterr().out

@@ -281,12 +281,13 @@ def test_a_network_is_known_by_its_values(small, tmp_path):
         assert Embedder.load(made, engine).network == networks[0]
 
 
-def test_a_file_that_does_not_tell_how_it_was_made_is_told_of(small, tmp_path, caplog):
-    """It may want its pixels scaled, as others' files do, and there would be no sign of that."""
+def test_what_is_assumed_of_a_file_is_said_unless_it_is_compared(small, tmp_path, caplog):
     made = write_onnx(tmp_path / 'net.onnx', small.values, metadata={'params_sha256': 'known'})
     Embedder.load(made, 'onnxruntime')
     Embedder.load(small.onnx, 'onnxruntime', reference=small.checkpoint)
     Embedder.load(small.checkpoint, 'onnxruntime', image_shape=SHAPE)
-    assert 'does not tell' not in caplog.text
+    assert 'does not record' not in caplog.text
     Embedder.load(small.onnx, 'onnxruntime')
-    assert 'net.onnx does not tell how it was made: it is given RGB in 0..255' in caplog.text
+    assert 'net.onnx does not record what it wants, and is given pixels 0..255 as they are, by' in caplog.text
+    Embedder.load(small.ncnn, 'ncnn', image_shape=SHAPE)
+    assert 'is given pixels 0..255 as they are, for there is no rule for it' in caplog.text

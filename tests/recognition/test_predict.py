@@ -18,8 +18,9 @@ from recognition.export.onnx_export import export_onnx
 from recognition.predict import Predictor
 from recognition.utils.run_paths import config_path
 from tests.helpers.classifiers import KINDS, NAMES, record, write_files
-from tests.helpers.narrow import small, write_network
-from tests.helpers.small_network import SHAPE, write_checkpoint
+from tests.helpers.narrow import small as small_settings
+from tests.helpers.narrow import write_network
+from tests.helpers.small_network import SHAPE, STATISTICS, write_checkpoint, write_foreign
 
 import mxnet as mx
 
@@ -68,7 +69,7 @@ def test_auto_compares_with_mxnet_and_is_the_same(made, images):
 
 @pytest.mark.parametrize('preset', ['keras_resnet50', pytest.param('keras_xception', marks=pytest.mark.slow)])
 def test_a_network_of_keras_with_its_preprocessing_inside(make_network, tmp_path, preset):
-    cfg = small(preset, image_shape=(73, 90, 3), input_mean=120.0, input_scale=1 / 64)
+    cfg = small_settings(preset, image_shape=(73, 90, 3), input_mean=120.0, input_scale=1 / 64)
     prefix = write_network(make_network(cfg), tmp_path / 'model')
     config_path(prefix).write_text(json.dumps(cfg))
     image = np.random.RandomState(2).randint(0, 256, (100, 131, 3)).astype(np.uint8)
@@ -172,6 +173,15 @@ def test_a_network_of_which_nothing_is_known(small, images):
             Predictor.load(file, **settings)
         found = Predictor.load(file, classes=list(NAMES), **settings).probabilities(images)
         np.testing.assert_allclose(found, softmax(small.values.embed(images)), atol=2e-6)
+
+
+def test_of_others_classifiers_no_rule_is_assumed_and_the_options_say_it(small, images, tmp_path, caplog):
+    path = write_foreign(tmp_path / 'net.onnx', small.values, STATISTICS, extra=['features'])
+    settings = {'classes': list(NAMES), 'output_layer': '683'}
+    Predictor.load(path, 'onnxruntime', **settings)
+    assert 'is given pixels 0..255 as they are, for there is no rule for it' in caplog.text
+    found = Predictor.load(path, 'onnxruntime', pixels=STATISTICS, **settings).probabilities(images)
+    np.testing.assert_allclose(found, softmax(small.values.embed(images)), atol=1e-4)
 
 
 def test_mistakes_are_one_sentence(made, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding.agreement import cosine_distances, trial_images
+from recognition.engines.pixels import CENTRED
 from recognition.export.onnx.metadata import read_metadata
 from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import LAYERS, quantize
@@ -98,6 +100,25 @@ def test_every_layer_is_of_bytes_but_the_one_that_sees_the_pixels(network, made)
     held = onnx.numpy_helper.to_array(weights[next(n for n in weights if n.endswith('weight_quantized'))])
     assert held.dtype == np.int8
     assert path.stat().st_size < network.stat().st_size
+
+
+def test_a_file_for_centred_pixels_is_quantised_on_these(network, made, faces, pairs, tmp_path):
+    model = onnx.load(str(network))
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = 'undone' if name == 'data' else name
+    model.graph.initializer.append(onnx.helper.make_tensor('half', onnx.TensorProto.FLOAT, [], [127.5]))
+    for node in (('Add', ['scaled', 'half'], ['undone']), ('Mul', ['data', 'half'], ['scaled'])):
+        model.graph.node.insert(0, onnx.helper.make_node(*node))
+    for entry in [each for each in model.metadata_props if each.key == 'pixels']:
+        model.metadata_props.remove(entry)
+    model.metadata_props.add(key='pixels', value=json.dumps(CENTRED.as_metadata()))
+    onnx.save(model, str(tmp_path / 'outside.onnx'))
+    outcome = quantize(tmp_path / 'outside.onnx', tmp_path / 'int8.onnx', faces, *pairs, most_lost=0.2)
+    assert outcome.distance == pytest.approx(made[1].distance, rel=0.1)
+    assert outcome.plain.accuracy == pytest.approx(made[1].plain.accuracy, abs=1e-6)
+    eight = (Embedder.load(each, 'onnxruntime')(pairs[0]) for each in (made[0], tmp_path / 'int8.onnx'))
+    assert cosine_distances(*eight).max() < 1e-3
 
 
 def test_class_scores_are_not_judged_by_pairs(network, faces, pairs, tmp_path):

@@ -18,7 +18,7 @@ from recognition.embedding.teacher import open_teacher
 from recognition.train import main, train
 from recognition.verification.classification import softmax
 from tests.helpers.classifiers import NAMES, record, write_files
-from tests.helpers.small_network import SHAPE, SIZE, make_values, write_checkpoint
+from tests.helpers.small_network import SHAPE, SIZE, make_values, write_checkpoint, write_foreign
 from tests.helpers.training import command, config
 
 import mxnet as mx
@@ -92,6 +92,16 @@ def test_what_was_computed_is_kept_for_the_same_network_and_data_alone(
             with pytest.raises(AssertionError, match='asked again'):
                 open_teacher(plain, loader, ())
     assert len(list((cache / 'teacher').glob('*.npy'))) == 2
+
+
+def test_a_file_of_others_is_given_the_pixels_that_it_wants(cache, data, small, tmp_path):
+    model = write_foreign(tmp_path / 'net.onnx', small.values)
+    first, second = settings(data, small.checkpoint), settings(data, model)
+    with loader_of(first, data) as loader:
+        found, wanted = (open_teacher(cfg, loader, ())(0) for cfg in (second, first))
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+        raw = write_foreign(model, small.values, inside=('Sub_1', 'Mul_2'))  # at the same path
+        np.testing.assert_allclose(open_teacher(settings(data, raw), loader, ())(0), wanted, atol=1e-4)
 
 
 def test_other_images_are_another_data_set(cache, data, small, tmp_path, monkeypatch):

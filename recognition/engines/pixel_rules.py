@@ -1,0 +1,81 @@
+"""The pixels that a network's file wants: as it records, as the user says, or by InsightFace's rule."""
+
+from __future__ import annotations
+
+from typing import Mapping, NamedTuple, Tuple
+
+from config.errors import ConfigError
+from recognition.engines.model import Model
+from recognition.engines.ncnn_engine import read_told
+from recognition.engines.onnx_file import OnnxFile, read_onnx_file
+from recognition.engines.pixels import CENTRED, RAW, Pixels, pixels_of
+
+CHECKPOINT = 'params_sha256'  # in an exported file's metadata: the sum of the .params it was made from
+PIXELS = 'pixels'
+OPTIONS = '--input-mean, --input-scale and --channels'
+ARITHMETIC = ('Add', 'Div', 'Mul', 'Sub')
+
+
+class Settled(NamedTuple):
+    """A model with its pixels; `said`: these in words, where they are not recorded and so make its embeddings others.
+
+    assumed: a sentence on what was assumed, and by which rule. Both are '' otherwise.
+    """
+
+    model: Model
+    said: str = ''
+    assumed: str = ''
+
+
+def settle(model: Model, *, faces: bool) -> Settled:
+    """Settle the pixels that a network wants; `faces`: whether it is to embed faces, as InsightFace's do.
+
+    Raises ConfigError where the user says something else than the file records, and for a checkpoint, whose network
+    holds what is done to pixels; CheckpointError for a damaged file.
+    """
+    if model.pixels is not None:
+        model.pixels.check()
+    if model.kind == 'checkpoint':
+        if model.pixels is not None:
+            raise ConfigError(
+                f'{OPTIONS} are for files; {model} is a checkpoint, whose network holds its own'
+            )
+        return Settled(model)
+    file = read_onnx_file(model.path) if model.kind == 'onnx' else None
+    metadata = file.metadata if file else read_told(model.path)
+    if file and [port.name for port in file.outputs] == [model.output]:
+        model = model._replace(output=None)  # that is the one it has anyway
+    if CHECKPOINT in metadata or PIXELS in metadata:
+        return Settled(model._replace(pixels=_recorded(model, metadata)))
+    pixels, assumed = model.pixels, ''
+    if pixels is None:
+        pixels, why = _guess(file) if file and faces else (RAW, 'for there is no rule for it')
+        assumed = f'{model} does not record what it wants, and is given pixels {pixels}, {why}; {OPTIONS} say otherwise'
+    return Settled(model._replace(pixels=pixels), '' if pixels == RAW else str(pixels), assumed)
+
+
+def _recorded(model: Model, metadata: Mapping[str, str]) -> Pixels:
+    found = pixels_of(metadata[PIXELS], model) if PIXELS in metadata else RAW
+    if model.pixels is not None and not found.same_as(model.pixels):
+        raise ConfigError(
+            f'{model} records that it wants pixels {found}, and {OPTIONS} say {model.pixels}; leave them out'
+        )
+    return found
+
+
+def _guess(file: OnnxFile) -> Tuple[Pixels, str]:
+    """Return what InsightFace's package would give a face network (model_zoo/arcface_onnx.py), and why."""
+    if file.inputs and file.inputs[0].kind == 'uint8':
+        return RAW, 'for it takes bytes'
+    found = [
+        any(name.startswith(starts) for name in file.node_names)
+        for starts in (('Sub', '_minus'), ('Mul', '_mul'))
+    ]
+    if all(found):
+        return RAW, "by InsightFace's rule, for a Sub and a Mul are among the names of its first eight nodes"
+    own = [operator for operator in file.first_operators if operator in ARITHMETIC]
+    but = f' (if its own {own[0]} normalises, give --input-mean 0 --input-scale 1)' if own else ''
+    return (
+        CENTRED,
+        f"by InsightFace's rule, for no Sub and Mul are among the names of its first eight nodes{but}",
+    )
