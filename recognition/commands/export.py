@@ -28,7 +28,7 @@ class Format(NamedTuple):
 def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.onnx_export import OPSET, Options, export_onnx, read_metadata
 
-    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, fold=args.fold)
+    options = Options(args.normalise, args.uint8_nhwc, args.fold, args.pixels)
     prefix, epoch, image_shape, faces = source
     check = export_onnx(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
     told = read_metadata(args.output)
@@ -45,7 +45,7 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.ncnn_export import export_ncnn
     from recognition.export.onnx_export import Options
 
-    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
+    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, pixels=args.pixels)
     prefix, epoch, image_shape, faces = source
     check = export_ncnn(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
     told = args.output.with_suffix('')
@@ -76,6 +76,13 @@ def build_parser() -> Parser:
         '--uint8-nhwc',
         action='store_true',
         help='take images as they are decoded: uint8, height x width x 3 in RGB (default: float32 planes)',
+    )
+    add(
+        '--pixels',
+        choices=('inside', 'outside'),
+        default='inside',
+        help='inside: take RGB in 0..255 and normalise it; outside: take (x - 127.5) / 127.5 of it, as files of '
+        'arcface_torch do (default: %(default)s)',
     )
     add('--fold', action='store_true', help='multiply batch norms into the convolutions beside them')
     return parser

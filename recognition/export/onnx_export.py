@@ -28,6 +28,7 @@ from recognition.engines.onnxruntime_engine import QUIET
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.converter import OPSET, to_onnx
+from recognition.export.onnx.front import INSIDE, OUTSIDE, WANTED, check_pixels, hide_arithmetic, take_front
 from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
 from recognition.export.parity import Check, Faces, Probes, Run, compare, draw_probes
 from recognition.utils.files import PathLike, remove_leftovers, replacing
@@ -47,12 +48,14 @@ class Options:
     """What an exported network does beside embedding.
 
     normalise: its embeddings have the length 1. uint8_nhwc: it takes images as they are decoded, uint8 (N, H, W, 3) in
-    RGB. fold: batch norms are multiplied into the convolutions beside them, where that is exact.
+    RGB. fold: batch norms are multiplied into the convolutions beside them, where that is exact. pixels: 'inside' where
+    it takes them in 0..255 and normalises them itself; 'outside' where it takes (x - 127.5) / 127.5 of them.
     """
 
     normalise: bool = False
     uint8_nhwc: bool = False
     fold: bool = False
+    pixels: str = INSIDE
 
 
 PLAIN = Options()
@@ -101,6 +104,7 @@ def prepare(
     faces: Optional[Faces] = None,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
+    check_pixels(options.pixels, uint8_nhwc=options.uint8_nhwc)
     if options.normalise:
         checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
     saved = load_embedding(prefix, epoch)
@@ -135,8 +139,10 @@ def run_onnx(content: bytes, options: Options) -> Run:
             f'onnxruntime does not take the exported network: {_first_line(error)}'
         ) from error
 
+    mean, scale = (np.asarray(number, np.float32) for number in WANTED[options.pixels][:2])
+
     def run(images: np.ndarray) -> np.ndarray:
-        data = images if options.uint8_nhwc else channels_first(images)
+        data = images if options.uint8_nhwc else (channels_first(images) - mean) * scale
         try:
             return np.asarray(session.run(None, {'data': data})[0])
         except Exception as error:
@@ -161,11 +167,14 @@ def run_mxnet(net: Any, options: Options = PLAIN) -> Run:
 
 def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: Mapping[str, Any]) -> bytes:
     """Return the bytes of the file."""
-    symbol = saved.symbol
-    values: Dict[str, Any] = {name: as_numpy(value) for name, value in saved.values.items()}
+    held = {name: as_numpy(value) for name, value in saved.values.items()}
+    symbol, values, steps = take_front(saved.symbol, held, options.pixels)
     if options.fold:
         symbol, values = optimize(symbol, values, {'data': (1, image_shape[2], *image_shape[:2])})
-    model = to_onnx(symbol, values, image_shape, normalise=options.normalise, uint8_nhwc=options.uint8_nhwc)
+    settings = {'normalise': options.normalise, 'uint8_nhwc': options.uint8_nhwc}
+    model = to_onnx(symbol, values, image_shape, steps=steps, **settings)
+    if options.pixels == OUTSIDE:
+        hide_arithmetic(model)
     put_metadata(model, told)
     return bytes(model.SerializeToString())
 

@@ -68,7 +68,12 @@ def test_the_options_are_those_of_the_file(prefix, tmp_path, capsys):
     assert 'input       RGB, uint8 (N, 32, 32, 3) in 0..255' in shown
     assert 'output      24 values, of length 1' in shown
     assert f'on random pixels and 1 faces from {faces}' in shown
-    assert read_metadata(output)['options'] == {'normalise': True, 'uint8_nhwc': True, 'fold': True}
+    assert read_metadata(output)['options'] == {
+        'normalise': True,
+        'uint8_nhwc': True,
+        'fold': True,
+        'pixels': 'inside',
+    }
     session = onnxruntime.InferenceSession(str(output))
     (embedding,) = session.run(None, {'data': np.full((1, 32, 32, 3), 90, np.uint8)})[0]
     assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)

@@ -14,6 +14,7 @@ from recognition.checkpoint.matching import wanted_shapes
 from recognition.checkpoint.run_files import read_json
 from recognition.engines.record import beside, checkpoint_record
 from recognition.export.onnx.builder import OPSET, load_onnx
+from recognition.export.onnx.front import OUTSIDE, WANTED
 from recognition.utils.checksums import sum_of
 from recognition.utils.environment import package_version
 from recognition.utils.files import PathLike
@@ -47,6 +48,7 @@ def describe_network(
         'image_shape': list(image_shape),
         'embedding_shape': list(shape[1:]),
         'preprocessing': preprocessing(symbol, options, image_shape),
+        'pixels': WANTED[options['pixels']].as_metadata(),
         'options': dict(options),
     }
     cfg = _config_of(prefix, symbol, image_shape)
@@ -60,6 +62,8 @@ def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape
     form = f'float32 (N, {channels}, {height}, {width})'
     if options.get('uint8_nhwc'):
         form = f'uint8 (N, {height}, {width}, {channels})'
+    if options.get('pixels') == OUTSIDE:
+        return f'{pixels}, {form}, (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
     formula = pixel_formula(symbol)
     if not formula:
         return f'{pixels}, {form}, as the network was trained on; it takes no mean off and scales nothing'
