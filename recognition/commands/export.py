@@ -9,7 +9,7 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence
 from config.errors import ConfigError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import Source, add_source_options, source_from
-from recognition.cli.standard_options import add_output
+from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.engines.model import Model
 from recognition.utils.output_paths import check_outputs
 
@@ -30,7 +30,15 @@ def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
 
     options = Options(args.normalise, args.uint8_nhwc, args.fold, args.pixels)
     prefix, epoch, image_shape, faces = source
-    check = export_onnx(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
+    check = export_onnx(
+        prefix,
+        epoch,
+        args.output,
+        options=options,
+        image_shape=image_shape,
+        faces=faces,
+        provenance=provenance_from(args),
+    )
     told = read_metadata(args.output)
     return [
         f'opset       {OPSET}; the batch size is free',
@@ -47,7 +55,15 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, pixels=args.pixels)
     prefix, epoch, image_shape, faces = source
-    check = export_ncnn(prefix, epoch, args.output, options=options, image_shape=image_shape, faces=faces)
+    check = export_ncnn(
+        prefix,
+        epoch,
+        args.output,
+        options=options,
+        image_shape=image_shape,
+        faces=faces,
+        provenance=provenance_from(args),
+    )
     told = args.output.with_suffix('')
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
@@ -85,6 +101,7 @@ def build_parser() -> Parser:
         'arcface_torch do (default: %(default)s)',
     )
     add('--fold', action='store_true', help='multiply batch norms into the convolutions beside them')
+    add_provenance(parser)
     return parser
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.embedding.storage import load_embeddings
+from recognition.engines.record import provenance_in
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.verification.lfw import normalise
@@ -26,7 +27,8 @@ class Neighbour(NamedTuple):
 class Gallery:
     """The embeddings of a file, ready to be searched.
 
-    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings.
+    network: the sum of the network that made them. mirror: what became of the mirror images' embeddings. provenance:
+    license and origin of its weights, where they are known.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -42,6 +44,7 @@ class Gallery:
             raise DataError(f'{path} does not say which network made it; make it with `facesymbols embed`')
         self.path, self.names = path, held.names
         self.network, self.mirror = held.about[NETWORK], held.about.get(MIRROR, 'sum')
+        self.provenance = provenance_in(held.about)
         self.size = held.rows.shape[1]
         self._index = faiss.IndexFlatIP(self.size)  # of vectors of length 1: the inner product is the cosine
         self._index.add(_unit(held.rows))

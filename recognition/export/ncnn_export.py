@@ -12,7 +12,7 @@ import json
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.front import INSIDE
-from recognition.export.onnx_export import PLAIN, Options, prepare
+from recognition.export.onnx_export import PLAIN, UNKNOWN, Options, prepare
 from recognition.export.parity import Check, Faces, Run, check_alone, compare
 from recognition.export.pnnx import Pair, converted, find_pnnx
 from recognition.utils.files import PathLike, remove_leftovers, replacing
@@ -38,6 +38,7 @@ def export_ncnn(
     options: Options = PLAIN,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Check:
     """Write a checkpoint's embedding network as ncnn's pair, and return how far it is from MXNet's numbers.
 
@@ -57,7 +58,7 @@ def export_ncnn(
     load_onnx()
     NcnnEngine.load_package()
     find_pnnx()
-    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces)
+    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces, provenance)
     check_alone(ready.reference, ready.probes)
     height, width, channels = ready.told['image_shape']
     with converted(ready.content, (height, width, channels)) as pair:

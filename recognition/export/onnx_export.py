@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -59,6 +59,7 @@ class Options:
 
 
 PLAIN = Options()
+UNKNOWN: Mapping[str, str] = MappingProxyType({})
 
 
 def export_onnx(
@@ -69,17 +70,19 @@ def export_onnx(
     options: Options = PLAIN,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Check:
     """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
 
     image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. faces: what to compare
-    on beside noise, see `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint
+    on beside noise, see `export.parity.draw_probes`. provenance: `license` and `origin` of the weights, where they are
+    others than recorded beside the checkpoint. Raises CheckpointError, and writes nothing, where the checkpoint
     is missing, damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot
     have, or of images of another size; MissingExtra where onnx or onnxruntime is not installed.
     """
     load_onnx()
     load_onnxruntime()
-    ready = prepare(prefix, epoch, options, image_shape, faces)
+    ready = prepare(prefix, epoch, options, image_shape, faces, provenance)
     check = compare(run_onnx(ready.content, options), ready.reference, ready.probes)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
@@ -102,6 +105,7 @@ def prepare(
     options: Options,
     image_shape: Wanted,
     faces: Optional[Faces] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
     check_pixels(options.pixels, uint8_nhwc=options.uint8_nhwc)
@@ -113,7 +117,7 @@ def prepare(
     net = load_network(prefix, epoch, image_shape=shape)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(shape, faces)
-    told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)
+    told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape, provenance)
     return Prepared(_content(saved, options, shape, told), told, run_mxnet(net, options), probes)
 
 

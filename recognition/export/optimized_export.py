@@ -15,7 +15,7 @@ from recognition.engines.record import beside, shape_of
 from recognition.export.onnx_export import run_mxnet
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike, replacing
-from recognition.utils.run_paths import check_prefix, classes_path, config_path, symbol_path
+from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path, symbol_path
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 
@@ -41,8 +41,9 @@ def export_optimized(
 ) -> Done:
     """Write a checkpoint's embedding network, rewritten for inference, as a checkpoint; return how it was checked.
 
-    output: prefix of the new one, which has the same epoch, and a copy of the config and class names. Arguments and
-    errors as in `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
+    output: prefix of the new one, which has the same epoch, and a copy of the config, the class names and the origin.
+    Arguments and errors as in `recognition.export.export_onnx`: nothing is written where the numbers are not the
+    network's own.
     """
     check_prefix(output)
     if symbol_path(output).resolve() == symbol_path(prefix).resolve():
@@ -54,7 +55,7 @@ def export_optimized(
     bound = Bound(*rewritten)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
-    for name in (config_path, classes_path):
+    for name in (config_path, classes_path, origin_path):
         _copy(beside(prefix, name), name(output))
     before = embedding_of(load_symbol(symbol_path(prefix)))
     return Done(check, _operators(before), _operators(rewritten.symbol))
