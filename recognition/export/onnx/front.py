@@ -23,7 +23,7 @@ import mxnet as mx
 INSIDE, OUTSIDE = 'inside', 'outside'
 WANTED: Dict[str, Pixels] = {INSIDE: RAW, OUTSIDE: CENTRED}  # what the caller does to RGB in 0..255
 READ_NODES = 8  # of a graph, whose names insightface reads
-TELLING = ('Sub', '_minus', 'Mul', '_mul')
+BEGINNINGS = ('Sub', '_minus', 'Mul', '_mul')
 
 Values = Dict[str, np.ndarray]
 
@@ -86,7 +86,7 @@ def take_front(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray], pixels: 
 def hide_arithmetic(model: Any) -> None:
     """Rename those of the first nodes by whose names a reader would take the normalisation to be inside."""
     for node in model.graph.node[:READ_NODES]:
-        if node.name.startswith(TELLING):
+        if node.name.startswith(BEGINNINGS):
             node.name = f'layer_{node.name}'
 
 
