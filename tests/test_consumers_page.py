@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = {'opencv-python-headless': 'OpenCV', 'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
+NAMES = {'opencv-python-headless': 'OpenCV', 'openvino': 'OpenVINO'}
 
 
 def test_the_versions_of_the_page_are_those_of_the_tests():
@@ -15,6 +15,6 @@ def test_the_versions_of_the_page_are_those_of_the_tests():
     )
     rows = re.findall(r'^\| ([^|]+?) ([\d.]+) \|', (ROOT / 'docs/consumers.md').read_text(), re.MULTILINE)
     shown = dict(rows)
-    for package in ('insightface', 'uniface', 'MNN', 'onnx2torch', *NAMES):
+    for package in ('insightface', 'uniface', 'onnxruntime', 'ncnn', 'MNN', 'onnx2torch', *NAMES):
         assert f'{pins[package]}.'.startswith(f'{shown[NAMES.get(package, package)]}.'), package
-    assert len(rows) == 7
+    assert len(rows) == 8
