@@ -11,6 +11,7 @@ ARGS ?=
 JOBS ?= 2
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+CONSUMERS ?= .venv-consumers
 PYTEST := OMP_NUM_THREADS=1 MXNET_CPU_WORKER_NTHREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal
 unexport PYTHONPATH PYTHONHOME
 
@@ -21,10 +22,10 @@ ifneq ($(WANTED) $(CURDIR),$(HELD) $(shell cat $(INSTALLED) 2>/dev/null))
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: help demo docs bench test test-slow test-browser test-torch test-all lint format clean
+.PHONY: help demo docs bench test test-slow test-browser test-torch test-consumers test-all lint format clean
 
 help:  ## list the targets (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED)  ## train on real faces, verify on unseen people; the results are left in runs/demo
 	@$(PY) -m recognition demo --overwrite $(ARGS)
@@ -54,6 +55,12 @@ test-torch: $(INSTALLED)  ## install PyTorch and pnnx, and test with them (sever
 	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch,pnnx]' -c constraints.txt
 	@$(PYTEST) -m torch $(ARGS)
 
+test-consumers: $(INSTALLED) $(CONSUMERS)/.installed  ## test exported files in other programs, in an environment of theirs
+	@models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && \
+		$(PY) -W ignore -m tests.consumers.write_models "$$models" && \
+		HOME="$$models" CONSUMER_MODELS="$$models" OMP_WAIT_POLICY=PASSIVE $(CONSUMERS)/bin/python -m pytest -q \
+			--confcutdir=tests/consumers -p no:cacheprovider tests/consumers $(ARGS)
+
 test-all: $(INSTALLED)  ## run every test but those that need a browser, PyTorch or pnnx
 	@$(PYTEST) -m 'not browser and not torch' $(ARGS)
 
@@ -66,9 +73,18 @@ format: $(INSTALLED)  ## put the code into the project's format
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-clean:  ## remove the virtual environment, builds and caches (runs, data sets and models stay)
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the virtual environments, builds and caches (runs, data sets and models stay)
+	@rm -rf .venv $(CONSUMERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find config symbols recognition tools examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.py constraints.txt
 	@bash .ci/build-venv '$(VENV)' $(PYTHON)
+
+# Without what onnx2torch, insightface and uniface ask for and do not use here.
+$(CONSUMERS)/.installed: tests/consumers/constraints.txt | $(INSTALLED)
+	@$(PY) -m venv --clear $(CONSUMERS)
+	@$(CONSUMERS)/bin/python -m pip install -qq --disable-pip-version-check -c $< \
+		torch onnx onnxruntime openvino ncnn MNN opencv-python-headless scikit-image pytest
+	@$(CONSUMERS)/bin/python -m pip install -qq --disable-pip-version-check -c $< --no-deps \
+		insightface uniface onnx2torch pnnx
+	@touch $@

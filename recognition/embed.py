@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any, NamedTuple, Optional, Sequence
+from types import MappingProxyType
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -25,6 +26,7 @@ __all__ = ['Embedder', 'Settings']
 
 logger = logging.getLogger(__name__)
 
+UNKNOWN: Mapping[str, str] = MappingProxyType({})
 NORMALISED_WARNING = (
     '%s gives embeddings of length 1, to which those of the mirror images are added afterwards: '
     'figures differ a little from those of its checkpoint'
@@ -45,15 +47,18 @@ class Embedder(Runner):
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
     of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
-    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded.
+    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded. provenance:
+    license and origin of its weights, where they are known.
     """
 
-    def __init__(self, engine: Engine, network: str, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, network: str, settings: Settings, provenance: Mapping[str, str] = UNKNOWN
+    ) -> None:
         # the engine sees an image and its mirror image in one call
         rows = settings.batch_size if settings.mirror == 'none' else max(1, settings.batch_size // 2)
         resize = resized if settings.resize else None
         super().__init__(engine, network, partial(_forward, engine, settings), rows, resize)
-        self.settings = settings
+        self.settings, self.provenance = settings, dict(provenance)
 
     @classmethod
     def load(
@@ -103,7 +108,8 @@ class Embedder(Runner):
         )
         if mirror != 'none' and '"normalise": true' in opened.engine.metadata.get('options', ''):
             logger.warning(NORMALISED_WARNING, opened.model)
-        embedder = cls(opened.engine, opened.network, Settings(normalise, mirror, resize, batch_size))
+        settings = Settings(normalise, mirror, resize, batch_size)
+        embedder = cls(opened.engine, opened.network, settings, opened.record.provenance)
         embedder.pixels = opened.said
         return embedder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -50,6 +50,7 @@ KEYS = {
 }
 
 Nodes = List[Dict[str, Any]]
+Numbers = Union[float, Tuple[float, ...]]
 Traits = Dict[Tuple[str, str], Any]  # (layer, what) -> value
 
 
@@ -109,7 +110,7 @@ def _settings(kinds: Iterable[Tuple[str, Any, Any]]) -> Dict[str, Any]:
 
 def pixel_formula(symbol: mx.sym.Symbol) -> str:
     """Return what a network makes of the pixels x before its first layer, '' where it takes them as they are."""
-    order, mean, scale = dict(_pixels(json.loads(symbol.tojson())['nodes'])).values()
+    _, order, mean, scale = pixel_layers(json.loads(symbol.tojson())['nodes'])
     if (order, mean, scale) == ('rgb', 0.0, 1.0):
         return ''
     formula = f'(x - {_in_digits(mean)}) * {_in_digits(scale)}'
@@ -124,7 +125,10 @@ def traits(symbol: mx.sym.Symbol) -> Traits:
     """Return what each layer computes, apart from its parameters, by (layer, what)."""
     nodes = json.loads(symbol.tojson())['nodes']
     names = {node['name'] for node in nodes}
-    found: Traits = {(PIXEL_LAYER, what): value for what, value in _pixels(nodes)}
+    _, order, mean, scale = pixel_layers(nodes)
+    found: Traits = {
+        (PIXEL_LAYER, what): value for what, value in (('order', order), ('mean', mean), ('scale', scale))
+    }
     for node in nodes:
         reader = READERS.get(node['op'])
         layer = _layer(node, nodes) if reader else None
@@ -199,11 +203,26 @@ PIXELS: Dict[str, Callable[[np.ndarray, np.ndarray, Any], Tuple[Any, Any]]] = {
 }
 
 
-def _pixels(nodes: Nodes) -> Iterator[Tuple[str, Any]]:
-    """Give the order of the channels, and mean and scale of (x - mean) * scale, whatever operators come to it."""
+class PixelLayers(NamedTuple):
+    """What the operators at the input make of RGB pixels: (x - mean) * scale, with the channels in `order`.
+
+    last: number of the last of these nodes, or of the input where there are none; None where there is no input.
+    mean and scale: one number for all channels, or one for each, in that order.
+    """
+
+    last: Optional[int]
+    order: str
+    mean: Numbers
+    scale: Numbers
+
+
+def pixel_layers(nodes: Nodes) -> PixelLayers:
+    """Return what the nodes of a described graph do to the pixels first, whatever operators come to it."""
     mean, scale, is_reversed = np.zeros(COLOURS), np.ones(COLOURS), False
-    at = next((i for i, node in enumerate(nodes) if node['op'] == 'null' and node['name'] == INPUT), None)
+    last = next((i for i, node in enumerate(nodes) if node['op'] == 'null' and node['name'] == INPUT), None)
+    at = last
     while at is not None:
+        last = at
         readers = [i for i, node in enumerate(nodes) if any(entry[0] == at for entry in node['inputs'])]
         at = readers[0] if len(readers) == 1 and _is_of_pixels(nodes[readers[0]]) else None
         if at is not None:
@@ -212,10 +231,12 @@ def _pixels(nodes: Nodes) -> Iterator[Tuple[str, Any]]:
                 mean, scale, lambda key, held=attributes: np.array(ast.literal_eval(held[key]), np.float64)
             )
             is_reversed ^= nodes[at]['op'] == REVERSAL
-    yield 'order', 'bgr' if is_reversed else 'rgb'
-    for what, values in (('mean', mean), ('scale', scale)):
-        numbers = tuple(map(float, values))
-        yield what, numbers[0] if len(set(numbers)) == 1 else numbers
+    return PixelLayers(last, 'bgr' if is_reversed else 'rgb', _numbers(mean), _numbers(scale))
+
+
+def _numbers(values: np.ndarray) -> Numbers:
+    numbers = tuple(map(float, values))
+    return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
 def _is_of_pixels(node: Mapping[str, Any]) -> bool:

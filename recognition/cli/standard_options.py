@@ -92,6 +92,30 @@ def add_output_layer(parser: Parser, help_text: str = '') -> None:
     parser.add_argument('--output-layer', metavar='NAME', help=help_text or words)
 
 
+def words(text: str) -> str:
+    """Parse words of one line."""
+    line = ' '.join(text.split())
+    if not line or line != line.encode('utf-8', 'ignore').decode():
+        raise argparse.ArgumentTypeError(f'{text!r} is not text in UTF-8')
+    return line
+
+
+def add_provenance(parser: Parser) -> None:
+    """Add --license and --origin, which `provenance_from` reads."""
+    for option, what in (
+        ('--license', 'license of the weights'),
+        ('--origin', 'where the weights come from'),
+    ):
+        parser.add_argument(
+            option, type=words, metavar='TEXT', help=f'{what}, in words (default: as their files record it)'
+        )
+
+
+def provenance_from(args: argparse.Namespace) -> Dict[str, str]:
+    """Return the license and the origin of weights that are given."""
+    return {name: getattr(args, name) for name in ('license', 'origin') if getattr(args, name)}
+
+
 def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH', **settings: Any) -> None:
     """Add --model, required unless `settings` say otherwise."""
     settings.setdefault('required', True)

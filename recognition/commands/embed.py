@@ -59,6 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         'precision': embedder.precision,
         'mirror': args.mirror,
         'normalised': str(not args.no_normalise).lower(),
+        **embedder.provenance,
     }
     save_embeddings(args.output, Embedded(names, np.stack(rows), about), overwrite=args.overwrite)
     print(

@@ -9,7 +9,7 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence
 from config.errors import ConfigError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import Source, add_source_options, source_from
-from recognition.cli.standard_options import add_output
+from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.engines.model import Model
 from recognition.utils.output_paths import check_outputs
 
@@ -28,8 +28,15 @@ class Format(NamedTuple):
 def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.onnx_export import OPSET, Options, export_onnx, read_metadata
 
-    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, fold=args.fold)
-    check = export_onnx(source.prefix, source.epoch, args.output, options=options, **source.settings())
+    options = Options(args.normalise, args.uint8_nhwc, args.fold, args.pixels)
+    check = export_onnx(
+        source.prefix,
+        source.epoch,
+        args.output,
+        options=options,
+        provenance=provenance_from(args),
+        **source.settings(),
+    )
     told = read_metadata(args.output)
     return [
         f'opset       {OPSET}; the batch size is free',
@@ -44,8 +51,15 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.ncnn_export import export_ncnn
     from recognition.export.onnx_export import Options
 
-    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc)
-    check = export_ncnn(source.prefix, source.epoch, args.output, options=options, **source.settings())
+    options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, pixels=args.pixels)
+    check = export_ncnn(
+        source.prefix,
+        source.epoch,
+        args.output,
+        options=options,
+        provenance=provenance_from(args),
+        **source.settings(),
+    )
     told = args.output.with_suffix('')
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
@@ -75,7 +89,15 @@ def build_parser() -> Parser:
         action='store_true',
         help='take images as they are decoded: uint8, height x width x 3 in RGB (default: float32 planes)',
     )
+    add(
+        '--pixels',
+        choices=('inside', 'outside'),
+        default='inside',
+        help='inside: take RGB in 0..255 and normalise it; outside: take (x - 127.5) / 127.5 of it, as files of '
+        'arcface_torch do (default: %(default)s)',
+    )
     add('--fold', action='store_true', help='multiply batch norms into the convolutions beside them')
+    add_provenance(parser)
     return parser
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from config import resolve
 from config.checks import CLASS_SCORES, output_kind
@@ -17,13 +18,13 @@ from config.keys import HEAD_NAMES
 from config.preprocessing import MODES, PIXEL_KEYS, mode_of
 from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
-from recognition.cli.standard_options import add_output
+from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.data.class_names import read_classes, write_classes
 from recognition.engines.model import Model
-from recognition.engines.record import beside
+from recognition.engines.record import beside, read_provenance, write_provenance
 from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
-from recognition.utils.run_paths import check_prefix, classes_path, config_path, parse_checkpoint
+from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path, parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.checkpoint import Saved
@@ -34,10 +35,14 @@ HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
 
 
 class Source(NamedTuple):
-    """What a file holds: values by our names, and the checkpoint when it was one of MXNet's."""
+    """What a file holds: values by our names, and the checkpoint when it was one of MXNet's.
+
+    provenance: what it says of its license and origin.
+    """
 
     values: Dict[str, Any]
     saved: Optional[Saved] = None
+    provenance: Mapping[str, str] = MappingProxyType({})
 
 
 def _keras(file: str, cfg: Any, part: str) -> Source:
@@ -80,7 +85,7 @@ def _insightface(file: str, cfg: Any, part: str) -> Source:
     prefix, epoch = _prefix_and_epoch(file)
     saved = load_embedding(prefix, epoch)
     check_pair(saved, prefix, epoch, cfg.image_shape, part)
-    return Source(saved.values, saved)
+    return Source(saved.values, saved, read_provenance(prefix))
 
 
 class Format(NamedTuple):
@@ -123,6 +128,7 @@ def build_parser() -> Parser:
         add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
         add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
         add_setting_arguments(one)
+        add_provenance(one)
         if name == 'keras':
             add(
                 '--preprocessing',
@@ -154,7 +160,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     elif not Path(args.file).is_file():
         raise CheckpointError(f'{args.file} does not exist')
     files = [*written.files, checksum_path(written.files[-1])]
-    files += [config_path(args.output), classes_path(args.output)]
+    files += [config_path(args.output), classes_path(args.output), origin_path(args.output)]
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
     _import(args, FORMATS[args.format], settings, written)
     return None
@@ -188,6 +194,7 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     classes = read_classes(names_file, cfg.num_classes) if names_file and keeps else []
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
     write_json(config_path(args.output), cfg)
+    write_provenance(args.output, {**source.provenance, **provenance_from(args)})
     if classes:
         write_classes(classes_path(args.output), classes)
     else:  # an older network's names are not those of this one

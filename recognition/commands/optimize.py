@@ -13,7 +13,7 @@ from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
 from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
-from recognition.utils.run_paths import check_prefix, classes_path, config_path
+from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path
 
 NO_PREFIX = re.compile(r'(.+)(,\d+|-\d{4,}\.params|-symbol\.json)')  # what else names a checkpoint
 
@@ -43,7 +43,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     check_prefix(args.output)
     read, written = (Model('checkpoint', Path(each), source.epoch) for each in (source.prefix, args.output))
     read.check_files()
-    beside = [config_path(args.output), classes_path(args.output)]
+    beside = [name(args.output) for name in (config_path, classes_path, origin_path)]
     files = [*written.files, checksum_path(written.files[-1]), *beside]
     check_outputs(files, overwrite=args.overwrite, sources=read.files)
 

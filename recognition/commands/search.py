@@ -37,6 +37,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     with load_embedder(args, mirror=gallery.mirror) as embedder:
         gallery.check_network(embedder.network, args.model, embedder.pixels)
         found = list(embedder.stream(files))
+    if gallery.provenance and not args.json:
+        print(f'weights of the network: {"; ".join(map(": ".join, gallery.provenance.items()))}')
     neighbours = gallery.search(np.stack([row for _, row in found]), args.top)
     for (name, _), nearest in zip(found, neighbours):
         if args.json:

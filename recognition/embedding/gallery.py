@@ -9,6 +9,7 @@ import numpy as np
 from config.errors import ConfigError, DataError
 from recognition.embedding.storage import load_embeddings
 from recognition.engines.pixels import RAW
+from recognition.engines.record import provenance_in
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.verification.lfw import normalise
@@ -28,7 +29,7 @@ class Gallery:
     """The embeddings of a file, ready to be searched.
 
     network: the sum of the network that made them. mirror: what became of the mirror images' embeddings. pixels: as an
-    Embedder's.
+    Embedder's. provenance: license and origin of its weights, where they are known.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -45,6 +46,7 @@ class Gallery:
         self.path, self.names = path, held.names
         self.network, self.mirror = held.about[NETWORK], held.about.get(MIRROR, 'sum')
         self.pixels = held.about.get(PIXELS, '')
+        self.provenance = provenance_in(held.about)
         self.size = held.rows.shape[1]
         self._index = faiss.IndexFlatIP(self.size)  # of vectors of length 1: the inner product is the cosine
         self._index.add(_unit(held.rows))

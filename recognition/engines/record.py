@@ -12,10 +12,11 @@ from recognition.data.class_names import read_classes
 from recognition.engines.base import Shape, Wanted, agreed_shape
 from recognition.engines.model import Model
 from recognition.utils.files import PathLike, read_json
-from recognition.utils.run_paths import classes_path, config_path
+from recognition.utils.run_paths import classes_path, config_path, origin_path
 
 BEST = '-best'  # what the prefix of a run's best network has behind the run's
 KERAS, TF_PADDING = 'keras_', 'tf_same'  # by which the networks of keras.applications are known
+PROVENANCE = ('license', 'origin')
 USES = {
     EMBEDDING: '`facesymbols embed`, `compare` and `verify` use embeddings',
     CLASS_SCORES: '`facesymbols predict` and `evaluate` use class scores',
@@ -26,19 +27,34 @@ USES = {
 class Record(NamedTuple):
     """A network's record: `kind` of output and `image_shape` (None: unknown), the names of its classes.
 
-    keras: whether its weights are Keras's, whose images are resized in another way.
+    keras: whether its weights are Keras's, whose images are resized in another way. license, origin: of the weights, in
+    words; '' where unknown.
     """
 
     kind: Optional[str] = None
     image_shape: Optional[Shape] = None
     classes: Tuple[str, ...] = ()
     keras: bool = False
+    license: str = ''
+    origin: str = ''
+
+    @property
+    def provenance(self) -> Dict[str, str]:
+        """Return the license and the origin of the weights by name, where they are known."""
+        return provenance_in(self._asdict())
+
+    def with_provenance(self, held: Mapping[str, str]) -> Record:
+        """Return the record with the license and the origin among values by name, where they are there."""
+        return self._replace(
+            license=held.get('license', self.license), origin=held.get('origin', self.origin)
+        )
 
     def as_metadata(self) -> Dict[str, Any]:
         """Return what an exported file says of itself, as `metadata_record` reads it."""
         if self.kind is None:
-            return {}
+            return dict(self.provenance)
         return {
+            **self.provenance,
             'kind': self.kind,
             'keras': self.keras,
             **({'classes': list(self.classes)} if self.classes else {}),
@@ -69,8 +85,36 @@ def beside(prefix: PathLike, name: Callable[[PathLike], Path]) -> Optional[Path]
     return next((path for path in map(name, (text, run)) if path.is_file()), None)
 
 
+def provenance_in(held: Mapping[str, Any]) -> Dict[str, str]:
+    """Return the license and the origin among values by name, where they are known."""
+    return {name: held[name] for name in PROVENANCE if held.get(name)}
+
+
+def read_provenance(prefix: PathLike) -> Dict[str, str]:
+    """Return what lies beside a checkpoint says of its license and origin; CheckpointError where that is damaged."""
+    path = beside(prefix, origin_path)
+    held = {} if path is None else read_json(path)
+    if not isinstance(held, dict) or not all(isinstance(each, str) for each in held.values()):
+        raise CheckpointError(f'{path} is damaged: it holds no license and origin, which are text')
+    return provenance_in(held)
+
+
+def write_provenance(prefix: PathLike, held: Mapping[str, str]) -> None:
+    """Write the license and the origin beside a checkpoint; where neither is known, what an older one left goes."""
+    from recognition.checkpoint.run_files import write_json
+
+    if held:
+        write_json(origin_path(prefix), provenance_in(held))
+    else:
+        origin_path(prefix).unlink(missing_ok=True)
+
+
 def checkpoint_record(prefix: PathLike) -> Record:
     """Return what lies beside a checkpoint says of it; CheckpointError or DataError where a file is damaged."""
+    return _config_record(prefix).with_provenance(read_provenance(prefix))
+
+
+def _config_record(prefix: PathLike) -> Record:
     path, names = beside(prefix, config_path), beside(prefix, classes_path)
     if path is None:
         classes = tuple(read_classes(names)) if names else ()
@@ -95,8 +139,10 @@ def metadata_record(metadata: Mapping[str, str], source: object) -> Record:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f'{source} is damaged: its metadata cannot be read ({error})') from None
     if 'kind' in metadata:
-        return Record(metadata['kind'], None, classes, bool(held.get('keras')))
-    return _of_config(source, held['config'], classes) if 'config' in held else Record(classes=classes)
+        record = Record(metadata['kind'], None, classes, bool(held.get('keras')))
+    else:
+        record = _of_config(source, held['config'], classes) if 'config' in held else Record(classes=classes)
+    return record.with_provenance(metadata)
 
 
 def _of_config(source: object, cfg: Any, classes: Tuple[str, ...]) -> Record:

@@ -12,7 +12,7 @@ import json
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from recognition.engines.base import Wanted
 from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
 from recognition.export.onnx.builder import load_onnx
-from recognition.export.onnx_export import PLAIN, Options, prepare
+from recognition.export.onnx.front import INSIDE
+from recognition.export.onnx_export import PLAIN, UNKNOWN, Options, prepare
 from recognition.export.parity import Check, Faces, Run, check_alone, compare
 from recognition.export.pnnx import Pair, converted, find_pnnx
 from recognition.utils.files import PathLike, remove_leftovers, replacing
@@ -38,23 +39,27 @@ def export_ncnn(
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
     output_layer: Optional[str] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Check:
     """Write a checkpoint's embedding network as ncnn's pair, and return how far it is from MXNet's numbers.
 
     output: path of the .param file; the .bin file and the .json file lie beside it. Batch norms are folded whatever
     `options` say. Arguments and errors as in `recognition.export.export_onnx`; ConfigError for a path with another
-    ending, for uint8_nhwc, since ncnn takes planes of float32, and for a network whose embedding of an image depends on
-    the others in the batch, since ncnn takes one at a time; MissingExtra where ncnn, pnnx or onnx is missing.
+    ending, for uint8_nhwc, since ncnn takes planes of float32, for pixels='outside', and for a network whose embedding
+    of an image depends on the others in the batch, since ncnn takes one at a time; MissingExtra where ncnn, pnnx or
+    onnx is missing.
     """
     output = Path(output)
     if output.suffix != SUFFIX:
         raise ConfigError(f'{output} must end in {SUFFIX}; the values go to the same name with .bin')
     if options.uint8_nhwc:
         raise ConfigError('uint8_nhwc does not go with ncnn, which takes planes of float32')
+    if options.pixels != INSIDE:
+        raise ConfigError(f'pixels={options.pixels!r} does not go with ncnn, whose files take RGB in 0..255')
     load_onnx()
     NcnnEngine.load_package()
     find_pnnx()
-    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces, output_layer)
+    ready = prepare(prefix, epoch, replace(options, fold=True), image_shape, faces, output_layer, provenance)
     check_alone(ready.reference, ready.probes)
     height, width, channels = ready.told['image_shape']
     with converted(ready.content, (height, width, channels)) as pair:

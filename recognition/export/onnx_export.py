@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -27,9 +27,11 @@ from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.onnxruntime_engine import QUIET, OnnxRuntimeEngine
+from recognition.engines.pixel_rules import settle
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.converter import OPSET, to_onnx
+from recognition.export.onnx.front import INSIDE, OUTSIDE, WANTED, check_pixels, hide_arithmetic, take_front
 from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
 from recognition.export.parity import Check, Faces, Probes, Run, Tracer, compare, draw_probes
 from recognition.tracing.points import Trace, trace_each
@@ -51,15 +53,18 @@ class Options:
     """What an exported network does beside embedding.
 
     normalise: its embeddings have the length 1. uint8_nhwc: it takes images as they are decoded, uint8 (N, H, W, 3) in
-    RGB. fold: batch norms are multiplied into the convolutions beside them, where that is exact.
+    RGB. fold: batch norms are multiplied into the convolutions beside them, where that is exact. pixels: 'inside' where
+    it takes them in 0..255 and normalises them itself; 'outside' where it takes (x - 127.5) / 127.5 of them.
     """
 
     normalise: bool = False
     uint8_nhwc: bool = False
     fold: bool = False
+    pixels: str = INSIDE
 
 
 PLAIN = Options()
+UNKNOWN: Mapping[str, str] = MappingProxyType({})
 
 
 def export_onnx(
@@ -71,18 +76,20 @@ def export_onnx(
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
     output_layer: Optional[str] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Check:
     """Write a checkpoint's embedding network as an ONNX file, and return how far it is from MXNet's numbers.
 
     image_shape: (H, W, C) of its images; None: as recorded beside the checkpoint, or 112x112. output_layer: the layer
-    that gives the embedding; None: fc1, or the only output. faces: what to compare
-    on beside noise, see `export.parity.draw_probes`. Raises CheckpointError, and writes nothing, where the checkpoint
+    that gives the embedding; None: fc1, or the only output. faces: what to compare on beside noise, see
+    `export.parity.draw_probes`. provenance: `license` and `origin` of the weights, where they are others than recorded
+    beside the checkpoint. Raises CheckpointError, and writes nothing, where the checkpoint
     is missing, damaged or not finite, or onnxruntime's numbers are off; ConfigError for a network that ONNX cannot
     have, or of images of another size; MissingExtra where onnx or onnxruntime is not installed.
     """
     load_onnx()
     load_onnxruntime()
-    ready = prepare(prefix, epoch, options, image_shape, faces, output_layer)
+    ready = prepare(prefix, epoch, options, image_shape, faces, output_layer, provenance)
     layers = trace_content(ready.content, ready.told['image_shape']), ready.trace
     check = compare(run_onnx(ready.content, options), ready.reference, ready.probes, layers)
     remove_leftovers(output)
@@ -108,8 +115,10 @@ def prepare(
     image_shape: Wanted,
     faces: Optional[Faces] = None,
     output_layer: Optional[str] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Prepared:
     """Read a checkpoint and make the content of its ONNX file; arguments and errors as in `export_onnx`."""
+    check_pixels(options.pixels, uint8_nhwc=options.uint8_nhwc)
     if options.normalise and output_layer is None:
         checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
     saved = load_embedding(prefix, epoch, output_layer)
@@ -118,7 +127,7 @@ def prepare(
     net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
     check_finite(saved.values, saved.values, params_path(prefix, epoch))
     probes = draw_probes(shape, faces)
-    told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape)
+    told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape, provenance)
     if output_layer is not None:  # what is recorded is of the network's own output
         told = {key: value for key, value in told.items() if key not in ('kind', 'classes', 'config')}
         told[OUTPUT_LAYER] = output_layer
@@ -149,7 +158,7 @@ def run_onnx(content: bytes, options: Options) -> Run:
         ) from error
 
     def run(images: np.ndarray) -> np.ndarray:
-        data = images if options.uint8_nhwc else channels_first(images)
+        data = images if options.uint8_nhwc else WANTED[options.pixels].planes(images)
         try:
             return np.asarray(session.run(None, {'data': data})[0])
         except Exception as error:
@@ -168,7 +177,8 @@ def trace_content(content: bytes, image_shape: Sequence[int]) -> Tracer:
             path = Path(folder, 'net.onnx')
             path.write_bytes(content)
             height, width, channels = image_shape
-            return OnnxRuntimeEngine(Model('onnx', path), (height, width, channels), None).trace(images)
+            model = settle(Model('onnx', path), faces=True).model
+            return OnnxRuntimeEngine(model, (height, width, channels), None).trace(images)
 
     return trace
 
@@ -192,11 +202,14 @@ def run_mxnet(net: Any, options: Options = PLAIN) -> Run:
 
 def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: Mapping[str, Any]) -> bytes:
     """Return the bytes of the file."""
-    symbol = saved.symbol
-    values: Dict[str, Any] = {name: as_numpy(value) for name, value in saved.values.items()}
+    held = {name: as_numpy(value) for name, value in saved.values.items()}
+    symbol, values, steps = take_front(saved.symbol, held, options.pixels)
     if options.fold:
         symbol, values = optimize(symbol, values, {'data': (1, image_shape[2], *image_shape[:2])})
-    model = to_onnx(symbol, values, image_shape, normalise=options.normalise, uint8_nhwc=options.uint8_nhwc)
+    settings = {'normalise': options.normalise, 'uint8_nhwc': options.uint8_nhwc}
+    model = to_onnx(symbol, values, image_shape, steps=steps, **settings)
+    if options.pixels == OUTSIDE:
+        hide_arithmetic(model)
     put_metadata(model, told)
     return bytes(model.SerializeToString())
 

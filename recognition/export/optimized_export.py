@@ -15,7 +15,7 @@ from recognition.engines.record import beside, shape_of
 from recognition.export.onnx_export import run_mxnet, trace_network
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike, replacing
-from recognition.utils.run_paths import check_prefix, classes_path, config_path, symbol_path
+from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path, symbol_path
 from symbols.ir.rewriter import describe
 
 import mxnet as mx
@@ -41,9 +41,9 @@ def export_optimized(
 ) -> Done:
     """Write a checkpoint's embedding network, rewritten for inference, as a checkpoint; return how it was checked.
 
-    output: prefix of the new one, which has the same epoch, and a copy of the config and class names where no
-    `output_layer` is named, of which they say nothing. Arguments and
-    errors as in `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
+    output: prefix of the new one, which has the same epoch, and a copy of the origin, and of the config and class names
+    where no `output_layer` is named, of which they say nothing. Arguments and errors as in
+    `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
     """
     check_prefix(output)
     if symbol_path(output).resolve() == symbol_path(prefix).resolve():
@@ -59,6 +59,7 @@ def export_optimized(
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     for name in (config_path, classes_path):
         _copy(beside(prefix, name) if output_layer is None else None, name(output))
+    _copy(beside(prefix, origin_path), origin_path(output))
     return Done(check, _operators(saved.symbol), _operators(rewritten.symbol))
 
 

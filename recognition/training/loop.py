@@ -15,6 +15,7 @@ from recognition.checkpoint.run_files import RunRecord, write_json
 from recognition.checkpoint.training_state import TrainingState, saving_state
 from recognition.data.class_names import write_classes
 from recognition.data.loader import FaceLoader
+from recognition.engines.record import read_provenance, write_provenance
 from recognition.training.best import Best
 from recognition.training.progress import History, Progress, Record
 from recognition.training.tensorboard import Board
@@ -26,6 +27,7 @@ from recognition.utils.run_paths import (
     config_path,
     epochs_of,
     files_of,
+    origin_path,
     params_path,
     remove_params,
     state_path,
@@ -72,6 +74,7 @@ class Loop:
         self.total, self.history, self.progress, self.evaluators = total, history, progress, evaluators
         self.save_every, self.replaced, self.classes = save_every, list(replaced), list(classes)
         self.record, self.board = record, board
+        self._provenance = read_provenance(cfg.pretrained) if cfg.pretrained else {}
         self.saved: Optional[int] = None
         self.best = Best(cfg.best, {name: each.figures for name, each in evaluators.items()})
         self._workers = trainer.workers
@@ -203,6 +206,8 @@ class Loop:
         save_network(prefix, epoch, self.trainer.symbol, *self.trainer.network_arrays())
         if self.classes:
             write_classes(classes_path(prefix), self.classes)
+        if self._provenance:
+            write_provenance(prefix, self._provenance)
 
     def _save_unless(self, *modes: int) -> None:
         """Write checkpoint and state, once a step, unless ckpt is one of `modes`.
@@ -249,6 +254,7 @@ class Loop:
         """Take the files of a checkpoint from the older run's: they are this run's now."""
         own = {*files_of(prefix, epoch), config_path(prefix)}
         own -= {*([] if self.classes else [classes_path(prefix)])}
+        own -= {*([] if self._provenance else [origin_path(prefix)])}
         self.replaced = [path for path in self.replaced if path not in own]
 
     def _drop_old(self) -> None:

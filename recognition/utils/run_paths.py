@@ -58,12 +58,18 @@ def files_of(prefix: PathLike, epoch: int) -> List[Path]:
         checksum_path(params),
         state_path(prefix, epoch),
         classes_path(prefix),
+        origin_path(prefix),
     ]
 
 
 def classes_path(prefix: PathLike) -> Path:
     """Return `prefix-classes.txt`, the names of the classes of a classifier."""
     return Path(f'{prefix}-classes.txt')
+
+
+def origin_path(prefix: PathLike) -> Path:
+    """Return `prefix-origin.json`, the license and the origin of the weights."""
+    return Path(f'{prefix}-origin.json')
 
 
 def config_path(prefix: PathLike) -> Path:

@@ -68,10 +68,24 @@ def test_the_options_are_those_of_the_file(prefix, tmp_path, capsys):
     assert 'input       RGB, uint8 (N, 32, 32, 3) in 0..255' in shown
     assert 'output      24 values, of length 1' in shown
     assert f'on random pixels and 1 faces from {faces}' in shown
-    assert read_metadata(output)['options'] == {'normalise': True, 'uint8_nhwc': True, 'fold': True}
+    assert read_metadata(output)['options'] == {
+        'normalise': True,
+        'uint8_nhwc': True,
+        'fold': True,
+        'pixels': 'inside',
+    }
     session = onnxruntime.InferenceSession(str(output))
     (embedding,) = session.run(None, {'data': np.full((1, 32, 32, 3), 90, np.uint8)})[0]
     assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
+
+
+def test_pixels_outside(prefix, tmp_path, capsys):
+    output = tmp_path / 'net.onnx'
+    assert not main(arguments(prefix, output, '--pixels', 'outside'))
+    words = 'RGB, float32 (N, 3, 32, 32), (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
+    assert f'input       {words}\n' in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="pixels='outside' does not go with ncnn"):
+        main(arguments(prefix, tmp_path / 'net.param', '--format', 'ncnn', '--pixels', 'outside'))
 
 
 def test_a_file_is_replaced_only_where_that_is_asked_for(prefix, tmp_path, capsys):

@@ -10,6 +10,7 @@ from config.errors import ConfigError
 from recognition.checkpoint.matching import as_numpy
 from recognition.export.onnx.arithmetic import ARITHMETIC
 from recognition.export.onnx.builder import IR_VERSION, OPSET, Call, Dims, Draft, load_onnx
+from recognition.export.onnx.front import Step
 from recognition.export.onnx.indexing import INDEXING
 from recognition.export.onnx.layers import LAYERS, Rule, divide_by_norm
 from recognition.export.onnx.norms import NORMS
@@ -38,12 +39,14 @@ def to_onnx(
     *,
     normalise: bool = False,
     uint8_nhwc: bool = False,
+    steps: Sequence[Step] = (),
 ) -> Any:
     """Return a network with one output and the input `data` as an onnx.ModelProto with an output `embedding`.
 
     values: of all other variables by name, NDArray or numpy; they become float32 initializers. image_shape: (H, W, C).
-    The input is float32 (N, C, H, W), with uint8_nhwc uint8 (N, H, W, C); N is free. normalise: the output has the
-    length 1. Operators that do nothing outside of training are left out, fixed gammas are 1.
+    The input is float32 (N, C, H, W), with uint8_nhwc uint8 (N, H, W, C); N is free. steps: what is done to its pixels
+    before the network. normalise: the output has the length 1. Operators that do nothing outside of training are left
+    out, fixed gammas are 1.
     Raises ConfigError for an operator that has no rule, or one with settings that ONNX cannot have; for a value that is
     missing; and where the output to normalise is no embedding (N, D). MissingExtra where onnx is not installed.
     """
@@ -51,6 +54,11 @@ def to_onnx(
     nodes, dims = _nodes(symbol, image_shape)
     graph, draft = describe(symbol), Draft()
     data, tensor = _input(draft, image_shape, uint8_nhwc)
+    for step in steps:
+        number = draft.constant(
+            f'{step.name}_value', step.value.reshape(-1, 1, 1) if step.value.ndim else step.value
+        )
+        tensor = draft.operator(step.operator, [tensor, number], step.name)
     tensors: List[Sequence[str]] = []
     labels = {node.inputs[1][0] for node in nodes if node.operator in LOSSES}
     _check_types(symbol, nodes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from config import complete
@@ -12,8 +13,9 @@ from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.layer_diff import differences, pixel_formula
 from recognition.checkpoint.matching import wanted_shapes
 from recognition.checkpoint.run_files import read_json
-from recognition.engines.record import beside, checkpoint_record
+from recognition.engines.record import PROVENANCE, beside, checkpoint_record
 from recognition.export.onnx.builder import OPSET, load_onnx
+from recognition.export.onnx.front import OUTSIDE, WANTED
 from recognition.utils.checksums import sum_of
 from recognition.utils.environment import package_version
 from recognition.utils.files import PathLike
@@ -33,9 +35,11 @@ def describe_network(
     symbol: mx.sym.Symbol,
     options: Mapping[str, Any],
     image_shape: Sequence[int],
+    provenance: Mapping[str, str] = MappingProxyType({}),
 ) -> Dict[str, Any]:
     """Return what is written into the file of a network: values that JSON can hold, by name.
 
+    provenance: license and origin of the weights, in the place of those that lie beside the checkpoint.
     `kind` and `classes` are there where they lie beside the checkpoint; `config`, where it is of this very network.
     """
     (shape,) = symbol.infer_shape(data=(1, image_shape[2], *image_shape[:2]))[1]
@@ -47,10 +51,12 @@ def describe_network(
         'image_shape': list(image_shape),
         'embedding_shape': list(shape[1:]),
         'preprocessing': preprocessing(symbol, options, image_shape),
+        'pixels': WANTED[options['pixels']].as_metadata(),
         'options': dict(options),
     }
     cfg = _config_of(prefix, symbol, image_shape)
-    return {**told, **checkpoint_record(prefix).as_metadata(), **({} if cfg is None else {'config': cfg})}
+    record = checkpoint_record(prefix).with_provenance(provenance)
+    return {**told, **record.as_metadata(), **({} if cfg is None else {'config': cfg})}
 
 
 def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape: Sequence[int]) -> str:
@@ -60,6 +66,8 @@ def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape
     form = f'float32 (N, {channels}, {height}, {width})'
     if options.get('uint8_nhwc'):
         form = f'uint8 (N, {height}, {width}, {channels})'
+    if options.get('pixels') == OUTSIDE:
+        return f'{pixels}, {form}, (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
     formula = pixel_formula(symbol)
     if not formula:
         return f'{pixels}, {form}, as the network was trained on; it takes no mean off and scales nothing'
@@ -80,6 +88,7 @@ def read_metadata(path: PathLike) -> Dict[str, Any]:
     """
     model = _load(Path(path))
     held = {entry.key: _value(entry.value) for entry in model.metadata_props}
+    held.update((each.key, each.value) for each in model.metadata_props if each.key in PROVENANCE)
     missing = [key for key in NEEDED if key not in held]
     if missing:
         raise CheckpointError(

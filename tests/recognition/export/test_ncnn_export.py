@@ -98,7 +98,7 @@ def test_the_pair_and_what_tells_of_it(prefix, stand_in, tmp_path):
     told = json.loads(output.with_suffix('.json').read_text())
     assert told['params_sha256'] == sum_of(params_path(prefix, 7))
     assert (told['image_shape'], told['embedding_shape'], told['epoch']) == ([*SHAPE], [8], 7)
-    assert told['options'] == {'normalise': False, 'uint8_nhwc': False, 'fold': True}
+    assert told['options'] == {'normalise': False, 'uint8_nhwc': False, 'fold': True, 'pixels': 'inside'}
 
     embedder = Embedder.load(output, 'ncnn', mirror='none', normalise=False)
     assert embedder.image_shape == SHAPE  # from the file beside it
@@ -238,6 +238,8 @@ def test_another_ending(prefix, tmp_path, name):
 def test_bytes_are_not_taken(prefix, tmp_path):
     with pytest.raises(ConfigError, match='uint8_nhwc does not go with ncnn'):
         export(prefix, tmp_path / 'net.param', options=Options(uint8_nhwc=True))
+    with pytest.raises(ConfigError, match="pixels='outside' does not go with ncnn"):
+        export(prefix, tmp_path / 'net.param', options=Options(pixels='outside'))
 
 
 def test_an_embedding_that_depends_on_the_others_of_a_batch(save, stand_in, tmp_path):

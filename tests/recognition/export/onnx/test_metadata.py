@@ -33,7 +33,8 @@ def test_metadata(saved, tmp_path):
         'image_shape': [32, 32, 3],
         'embedding_shape': [24],
         'preprocessing': 'RGB, uint8 (N, 32, 32, 3) in 0..255; (x - 127.5) * 0.0078125 is inside the network',
-        'options': {'normalise': True, 'uint8_nhwc': True, 'fold': False},
+        'pixels': {'mean': 0.0, 'scale': 1.0, 'order': 'rgb'},
+        'options': {'normalise': True, 'uint8_nhwc': True, 'fold': False, 'pixels': 'inside'},
     }
     session = onnxruntime.InferenceSession(str(tmp_path / 'net.onnx'))
     assert session.get_modelmeta().custom_metadata_map['embedding_shape'] == '[24]'
