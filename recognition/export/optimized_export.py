@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from config.errors import CheckpointError
 from recognition.checkpoint.network import embedding_of, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.model import Model
 from recognition.engines.mxnet_executor import Bound, load_optimized, on_cpu
-from recognition.engines.record import beside, shape_of
+from recognition.engines.record import shape_of
+from recognition.export.mxnet_export import check_other_prefix, copy_record
 from recognition.export.onnx_export import run_mxnet
 from recognition.export.parity import Check, Faces, compare, draw_probes
-from recognition.utils.files import PathLike, replacing
-from recognition.utils.run_paths import check_prefix, classes_path, config_path, symbol_path
+from recognition.utils.files import PathLike
+from recognition.utils.run_paths import symbol_path
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 
@@ -44,9 +44,7 @@ def export_optimized(
     output: prefix of the new one, which has the same epoch, and a copy of the config and class names. Arguments and
     errors as in `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
     """
-    check_prefix(output)
-    if symbol_path(output).resolve() == symbol_path(prefix).resolve():
-        raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
+    check_other_prefix(prefix, output)
     shape = shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
     rewritten = load_optimized(prefix, epoch, shape, for_mxnet=for_mxnet)
     net = load_network(prefix, epoch, image_shape=shape)
@@ -54,19 +52,9 @@ def export_optimized(
     bound = Bound(*rewritten)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
-    for name in (config_path, classes_path):
-        _copy(beside(prefix, name), name(output))
+    copy_record(prefix, output)
     before = embedding_of(load_symbol(symbol_path(prefix)))
     return Done(check, _operators(before), _operators(rewritten.symbol))
-
-
-def _copy(source: Optional[Path], output: Path) -> None:
-    """Copy what records the images, the kind or the classes of a network; what an older one left there goes."""
-    if source is None:
-        output.unlink(missing_ok=True)
-        return
-    with replacing(output, CheckpointError) as temporary:
-        temporary.write_bytes(source.read_bytes())
 
 
 def _operators(symbol: mx.sym.Symbol) -> int:
