@@ -87,10 +87,7 @@ class Trainer:
         self.statistics.update({state.name: state for state in self.classifier.states})
         self._next_states: List[np.ndarray] = []
         self.updates = Updates(cfg, self.parameters, self.contexts)
-        self.guard, self.scale = (
-            Guard(cfg.max_skipped),
-            LossScale(cfg.fp16_scale, on=bool(cfg.fp16 and cfg.fp16_scale)),
-        )
+        self.guard, self.scale = Guard(cfg.max_skipped), LossScale(cfg.fp16_scale, on=cfg.fp16)
         averaged = {n: each for n, each in self.net.collect_params().items() if n not in self.frozen}
         self.average = Average(averaged, cfg.ema, self.contexts[0]) if cfg.ema else None
 
