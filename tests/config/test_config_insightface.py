@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from itertools import chain
+from itertools import chain, product
 
 import pytest
 from easydict import EasyDict
@@ -92,6 +92,39 @@ def test_each_of_insightfaces_keys_has_its_value_in_the_whole_config():
     assert whole.keys() == KEYS.keys()
     for name, value in theirs.items():
         assert whole[name] == (tuple(value) if isinstance(value, list) else value), name
+
+
+THEIR_NETWORKS = [
+    'r100',
+    'r100fc',
+    'r50',
+    'r50v1',
+    'd169',
+    'd201',
+    'y1',
+    'y2',
+    'm1',
+    'm05',
+    'mnas',
+    'mnas05',
+    'mnas025',
+    'vargfacenet',
+]
+THEIR_LOSSES = ['softmax', 'nsoftmax', 'arcface', 'cosface', 'combined', 'triplet', 'atriplet']
+NETWORK_KEYS = [name for name, key in KEYS.items() if key.group == 'network']
+
+
+def test_each_network_and_loss_of_train_parall_is_the_preset():
+    for name, loss in product(THEIR_NETWORKS, THEIR_LOSSES):
+        rows = {**config_module.loss[loss], **config_module.network[name]}
+        rows.pop('head_channels', None)
+        theirs = EasyDict(
+            {**insightface_config(), 'num_layers': None, **rows, 'fp16': False, 'fp16_scale': 0.0}
+        )
+        whole, preset = complete(theirs), resolve(name, 'emore', loss)
+        built = {key for key in NETWORK_KEYS if whole[key] != preset[key]}
+        assert built <= {'head_channels'}, (name, loss)
+        assert whole.head_channels == ('insightface' if not name.startswith('mnas') else None)
 
 
 def test_the_keys_of_its_subcentres_and_of_its_first_recipe():
