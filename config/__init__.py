@@ -15,9 +15,10 @@ from typing import Any, Dict, Mapping, NoReturn, Optional
 from easydict import EasyDict
 
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError, MissingExtra, nearest
-from config.keys import DEFAULT_KEYS, KEYS
+from config.insightface import NAMES_HERE, as_here, renamed
+from config.keys import DEFAULT_KEYS, DEFAULT_PRESETS, KEYS
 from config.presets import DATASETS, LOSSES, NETWORKS, NOT_BUILT, SYNONYMS
-from config.schema import as_here, check_explicit, check_name, check_together, check_value, parse_value
+from config.schema import check_explicit, check_name, check_together, check_value, parse_value
 
 __all__ = [
     'CheckpointError',
@@ -45,6 +46,7 @@ class Config(EasyDict):
 
     # EasyDict copies every public class attribute but its own methods' names into the dict.
     def __setattr__(self, name: str, value: Any) -> None:
+        name = NAMES_HERE.get(name, name)
         super().__setattr__(name, check_value(name, value))
 
     __setitem__ = __setattr__
@@ -67,7 +69,14 @@ class Config(EasyDict):
             return default[0]
         self.__delattr__(name)
 
+    def __missing__(self, name: str) -> Any:
+        if name in NAMES_HERE:
+            return self[NAMES_HERE[name]]
+        raise KeyError(name)
+
     def __getattr__(self, name: str) -> Any:
+        if name in NAMES_HERE:
+            return self[name]
         raise AttributeError(f'{name!r} is not a key of the config{nearest(name, KEYS)}')
 
 
@@ -75,7 +84,7 @@ network = EasyDict(NETWORKS)
 dataset = EasyDict(DATASETS)
 loss = EasyDict(LOSSES)
 
-default = Config({name: KEYS[name].default for name in DEFAULT_KEYS})
+default = Config({**{name: KEYS[name].default for name in DEFAULT_KEYS}, **DEFAULT_PRESETS})
 config = Config({name: key.default for name, key in KEYS.items() if name not in DEFAULT_KEYS})
 config.update(network[default.network])  # a network from the start: InsightFace's default
 
@@ -99,15 +108,18 @@ def _preset(table: Mapping[str, Mapping[str, Any]], kind: str, name: Optional[st
 def complete(settings: Mapping[str, Any]) -> Config:
     """Return `settings` (InsightFace's EasyDict, say, or a plain dict) as a whole, checked config of its own.
 
-    InsightFace's means here what it means there: see `config.schema.as_here`.
+    InsightFace's means here what it means there: see `config.insightface.as_here`.
 
     Raises ConfigError for a misspelt key, a bad value, or values that do not go together.
     """
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{settings!r} is no config; one is made by resolve('r18'), of a preset's name")
+    return _whole(as_here(renamed(settings)))
+
+
+def _whole(settings: Mapping[str, Any]) -> Config:
     for name in settings:
         check_name(name)
-    settings = as_here(settings)
     values = {name: settings.get(name, key.default) for name, key in KEYS.items()}
     checked = Config(values)
     check_together(checked)
@@ -138,8 +150,9 @@ def resolve(
     )
     chosen = {'network': network_name, 'dataset': dataset_name, 'loss': loss_name}
     settings.update({key: name for key, name in chosen.items() if name is not None})
+    overrides = renamed(overrides)
     settings.update(overrides)
-    resolved = complete(settings)
+    resolved = _whole(settings)
     check_explicit(resolved, overrides)
     return resolved
 
@@ -160,4 +173,4 @@ def generate_config(network_name: str, dataset_name: str, loss_name: str) -> Non
     config.update({name: value for name, value in resolved.items() if name not in DEFAULT_KEYS})
     config.network = network_name
     default.clear()
-    default.update({name: resolved[name] for name in DEFAULT_KEYS})
+    default.update({name: resolved[name] for name in (*DEFAULT_KEYS, *DEFAULT_PRESETS)})

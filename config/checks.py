@@ -33,6 +33,11 @@ def check_training(cfg: Mapping[str, Any]) -> None:
         )
     check_objective(cfg)
     check_partial(cfg)
+    if cfg['flip_noise_prob']:
+        raise ConfigError(
+            f'flip_noise_prob={cfg["flip_noise_prob"]:g} asks for wrong labels, which neither this training nor '
+            "InsightFace's makes; it must be 0"
+        )
     for key in ('pretrained_part', 'pretrained_fc7'):
         if cfg[key] != KEYS[key].default and not cfg['pretrained']:
             raise ConfigError(f'{key}={cfg[key]!r} needs pretrained, the checkpoint to start from')

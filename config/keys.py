@@ -128,6 +128,7 @@ ACCEPTED = group(
     memonger=(False, flag(), 'InsightFace: recompute activations (does not work there either)'),
     batch_size=(0, integer(0), 'InsightFace: images per step over all devices'),
     num_workers=(1, integer(1), 'InsightFace: machines that train together'),
+    flip_noise_prob=(0.0, real(0.0, 1.0), 'InsightFace: share of wrong labels; its scripts do not read it'),
     triplet_bag_size=(7200, integer(1), 'InsightFace: images in a bag of triplets; here a batch is the bag'),
 )
 
@@ -135,3 +136,5 @@ KEYS: Dict[str, Key] = {**NETWORK, **DATA, **LOSS, **TRAIN, **ACCEPTED}
 
 # InsightFace keeps these in `default`, the command line's defaults, and the rest in `config`.
 DEFAULT_KEYS = tuple(name for name, key in KEYS.items() if key.group == 'train' and name != 'max_steps')
+# The presets that its scripts train with unless they are given others; `config` has those of the network that it holds.
+DEFAULT_PRESETS = {'dataset': 'emore', 'loss': 'arcface'}

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from config.presets import ACTIVATIONS, FAMILIES, HEADS
-from config.rules import Rule, choice, flag, integer, one_or_three, optional, patterns, real, sequence
+from config.rules import (
+    Rule,
+    choice,
+    flag,
+    integer,
+    one_or_three,
+    optional,
+    or_word,
+    patterns,
+    real,
+    sequence,
+)
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,9 @@ NETWORK = group(
     ),
     head_channels=(
         None,
-        optional(integer(1, 65536)),
-        "groups and filters in GDC and SFC, the heads that read it; None: depthwise; 512: InsightFace's",
+        or_word('insightface', optional(integer(1, 65536))),
+        'groups and filters in GDC and SFC, the heads that read it; None: depthwise; insightface: 512 where that '
+        "divides the map's channels, as m1 has it, and else depthwise",
     ),
     kernel_l2=(
         None,

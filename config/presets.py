@@ -132,7 +132,7 @@ FAMILIES = {
         alias='fmobilenet',
         reads=('net_input',),
         presets={
-            'm1': {'emb_size': 256, 'net_output': 'GDC'},
+            'm1': {'emb_size': 256, 'net_output': 'GDC', 'head_channels': 'insightface'},
             'm05': {'emb_size': 256, 'net_output': 'GDC', 'net_multiplier': 0.5},
         },
     ),
@@ -179,7 +179,7 @@ FAMILIES = {
 
 # InsightFace's names that have no row in these tables, by key; a name that gets its row leaves this one.
 NOT_BUILT = {
-    'net_name': ('fdpn', 'finception_resnet_v2', 'fmobilenetv2', 'fnasnet', 'spherenet'),
+    'net_name': ('fdpn', 'finception_resnet_v2', 'fmobilenetv2', 'fnasnet', 'fresnext', 'spherenet'),
 }
 
 # What other projects call networks, and our presets for them; each is a hint in an error.
@@ -260,7 +260,7 @@ def _margin(m1: float, m2: float, m3: float) -> dict:
 
 
 # A batch is the bag in which triplets are mined, so it holds several images of an identity.
-TRIPLETS = {'data_sampler': 'balanced', 'images_per_identity': 4}
+TRIPLETS = {'data_sampler': 'balanced', 'images_per_identity': 5, 'per_batch_size': 60, 'lr': 0.05}
 
 LOSSES = {
     'softmax': {'loss_name': 'softmax'},

@@ -6,11 +6,10 @@ from math import prod
 from typing import Any, Iterable, Mapping, Tuple
 
 from config.errors import ConfigError, nearest
-from config.keys import ACCEPTED, FAMILY_NAMES, HEAD_NAMES, KEYS, OWN_KEYS
+from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from config.presets import FAMILIES, NOT_BUILT, POOLING_HEADS, READ_BY_SOME, TAKEN_BY_ALL
 
 COLOURS = 3  # channels of an RGB image
-BLOCKS = 4  # values of net_blocks that are read
 LARGEST_ARRAY = 2**31 - 1  # values; MXNet counts them in 32 bits
 
 
@@ -98,19 +97,3 @@ def check_explicit(values: Mapping[str, Any], given: Iterable[str]) -> None:
                 f'net_pool={values["net_pool"]!r} does not go with net_output={head!r}, which does not pool by it; '
                 f'the heads that do are {", ".join(POOLING_HEADS)}'
             )
-
-
-def as_here(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return settings without what an InsightFace config holds in keys that its network does not read and ours does.
-
-    A config is InsightFace's when it has a key of InsightFace's scripts and none that is known here alone. Its
-    generate_config leaves what earlier networks have set, m05's net_multiplier say, and the next one does not look.
-    """
-    theirs = any(key in settings for key in ACCEPTED) and not any(key in settings for key in OWN_KEYS)
-    name = settings.get('net_name', KEYS['net_name'].default)
-    if not theirs or name not in FAMILY_NAMES:
-        return settings
-    family = FAMILIES[FAMILY_NAMES[name]]
-    blocks = settings.get('net_blocks')
-    longer = {'net_blocks': blocks[:BLOCKS]} if isinstance(blocks, (list, tuple)) else {}
-    return {**{key: value for key, value in settings.items() if key not in family.ignored_there}, **longer}

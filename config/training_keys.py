@@ -87,8 +87,8 @@ TRAIN = group(
     distill_temperature=(4.0, real(0.01, 1000.0), 'what class scores are divided by for distillation'),
     fp16_scale=(
         128.0,
-        real(1.0, 2.0**24),
-        'first factor on the loss under fp16; it halves on overflow, and doubles after 2000 good steps',
+        real(0.0, 2.0**24),
+        'first factor on the loss under fp16; it halves on overflow, and doubles after 2000 good steps; 0: none',
     ),
     tensorboard=(
         False,

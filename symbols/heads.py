@@ -7,7 +7,7 @@ gamma, `pre_fc1` a bias.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Union
 
 from config.errors import ConfigError
 from config.presets import HEADS as HEAD_NAMES
@@ -21,6 +21,7 @@ from mxnet.gluon import HybridBlock, nn
 DROPOUT = 0.4
 GDC_EPS = 1e-3
 GNAP_WIDTH = 512
+INSIGHTFACES_GROUPS = 512
 HEADS = Registry('net_output', HEAD_NAMES, name='HEADS')
 
 
@@ -45,7 +46,7 @@ class HeadSpec(NamedTuple):
     num_classes: int
     norm: Norm
     act: Act
-    head_channels: Optional[int] = None
+    head_channels: Union[int, str, None] = None
     pool: str = 'avg'
 
 
@@ -126,14 +127,23 @@ def gap_fc_bn(spec: HeadSpec) -> HybridBlock:
     return Head(_bn1(spec), spec.act('relu1', channels), _pool(spec.pool), *_fc_bn(spec, channels))
 
 
-def _grouped(name: str, spec: HeadSpec, kernel: Size, **settings: Any) -> HybridBlock:
-    """Return GDC's or SFC's convolution: depthwise, or with head_channels groups and filters."""
-    channels = spec.features.channels
-    width = spec.head_channels or channels
+def _groups(spec: HeadSpec) -> int:
+    """Return the groups, and filters, of GDC's and SFC's convolution: the map's channels, or head_channels."""
+    channels, wanted = spec.features.channels, spec.head_channels
+    if wanted == 'insightface':
+        return channels if channels % INSIGHTFACES_GROUPS else INSIGHTFACES_GROUPS
+    width = int(wanted or channels)
     if channels % width:
         raise ConfigError(
-            f'head_channels={width} does not do: it must divide the {channels} channels of the map'
+            f'head_channels={width} must divide the {channels} channels of the map; head_channels=None is depthwise '
+            'on every map'
         )
+    return width
+
+
+def _grouped(name: str, spec: HeadSpec, kernel: Size, **settings: Any) -> HybridBlock:
+    """Return GDC's or SFC's convolution."""
+    channels, width = spec.features.channels, _groups(spec)
     return Conv(name, channels, width, kernel, groups=width, **settings)
 
 
@@ -142,10 +152,10 @@ def gdc_fc_bn(spec: HeadSpec) -> HybridBlock:
     """InsightFace's GDC: a depthwise convolution over the whole map (Chen et al. 2018, MobileFaceNets), then J.
 
     InsightFace has 512 groups and 512 filters whatever the map's width, so on 1024 channels it is not depthwise.
-    Here it is on every width, unless head_channels=512 asks for InsightFace's.
+    head_channels='insightface', which the preset m1 has, is InsightFace's; without it each map's is depthwise.
     """
     size = (spec.features.height, spec.features.width)
-    width = spec.head_channels or spec.features.channels
+    width = _groups(spec)
     conv = _grouped('conv_6dw7_7_conv2d', spec, size, pad=0)
     norm = BatchNorm('conv_6dw7_7_batchnorm', width, spec.norm.with_eps(GDC_EPS))
     return Head(conv, norm, *_fc_bn(spec, width))
@@ -154,8 +164,8 @@ def gdc_fc_bn(spec: HeadSpec) -> HybridBlock:
 @HEADS.register('sepconv_fc_bn')
 def sepconv_fc_bn(spec: HeadSpec) -> HybridBlock:
     """InsightFace's SFC: a separable convolution that halves the map, then J; head_channels as in GDC."""
-    channels, height, width = spec.features
-    narrow = spec.head_channels or channels
+    _, height, width = spec.features
+    narrow = _groups(spec)
     halved = narrow * ((height + 1) // 2) * ((width + 1) // 2)
     return Head(
         _bn1(spec),

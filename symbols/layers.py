@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Mapping, Optional, Tuple, Union
 
 from config.errors import ConfigError
+from symbols.ir.flattening import FLAT
 from symbols.ir.padding import SAME, same_pads
 
 import mxnet as mx
@@ -123,10 +124,11 @@ class Conv(HybridBlock):
 
 
 class Dense(HybridBlock):
-    """A fully connected layer on an explicitly flattened input, (N, ...) to (N, units).
+    """A fully connected layer on a flattened input, (N, ...) to (N, units).
 
-    The flattening is a node of its own (`<name>_flatten`), because `mx.viz.print_summary` counts the weights of a
-    FullyConnected on a 4-D input wrongly. init: of the weights; None: the initialiser of the whole network.
+    The flattening is a node of its own (`<name>_flatten`) and keeps four axes, (N, values, 1, 1): of a FullyConnected
+    on a map `mx.viz.print_summary` counts the weights wrongly, and InsightFace's flops_counter reads a fourth axis.
+    init: of the weights; None: the initialiser of the whole network.
     """
 
     def __init__(self, name: str, in_units: int, units: int, init: Any = None) -> None:
@@ -138,7 +140,7 @@ class Dense(HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:
         """Flatten and multiply."""
-        flat = F.Flatten(x, name=f'{self._node}_flatten')
+        flat = F.reshape(x, shape=FLAT, name=f'{self._node}_flatten')
         return F.FullyConnected(flat, weight, bias, num_hidden=self._units, name=self._node)
 
 

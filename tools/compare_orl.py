@@ -37,7 +37,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'softmax': {},
     'arcface': {'loss_m2': 0.5, 'loss_m3': 0.0},
     'cosface': {'loss_m2': 0.0, 'loss_m3': 0.35},
-    'triplet': {},
+    'triplet': {'images_per_identity': 4},
 }
 BUDGET = {'end_epoch': 12, 'max_steps': 108, 'warmup_steps': 12, 'data_workers': 0, 'ckpt': 0, 'verbose': 0}
 SET = 'orl'

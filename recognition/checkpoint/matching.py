@@ -78,10 +78,11 @@ class Report:
     def _hint(self) -> str:
         for name in GROUPED:
             held, wanted = self.misshaped.get(name, ((), ()))
-            if (
-                len(held) > 1 and held[0] != wanted[0] and held[1] > 1
-            ):  # filters in groups, as InsightFace has 512
-                return f'; with head_channels={held[0]} the head is built so'
+            if len(held) > 1 and held[0] != wanted[0] and max(held[1], wanted[1]) > 1:
+                groups = (
+                    held[0] if held[1] > 1 else None
+                )  # filters in groups, as InsightFace has 512, or depthwise
+                return f'; with head_channels={groups} the head is built so'
         return ''
 
 

@@ -1,4 +1,4 @@
-"""Write an embedding network as an ONNX file, or for ncnn, once that is seen to compute what MXNet does."""
+"""Write an embedding network as ONNX, for ncnn or for other programs of MXNet, once it is seen to compute the same."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.source_options import Source, add_source_options, source_from
 from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.engines.model import Model
+from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
+from recognition.utils.run_paths import classes_path, config_path, origin_path, params_path, symbol_path
 
 
 class Format(NamedTuple):
     """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print.
 
-    files: gives the paths that are written for an output.
+    suffix: '' where the output is a prefix. files: gives the paths that are written for an output, the main one first.
     """
 
     suffix: str
@@ -70,9 +72,29 @@ def _ncnn_files(output: Path) -> Sequence[Path]:
     return files_of(output)
 
 
+def _mxnet(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.mxnet_export import export_mxnet
+
+    for option in ('normalise', 'uint8_nhwc', 'fold', 'pixels'):
+        if getattr(args, option) not in (False, 'inside'):
+            hint = '; `facesymbols optimize` folds a checkpoint' if option == 'fold' else ''
+            raise ConfigError(f'--{option.replace("_", "-")} does not go with --format mxnet{hint}')
+    params = params_path(args.output, source.epoch)
+    check_outputs([params, checksum_path(params)], overwrite=args.overwrite, sources=[])
+    check = export_mxnet(
+        source.prefix, source.epoch, args.output, provenance=provenance_from(args), **source.settings()
+    )
+    return [f'beside it   {params}', *check.lines()]
+
+
+def _mxnet_files(output: Path) -> Sequence[Path]:
+    return [name(output) for name in (symbol_path, config_path, classes_path, origin_path)]
+
+
 FORMATS: Dict[str, Format] = {
     'onnx': Format('.onnx', lambda output: [output], _onnx),
     'ncnn': Format('.param', _ncnn_files, _ncnn),
+    'mxnet': Format('', _mxnet_files, _mxnet),
 }
 
 
@@ -81,7 +103,9 @@ def build_parser() -> Parser:
     parser = command_parser('export', __doc__, '--model runs/r50/model,10 -o r50.onnx --normalise')
     add = parser.add_argument
     add_source_options(parser)
-    add_output(parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn')
+    add_output(
+        parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn; PREFIX of a checkpoint for mxnet'
+    )
     add('--format', choices=FORMATS, default='onnx', help='kind of file (default: %(default)s)')
     add('--normalise', '--normalize', action='store_true', help='give the embeddings the length 1')
     add(
@@ -106,15 +130,24 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     source, output = source_from(args), args.output
     form = FORMATS[args.format]
-    if output.suffix != form.suffix:
-        hints = {each.suffix: f'; --format {name} writes {each.suffix}' for name, each in FORMATS.items()}
+    hints = {
+        each.suffix: f'; --format {name} writes {each.suffix}'
+        for name, each in FORMATS.items()
+        if each.suffix
+    }
+    if form.suffix and output.suffix != form.suffix:
         hint = hints.get(output.suffix, f', as net{form.suffix} does')
         raise ConfigError(f'--output {str(output)!r} must end in {form.suffix}{hint}')
+    if not form.suffix and output.suffix in hints:
+        raise ConfigError(
+            f'--output {str(output)!r} must be the prefix of a checkpoint{hints[output.suffix]}'
+        )
 
     model = Model('checkpoint', Path(source.prefix), source.epoch)
     model.check_files()
     check_outputs(form.files(output), overwrite=args.overwrite, sources=model.files)
     lines = form.write(source, args)
-    print(f'written     {output}, {output.stat().st_size:,} bytes')
+    written = form.files(output)[0]
+    print(f'written     {written}, {written.stat().st_size:,} bytes')
     print(*lines, sep='\n')
     return None

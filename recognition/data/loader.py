@@ -256,7 +256,8 @@ def _check_batch(dataset: Faces, batch_size: int, sampler: str, per_identity: in
         raise ConfigError(f'data_sampler={sampler!r} is not one of {", ".join(SAMPLERS)}')
     if sampler == 'balanced' and batch_size % per_identity:
         raise ConfigError(
-            f'a batch of {batch_size} images does not consist of groups of images_per_identity={per_identity}'
+            f'a batch of {batch_size} images does not consist of groups of images_per_identity={per_identity}; '
+            f'{max(batch_size // per_identity, 1) * per_identity} does'
         )
 
 

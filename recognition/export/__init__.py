@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recognition.export.mxnet_export import export_mxnet
 from recognition.export.ncnn_export import export_ncnn
 from recognition.export.onnx.metadata import check_origin, read_metadata
 from recognition.export.onnx_export import Options, export_onnx
@@ -12,6 +13,7 @@ __all__ = [
     'Check',
     'Options',
     'check_origin',
+    'export_mxnet',
     'export_ncnn',
     'export_onnx',
     'export_optimized',

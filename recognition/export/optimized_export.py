@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from config.errors import CheckpointError
 from recognition.checkpoint.network import load_embedding, load_network, save_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.model import Model
 from recognition.engines.mxnet_executor import Bound, load_optimized, on_cpu
-from recognition.engines.record import beside, shape_of
+from recognition.engines.record import shape_of
+from recognition.export.mxnet_export import check_other_prefix, copy_record
 from recognition.export.onnx_export import run_mxnet, trace_network
 from recognition.export.parity import Check, Faces, compare, draw_probes
-from recognition.utils.files import PathLike, replacing
-from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path, symbol_path
+from recognition.utils.files import PathLike
 from symbols.ir.rewriter import describe
 
 import mxnet as mx
@@ -45,9 +44,7 @@ def export_optimized(
     where no `output_layer` is named, of which they say nothing. Arguments and errors as in
     `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
     """
-    check_prefix(output)
-    if symbol_path(output).resolve() == symbol_path(prefix).resolve():
-        raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
+    check_other_prefix(prefix, output)
     shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
     rewritten = load_optimized(prefix, epoch, shape, for_mxnet=for_mxnet, output=output_layer)
     net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
@@ -57,19 +54,8 @@ def export_optimized(
     layers = trace_network(*rewritten), trace_network(saved.symbol, saved.values)
     check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes, layers)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
-    for name in (config_path, classes_path):
-        _copy(beside(prefix, name) if output_layer is None else None, name(output))
-    _copy(beside(prefix, origin_path), origin_path(output))
+    copy_record(prefix, output, whole=output_layer is None)
     return Done(check, _operators(saved.symbol), _operators(rewritten.symbol))
-
-
-def _copy(source: Optional[Path], output: Path) -> None:
-    """Copy what records the images, the kind or the classes of a network; what an older one left there goes."""
-    if source is None:
-        output.unlink(missing_ok=True)
-        return
-    with replacing(output, CheckpointError) as temporary:
-        temporary.write_bytes(source.read_bytes())
 
 
 def _operators(symbol: mx.sym.Symbol) -> int:

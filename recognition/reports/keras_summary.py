@@ -43,7 +43,8 @@ def keras_rows(layers: Sequence[NetLayer]) -> List[Row]:
     place: List[int] = []  # of each layer's row
     for layer in layers:
         inputs = tuple(place[i] for i, _ in layer.inputs)
-        for added in _before(layer):
+        read = next((layers[i].shapes[output] for i, output in layer.inputs), ())
+        for added in _before(layer, read):
             rows.append(replace(added, inputs=inputs))
             inputs = (len(rows) - 1,)
         kind = 'Activation' if layer.type in ARGUMENTS else layer.type
@@ -98,11 +99,10 @@ def _channels_last(shape: Shape, operators: Sequence[Layer]) -> Shape:
     return tuple(shape[1:]) if last or len(shape) < IMAGE_AXES else (*shape[2:], shape[1])
 
 
-def _before(layer: NetLayer) -> Iterator[Row]:
-    """Yield the layer that Keras needs before this one, if any."""
+def _before(layer: NetLayer, shape: Shape) -> Iterator[Row]:
+    """Yield the layer that Keras needs between what gives this shape and this one, if any."""
     if layer.type == DENSE:
         first = layer.layers[0]
-        (shape, *_) = first.input_shapes
         if len(shape) > 2 and (len(layer.layers) > 1 or flag(first.attributes, 'flatten', True)):
             yield Row(f'{layer.name}_flatten', 'Flatten', ((prod(shape[1:]),),))
         return

@@ -59,12 +59,13 @@ class Guard:
 class LossScale:
     """The factor on the loss that keeps float16 gradients from vanishing: halved on overflow, doubled after a while.
 
-    Source: Micikevicius et al. 2018, 'Mixed Precision Training', section 3.2. Off, it stays at 1.
+    Source: Micikevicius et al. 2018, 'Mixed Precision Training', section 3.2. Off, or with a first factor of 0, it
+    stays at 1.
     """
 
     def __init__(self, first: float, *, on: bool) -> None:
-        self.on = on
-        self.value = first if on else 1.0
+        self.on = on and first > 0
+        self.value = first if self.on else 1.0
         self._good = 0
 
     def good(self) -> None:

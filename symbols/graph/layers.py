@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from symbols.audit.core import VARIABLE, Audit
@@ -96,7 +97,7 @@ def layer_table(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], audi
         entries = [entry for op in members for entry in op.inputs if place[entry[0]] != number[end]]
         read = dict.fromkeys((place[i], output) for i, output in entries)
         rows = tuple(audited_of[op.id] for op in members if op.id in audited_of)
-        found.append(NetLayer(LAYER, _name(members, kind), rows, kind, tuple(read), members[-1].shapes))
+        found.append(NetLayer(LAYER, _name(members, kind), rows, kind, tuple(read), _shapes(members[-1])))
     rest = [layer for layer in audited.layers if layer.operator == VARIABLE]
     found += [NetLayer(LAYER, each.name, (each,), 'parameter', (), each.output_shapes) for each in rest]
     return LayerTable(tuple(found), place, network)
@@ -186,9 +187,9 @@ class _Grouping:
             return True
         if reader.op in WINDOWED and op.op == 'Pad':
             return True
-        if reader.op == 'Flatten':
+        if reader.flattens:
             return _is_global(op)
-        if op.op == 'Flatten':
+        if op.flattens:
             (source,) = self._data(op)
             pooled = _is_global(self._operators[source]) and self._readers[source] == {op.id}
             return reader.op == 'FullyConnected' and not pooled
@@ -229,8 +230,12 @@ def _main(members: Sequence[Operator]) -> Operator:
     return next((op for op in reversed(members) if op.op in WINDOWED), members[-1])
 
 
+def _shapes(last: Operator) -> Tuple[Shape, ...]:
+    return tuple((shape[0], prod(shape[1:])) for shape in last.shapes) if last.flattens else last.shapes
+
+
 def _name(members: Sequence[Operator], kind: str) -> str:
     if kind == SEPARABLE:
         halves = [op.name for op in members if op.op == 'Convolution']
         return common_label(halves) or halves[-1]
-    return _main(members).name if members[-1].op == 'Flatten' else members[-1].name
+    return _main(members).name if members[-1].flattens else members[-1].name

@@ -8,6 +8,7 @@ from math import isclose, prod
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
+from symbols.ir.flattening import flattens
 from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
 from symbols.ir.prelu_forms import PRELU, merge_prelus
 
@@ -83,6 +84,11 @@ class Operator:
     auxiliary: int = 0  # values in `counted` that are moving statistics
     macs: Optional[int] = 0  # None where the operator's cost is unknown
     side: bool = False  # reads no network input: a normalised weight, a constant
+
+    @property
+    def flattens(self) -> bool:
+        """Whether it puts all values of an image on one axis."""
+        return flattens(self.op, self.attributes)
 
     @property
     def holds(self) -> bool:

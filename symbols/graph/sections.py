@@ -51,7 +51,7 @@ def lay_out(network: Network) -> Layout:
     roles = Roles(
         weighted=lambda i: operators[i].weighted or any(operators[j].weighted for j in companions.get(i, ())),
         depthwise=lambda i: operators[i].depthwise,
-        closing=lambda i: operators[i].op == 'Flatten' or flag(operators[i].attributes, 'global_pool', False),
+        closing=lambda i: operators[i].flattens or flag(operators[i].attributes, 'global_pool', False),
         normalising=lambda i: operators[i].op in NORMALISING,
         activation=lambda i: operators[i].op in LIGHT,
         kind=lambda join, bare_skip: _kind(operators[join], bare_skip),

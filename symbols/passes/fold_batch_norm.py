@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from symbols.ir.flattening import flattens
 from symbols.ir.nodes import list_nodes
 from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, rewrite
 from symbols.passes.affine import Affine, Linear, read_affine, read_linear
@@ -22,7 +23,7 @@ from symbols.passes.affine import Affine, Linear, read_affine, read_linear
 import mxnet as mx
 
 FARTHEST = 1e3  # a sum is not shifted by more: float32 would lose too many of its digits
-PASSED = ('Flatten', 'Dropout', 'identity', '_copy')  # leave an affine map of channels one
+PASSED = ('Dropout', 'identity', '_copy')  # leave an affine map of channels one, as flattening does
 SUM = 'elemwise_add'
 OUTSIDE = -1  # the reader of what the symbol gives
 
@@ -142,7 +143,7 @@ class _Folding:
         for reader in self._readers.get(entry, []):
             if reader in self._linear:
                 found.append(self._linear[reader])
-            elif reader != OUTSIDE and self._nodes[reader]['op'] in PASSED:
+            elif reader != OUTSIDE and self._passes(self._nodes[reader]):
                 further = self._linear_readers((reader, 0))
                 if further is None:
                     return None
@@ -150,6 +151,9 @@ class _Folding:
             else:
                 return None
         return found or None
+
+    def _passes(self, node: Described) -> bool:
+        return node['op'] in PASSED or flattens(node['op'], node.get('attrs', {}))
 
     def _carried(self, number: int, affine: Affine) -> bool:
         readers, source = self._linear_readers((number, 0)), self._source(number)

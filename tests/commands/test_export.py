@@ -121,6 +121,58 @@ def test_mistakes_of_the_command_line_are_one_sentence(prefix, tmp_path):
     assert not output.exists()
 
 
+def test_a_checkpoint_for_other_programs_of_mxnet(prefix, tmp_path, capsys):
+    output = tmp_path / 'v1.2' / 'plain.net'
+    output.parent.mkdir()
+    written = [f'{output}{end}' for end in ('-0001.params', '-0001.params.sha256', '-symbol.json')]
+    assert not main(arguments(prefix, output, '--format', 'mxnet'))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f'written     {written[2]}, ')
+    assert lines[1:3] == [
+        f'beside it   {written[0]}',
+        'difference  0 of the largest value at most, cosine 1.00000000 at least',
+    ]
+    assert sorted(map(str, output.parent.iterdir())) == written
+    assert Path(written[0]).read_bytes() == Path(f'{prefix}-0001.params').read_bytes()
+    with pytest.raises(ConfigError, match=r'plain\.net-symbol\.json already exists'):
+        main(arguments(prefix, output, '--format', 'mxnet'))
+    Path(written[2]).unlink()
+    with pytest.raises(ConfigError, match=r'plain\.net-0001\.params already exists'):
+        main(arguments(prefix, output, '--format', 'mxnet'))
+
+
+@pytest.mark.parametrize(
+    ('output', 'more', 'error', 'sentence'),
+    [
+        (
+            'net.onnx',
+            [],
+            ConfigError,
+            r'net\.onnx. must be the prefix of a checkpoint; --format onnx writes \.onnx',
+        ),
+        (
+            'net',
+            ['--fold'],
+            ConfigError,
+            '--fold does not go with --format mxnet; `facesymbols optimize` folds a',
+        ),
+        ('net', ['--uint8-nhwc'], ConfigError, '--uint8-nhwc does not go with --format mxnet$'),
+        ('', [], ConfigError, "--output: '' is not a path"),
+    ],
+)
+def test_mistakes_with_such_a_checkpoint(prefix, tmp_path, output, more, error, sentence):
+    with pytest.raises(error, match=sentence):
+        main(arguments(prefix, tmp_path / output if output else '', '--format', 'mxnet', *more))
+    assert not list(tmp_path.iterdir())
+
+
+def test_such_a_checkpoint_does_not_replace_its_source(prefix):
+    before = symbol_path(prefix).read_bytes()
+    with pytest.raises(ConfigError, match=r'model-symbol\.json is read as an input'):
+        main(arguments(prefix, prefix, '--format', 'mxnet', '--overwrite'))
+    assert symbol_path(prefix).read_bytes() == before
+
+
 def test_the_checkpoint_is_not_replaced(prefix, tmp_path):
     """The third of ncnn's files would have the name of the symbol."""
     before = symbol_path(prefix).read_bytes()

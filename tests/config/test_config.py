@@ -38,10 +38,10 @@ def test_after_import_the_central_config_holds_every_default_and_the_default_net
     program = (
         'from config import config, default, network; from config.keys import KEYS; '
         'fresh = {name: key.default for name, key in KEYS.items()}; '
-        'print({**config, **default} == {**fresh, **network[default.network]})'
+        'print({**default, **config} == {**fresh, **network[default.network]}, default.dataset, default.loss)'
     )
     done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == 'True', done.stderr
+    assert done.stdout.split() == ['True', 'emore', 'arcface'], done.stderr
 
 
 def test_a_whole_config_is_the_defaults_and_the_preset():
@@ -88,7 +88,8 @@ def test_insightface_scripts_find_their_keys_where_they_look():
     assert (config.network, config.dataset, config.loss) == ('d121', 'orl', 'arcface')
     assert (config.loss_name, config.loss_m2) == ('margin_softmax', 0.5)
     assert default.per_batch_size == 64
-    assert set(default) == set(DEFAULT_KEYS)
+    assert set(default) == {*DEFAULT_KEYS, 'dataset', 'loss'}
+    assert (default.network, default.dataset, default.loss) == ('d121', 'orl', 'arcface')
     assert config.num_workers == 1
 
 

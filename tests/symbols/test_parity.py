@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from config import resolve
+from config.presets import NETWORKS
 from symbols import get_symbol
 
 import mxnet as mx
@@ -53,21 +54,10 @@ def slopes_among(parameters, states):
     ]
 
 
-def insightfaces_groups(row):
-    """Return the groups in InsightFace's GDC and SFC: 512, but MnasNet tells its head how wide its map is."""
-    return None if row['network'].startswith('mnas') else 512
-
-
 def test_parameter_counts(count_row):
     row = count_row
-    cfg = resolve(
-        row['network'],
-        net_output=row['head'],
-        net_act=row['act'],
-        emb_size=row['emb'],
-        head_channels=insightfaces_groups(row),
-    )
-    symbol = get_symbol(cfg)
+    own = {'net_output': row['head'], 'net_act': row['act'], 'emb_size': row['emb']}
+    symbol = get_symbol({**NETWORKS[row['network']], **own, 'workspace': 256})  # which makes it InsightFace's
     parameters, states, outputs = shapes_of(symbol)
     assert (elements(parameters), elements(states)) == (row['params'], row['aux'])
     assert sum(prod(parameters[name]) for name in slopes_among(parameters, states)) == row['prelu_slopes']
@@ -86,7 +76,7 @@ def test_parameter_counts(count_row):
 )
 def test_heads_on_1024_channels_are_truly_depthwise(preset, head, weight, count):
     """Where InsightFace has 512 groups of two channels, and 512 channels behind them."""
-    parameters, _, _ = shapes_of(get_symbol(resolve(preset, net_output=head)))
+    parameters, _, _ = shapes_of(get_symbol(resolve(preset, net_output=head, head_channels=None)))
     assert parameters[weight][:2] == (1024, 1)
     assert elements(parameters) == count
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from config.errors import ConfigError
+from symbols.ir.flattening import flattens
 
 INPUT = 'data'
 Attributes = Mapping[str, str]
@@ -133,6 +134,12 @@ def _batch_norm(attributes: Attributes, arrays: Sequence[np.ndarray]) -> nn.Modu
     return _with(layer, weight=gamma, bias=beta, running_mean=mean, running_var=variance)
 
 
+def _reshape(attributes: Attributes, arrays: Sequence[np.ndarray]) -> nn.Module:
+    if not flattens('Reshape', attributes):
+        raise ConfigError('a Reshape that does not flatten has no module')
+    return nn.Sequential(nn.Flatten(), nn.Unflatten(1, (-1, 1, 1)))
+
+
 def _fully_connected(attributes: Attributes, arrays: Sequence[np.ndarray]) -> nn.Module:
     outputs, inputs = arrays[0].shape
     layer = _with(nn.Linear(inputs, outputs, bias=len(arrays) > 1), **dict(zip(('weight', 'bias'), arrays)))
@@ -212,6 +219,7 @@ RULES: Mapping[str, Rule] = {
     'Concat': _concat,
     'Dropout': _dropout,
     'Flatten': lambda attributes, arrays: nn.Flatten(),
+    'Reshape': _reshape,
     'elemwise_add': _plain(operator.add),
     'elemwise_mul': _plain(operator.mul),
     'broadcast_add': _plain(operator.add),

@@ -17,6 +17,7 @@ from recognition.export.onnx.norms import NORMS
 from recognition.export.onnx.pooling import POOLS
 from recognition.export.onnx.resizing import RESIZING
 from recognition.export.onnx.shapes import SHAPES
+from symbols.ir.flattening import with_flatten
 from symbols.ir.nodes import Node, list_nodes
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
@@ -50,7 +51,7 @@ def to_onnx(
     Raises ConfigError for an operator that has no rule, or one with settings that ONNX cannot have; for a value that is
     missing; and where the output to normalise is no embedding (N, D). MissingExtra where onnx is not installed.
     """
-    symbol = as_operators(symbol)
+    symbol = with_flatten(as_operators(symbol))
     nodes, dims = _nodes(symbol, image_shape)
     graph, draft = describe(symbol), Draft()
     data, tensor = _input(draft, image_shape, uint8_nhwc)

@@ -50,6 +50,7 @@ OPERATORS: Dict[str, Optional[str]] = {
     'elemwise_add': 'add',
     'Concat': 'concat',
     'Flatten': None,
+    'Reshape': None,  # of a dense layer's input
     'Dropout': None,
     'Pad': None,
     'reverse': None,  # of a pooling, with TensorFlow's padding

@@ -129,13 +129,13 @@ def test_values_of_which_nothing_fits_are_refused_in_any_case():
 
 @pytest.mark.parametrize(('network', 'head'), [('m1', 'GDC'), ('d121', 'GDC'), ('d121', 'SFC')])
 def test_insightfaces_heads_of_512_groups_come_with_the_setting_that_takes_them(network, head):
-    theirs = resolve(network, net_output=head, head_channels=512)
-    shapes = {name: p.shape for name, p in get_block(theirs).collect_params().items()}
-    values = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-    ours = get_symbol(resolve(network, net_output=head))
-    with pytest.raises(CheckpointError, match='; with head_channels=512 the head is built so'):
-        check_fit(ours, values)
-    check_fit(get_symbol(theirs), values)
+    for groups, other in ((512, None), (None, 512)):
+        fitting, ours = (resolve(network, net_output=head, head_channels=each) for each in (groups, other))
+        shapes = {name: p.shape for name, p in get_block(fitting).collect_params().items()}
+        values = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+        with pytest.raises(CheckpointError, match=f'; with head_channels={groups} the head is built so'):
+            check_fit(get_symbol(ours), values)
+        check_fit(get_symbol(fitting), values)
 
 
 def test_insightfaces_second_densenet_in_a_process_is_a_densenet_too():

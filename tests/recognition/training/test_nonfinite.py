@@ -51,8 +51,9 @@ def test_the_loss_scale_halves_and_doubles():
     assert other.value == 2.0
 
 
-def test_without_half_precision_the_loss_is_not_scaled():
-    scale = LossScale(128.0, on=False)
+@pytest.mark.parametrize(('first', 'on'), [(128.0, False), (0.0, True)])
+def test_without_half_precision_or_with_the_factor_0_the_loss_is_not_scaled(first, on):
+    scale = LossScale(first, on=on)
     for _ in range(GROWTH_INTERVAL + 1):
         scale.good()
     assert scale.value == 1.0

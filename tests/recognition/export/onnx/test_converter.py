@@ -229,3 +229,14 @@ def test_a_symbol_from_a_file_is_read_as_mxnet_names_its_operators(tmp_path):
         path.read_text().replace('"_minus_scalar"', '"_MinusScalar"').replace('elemwise_add', '_Plus')
     )
     assert_same(load_symbol(path))
+
+
+@pytest.mark.parametrize('settings', [{'net_output': 'E'}, {'net_output': 'GAP'}, {'net_output': 'GDC'}])
+def test_a_head_is_a_flatten_and_a_gemm(settings):
+    cfg = resolve('r18', net_multiplier=0.125, image_shape=(32, 32, 3), emb_size=8, **settings)
+    symbol = get_symbol(cfg)
+    model = to_onnx(symbol, drawn(symbol, (32, 32, 3)), cfg.image_shape)
+    tail = list(model.graph.node)[-3:]
+    assert [node.op_type for node in tail] == ['Flatten', 'Gemm', 'BatchNormalization']
+    assert tail[0].output[0] == tail[1].input[0] == 'pre_fc1_flatten'
+    assert all(node.op_type != 'Reshape' for node in model.graph.node)

@@ -1,0 +1,90 @@
+"""A checkpoint for other programs of MXNet: its embedding network with each PReLU as one operator.
+
+    export_mxnet('models/model', 1, 'models/plain')
+
+`mx.model.save_checkpoint` writes a symbol as it was trained, where a PReLU is several operators
+(`symbols.activations.PReLU`). InsightFace's symbols have LeakyReLU(act_type='prelu'), which its converters know, and so
+have the checkpoints that `recognition.checkpoint.network.save_network` writes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Mapping, Optional
+
+from config.errors import CheckpointError
+from recognition.checkpoint.matching import check_finite, set_parameters
+from recognition.checkpoint.network import load_embedding, load_network, save_network, wrap_symbol
+from recognition.engines.base import Wanted
+from recognition.engines.model import Model
+from recognition.engines.record import beside, read_provenance, shape_of, write_provenance
+from recognition.export.onnx_export import run_mxnet
+from recognition.export.parity import Check, Faces, compare, draw_probes
+from recognition.utils.files import PathLike, replacing
+from recognition.utils.run_paths import (
+    check_prefix,
+    classes_path,
+    config_path,
+    origin_path,
+    params_path,
+    symbol_path,
+)
+from symbols.passes.prelu import as_operators
+
+import mxnet as mx
+
+
+def export_mxnet(
+    prefix: PathLike,
+    epoch: int,
+    output: PathLike,
+    *,
+    image_shape: Wanted = None,
+    faces: Optional[Faces] = None,
+    output_layer: Optional[str] = None,
+    provenance: Mapping[str, str] = MappingProxyType({}),
+) -> Check:
+    """Write a checkpoint's embedding network under the prefix `output`, of the same epoch and with the same values.
+
+    The config and the names of the classes are copied. Arguments and errors as in `recognition.export.export_onnx`.
+    """
+    check_other_prefix(prefix, output)
+    saved = load_embedding(prefix, epoch, output_layer)
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
+    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    plain = as_operators(saved.symbol)
+    block = wrap_symbol(plain)
+    set_parameters(block, saved.values, mx.cpu())
+    check = compare(run_mxnet(block), run_mxnet(net), draw_probes(shape, faces))
+    args, auxs = (
+        {name: saved.values[name] for name in names if name in saved.values}
+        for names in (plain.list_arguments(), plain.list_auxiliary_states())
+    )
+    save_network(output, epoch, plain, args, auxs)
+    copy_record(prefix, output, whole=output_layer is None)
+    if provenance:
+        write_provenance(output, {**read_provenance(prefix), **provenance})
+    return check
+
+
+def check_other_prefix(prefix: PathLike, output: PathLike) -> None:
+    """Raise ConfigError for a prefix that cannot be, and CheckpointError for that of the checkpoint which is read."""
+    check_prefix(output)
+    if symbol_path(output).resolve() == symbol_path(prefix).resolve():
+        raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
+
+
+def copy_record(prefix: PathLike, output: PathLike, *, whole: bool = True) -> None:
+    """Copy what records the origin of a network and, where it is whole, its images, kind and classes.
+
+    What an older one left there goes.
+    """
+    for name in (config_path, classes_path, origin_path):
+        source = beside(prefix, name) if whole or name == origin_path else None
+        if source is None:
+            name(output).unlink(missing_ok=True)
+            continue
+        with replacing(name(output), CheckpointError) as temporary:
+            temporary.write_bytes(source.read_bytes())
