@@ -14,7 +14,7 @@ from symbols.audit import audit
 from symbols.ir.nodes import load_symbol
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import find_prelus
-from tests.helpers.insightface_script import COUNTED, count_flops, main
+from tests.helpers.scripts.insightface_train import COUNTED, count_flops, main
 
 import mxnet as mx
 
