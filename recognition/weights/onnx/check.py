@@ -1,0 +1,81 @@
+"""How far a network here is from the ONNX file that its values came from, as onnxruntime runs it."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any, Optional, Sequence
+
+import numpy as np
+
+from config.errors import CheckpointError
+from recognition.checkpoint.matching import set_parameters
+from recognition.checkpoint.network import wrap_symbol
+from recognition.utils.packages import require
+from recognition.weights.conversion import Converted
+from recognition.weights.onnx.matching import Match
+from recognition.weights.onnx.reader import OnnxFile
+
+import mxnet as mx
+
+TOLERANCE = 1e-5  # of the largest value
+SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
+QUIET = 'ORT_DISABLE_TELEMETRY'
+TINY = np.finfo(np.float32).tiny
+
+
+def largest_difference(
+    file: OnnxFile, matched: Match, converted: Converted, sets: Sequence[np.ndarray]
+) -> Optional[float]:
+    """Return how far the outputs are apart, relative to the largest value; None where onnxruntime is not installed.
+
+    sets: uint8 images (N, H, W, C). Raises CheckpointError where it is more than TOLERANCE, and where onnxruntime
+    cannot run the file.
+    """
+    if find_spec('onnxruntime') is None:
+        return None
+    block = wrap_symbol(converted.symbol)
+    set_parameters(block, {**converted.args, **converted.auxs}, mx.cpu())
+    session = _session(file)
+    apart = 0.0
+    for images in sets:
+        data = mx.nd.array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dtype='float32')
+        ours = block(data).asnumpy()
+        if matched.normalised:
+            ours = ours / np.linalg.norm(ours, axis=1, keepdims=True)
+        theirs = np.concatenate([_run(file, session, one[None]) for one in images]).reshape(ours.shape)
+        apart = max(apart, float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), TINY)))
+        if not apart <= TOLERANCE:  # NaN is too far, too
+            raise CheckpointError(
+                f'the outputs of {file.path} and of the network here are {apart:.2g} of the largest value apart (at most '
+                f'{TOLERANCE:g} passes), so nothing is written'
+            )
+    return apart
+
+
+def _session(file: OnnxFile) -> Any:
+    os.environ.setdefault(QUIET, '1')
+    runtime = require('onnxruntime', 'onnx', 'running an ONNX file')
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = SILENT
+    try:
+        return runtime.InferenceSession(str(file.path), settings, providers=['CPUExecutionProvider'])
+    except Exception as error:  # its errors have no class of their own in common
+        raise CheckpointError(f'{file.path} is damaged: onnxruntime does not load it') from error
+
+
+def _run(file: OnnxFile, session: Any, images: np.ndarray) -> np.ndarray:
+    """Return what the file gives for one uint8 image (1, H, W, C), in a batch that is full."""
+    front, port = file.caller, session.get_inputs()[0]
+    pixels = images.astype(np.float32)
+    if front.order == 'bgr':
+        pixels = pixels[..., ::-1]
+    pixels = ((pixels - np.float32(front.mean)) * np.float32(front.scale)).astype(np.float32)
+    batch = port.shape[0] if isinstance(port.shape[0], int) else 1
+    data = np.repeat(images if file.as_bytes else pixels, batch, axis=0)
+    if file.planes:
+        data = data.transpose(0, 3, 1, 2)
+    try:
+        return np.asarray(session.run(None, {port.name: np.ascontiguousarray(data)})[0])[:1]
+    except Exception as error:
+        raise CheckpointError(f'{file.path} is damaged: onnxruntime cannot run it') from error
