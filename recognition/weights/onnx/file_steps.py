@@ -24,12 +24,15 @@ from recognition.weights.onnx.steps import (
     rounded,
 )
 
-SKIPPED = ('Identity', 'Dropout', 'Flatten', 'Reshape', 'Squeeze', 'Unsqueeze', 'Cast')
-# Operators on constants alone that are computed while reading; none makes much of little.
-FOLDED = (
-    *('Identity', 'Cast', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Transpose', 'Concat', 'Slice', 'Gather'),
-    *('Neg', 'Sqrt', 'Reciprocal', 'Add', 'Sub', 'Mul', 'Div', 'Shape'),
-)
+SKIPPED = ('Identity', 'Dropout', 'Flatten', 'Reshape', 'Squeeze', 'Unsqueeze', 'Cast', 'CastLike')
+# What is done to constants alone. The shape of what changes nothing else does not matter.
+FOLDED: Dict[str, Callable[..., np.ndarray]] = {
+    **dict.fromkeys(('Identity', 'CastLike', 'Flatten', 'Squeeze', 'Unsqueeze'), lambda first, *_: first),
+    'Reshape': lambda first, shape: first.reshape(shape),
+    'Expand': lambda first, shape: np.broadcast_to(first, tuple(shape)),
+    **{op: getattr(np, name) for op, name in (('Add', 'add'), ('Sub', 'subtract'), ('Mul', 'multiply'))},
+    **{'Div': np.divide, 'Neg': np.negative, 'Sqrt': np.sqrt},
+}
 QUANTISED = ('Quantize', 'QLinear', 'Integer', 'DequantizeLinear', 'DynamicQuantize')
 FLOAT = 1  # ONNX's number of float32
 MAP_AXES = ({2, 3}, {-1, -2})
@@ -43,15 +46,9 @@ class FileReader:
 
     def __init__(self, model: Any, source: object) -> None:
         from onnx import helper, numpy_helper
-        from onnx.reference import ReferenceEvaluator
 
-        self._evaluator, self._attribute, self._array = (
-            ReferenceEvaluator,
-            helper.get_attribute_value,
-            numpy_helper.to_array,
-        )
+        self._attribute, self._array = helper.get_attribute_value, numpy_helper.to_array
         self._source, self._nodes = source, model.graph.node
-        self._opset = next((each.version for each in model.opset_import if each.domain in ('', 'ai.onnx')), 1)
         self._arrays: Dict[str, np.ndarray] = {
             each.name: self._constant(each, each.name) for each in model.graph.initializer
         }
@@ -98,9 +95,9 @@ class FileReader:
             self._arrays[node.output[0]] = self._value(node)
             return
         computed = [name for name in names if name and name not in self._arrays]
-        if not computed and node.op_type in FOLDED:
+        if not computed or (node.op_type == 'CastLike' and names[0] in self._arrays):
             self._fold(node)
-        elif node.op_type == 'Shape' or (computed and self._shapes.issuperset(computed)):
+        elif node.op_type == 'Shape' or self._shapes.issuperset(computed):
             self._shapes.update(node.output)
         elif node.op_type in SKIPPED:
             if node.op_type == 'Cast' and self._get(node, 'to') != FLOAT:
@@ -118,12 +115,23 @@ class FileReader:
         return self._constant(value, node.output[0]) if given.name == 'value' else np.asarray(value)
 
     def _fold(self, node: Any) -> None:
-        values = {name: self._arrays[alias] for name, alias in zip(node.input, self._names) if name}
+        """Compute a constant; what is made of constants in other ways can only be a shape."""
+        values = [self._arrays[name] for name in self._names if name in self._arrays]
         try:
-            results = self._evaluator(node, opsets={'': self._opset}).run(None, values)
-        except Exception as error:  # numpy's and onnx's own, whatever the operator is given
-            raise self.refuse(f'is damaged: {node.name or node.op_type!r} cannot be computed') from error
-        self._arrays.update(zip(node.output, map(np.asarray, results)))
+            if node.op_type == 'Shape':
+                ends = slice(self._get(node, 'start', 0), self._get(node, 'end'))
+                self._arrays[node.output[0]] = np.asarray(values[0].shape[ends])
+            elif node.op_type == 'Transpose':
+                self._arrays[node.output[0]] = values[0].transpose(self._get(node, 'perm'))
+            elif node.op_type == 'Cast':
+                whole = values[0].astype(np.float32) if self._get(node, 'to') == FLOAT else values[0]
+                self._arrays[node.output[0]] = whole
+            elif node.op_type in FOLDED:
+                self._arrays[node.output[0]] = FOLDED[node.op_type](*values)
+            else:
+                self._shapes.update(node.output)
+        except (IndexError, TypeError, ValueError) as error:
+            raise self.refuse(f'is damaged: {_label(node)!r} cannot be computed') from error
 
     def _get(self, node: Any, key: str, default: Any = None) -> Any:
         return next((self._attribute(each) for each in node.attribute if each.name == key), default)
