@@ -28,7 +28,7 @@ OTHER_VALUES = {  # of the keys that not every family reads
     'net_blocks': ((2, 4, 6, 2), (1, 0, 6, 2)),
     'densenet_dropout': (0.3,),
     'fp16': (True,),
-    'net_variant': ('article',),
+    'net_variant': ('article', 'arcface_torch'),
     'padding': ('tf_same',),
     'densenet_blocks': ((2,), (1, 2, 3, 1, 1)),
     'densenet_growth': (8,),

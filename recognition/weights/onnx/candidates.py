@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from config import resolve
@@ -14,9 +15,11 @@ from recognition.checkpoint.matching import BODY
 from recognition.weights.onnx.matching import Difference
 from recognition.weights.onnx.reader import OnnxFile, match_file, named, settings_for
 from recognition.weights.onnx.steps import CONV, LEAKY, NORM, PRELU
+from symbols import get_block
 
 Settings = Dict[str, Any]
 RESNET = 'resnet'
+KERNEL_AXES = 4  # of the weight of a convolution
 UNITS = (3, 1, 2, 4)  # net_unit, the likeliest first
 BOTTLENECK_WIDTH = 2048  # of the last stage
 IMAGENET_KERNEL = 7  # of the stem with net_input=0
@@ -40,17 +43,38 @@ def identify(file: OnnxFile, given: Mapping[str, Any]) -> Tuple[str, Settings]:
     """
     nearest: Optional[Difference] = None
     name = ''
-    for network, settings in _candidates(file, given):
+    for network, settings in _ranked(file, given):
         try:
-            return network, _try(file, network, {**settings, **given})
-        except ConfigError:  # there is no such network
-            continue
+            return network, _try(file, network, settings)
         except Difference as error:
             if nearest is None or error.matched > nearest.matched:
                 nearest, name = error, network
     if nearest is None:
         raise CheckpointError(f'{file.path} is of no network here')
     raise CheckpointError(f'{file.path} is of no preset; the nearest is {name}, but it {named(nearest, name)}')
+
+
+def _ranked(file: OnnxFile, given: Mapping[str, Any]) -> Iterator[Tuple[str, Settings]]:
+    """Yield the candidates whose kernels the file has, those with fewest others first; where none is so, the nearest.
+
+    A block is built in a moment, while the graph of a network takes some.
+    """
+    there = Counter(step.held['weight'].shape for step in file.graph.steps if step.op == CONV)
+    ranked = []
+    for network, settings in _candidates(file, given):
+        whole = {**settings, **given}
+        try:
+            parameters = get_block(resolve(network, **whole)).backbone.collect_params().values()
+        except ConfigError:  # there is no such network
+            continue
+        own = Counter(each.shape for each in parameters if len(each.shape) == KERNEL_AXES)
+        ranked.append((sum((own - there).values()), sum((there - own).values()), network, whole))
+    ranked.sort(key=lambda row: row[:2])
+    for _, _, network, settings in [row for row in ranked if not row[0]] or ranked[:1]:
+        cfg = resolve(network)
+        acts = _activations(cfg['net_act'], {step.op for step in file.graph.steps})
+        for act in [settings['net_act']] if 'net_act' in settings else acts:
+            yield network, {**settings, 'net_act': act}
 
 
 def _try(file: OnnxFile, network: str, settings: Settings) -> Settings:
@@ -80,18 +104,15 @@ def _whole(file: OnnxFile, network: str, settings: Settings) -> Settings:
 def _candidates(file: OnnxFile, given: Mapping[str, Any]) -> Iterator[Tuple[str, Settings]]:
     if 'config' in file.metadata and not given:
         yield from _recorded(file)
-    operators = {step.op for step in file.graph.steps}
     for network in [*_resnets(file), *(name for name in NETWORKS if _family(name) != RESNET)]:
-        cfg = resolve(network)
         settings: Settings = {}
         if 'net_se' in FAMILIES[_family(network)].reads:
-            settings['net_se'] = 'Sigmoid' in operators
-        for act in _activations(cfg['net_act'], operators):
-            if _family(network) != RESNET:
-                yield network, {**settings, 'net_act': act}
-                continue
-            for unit in dict.fromkeys((cfg['net_unit'], *UNITS)):
-                yield network, {**settings, **_resnet(file), 'net_unit': unit, 'net_act': act}
+            settings['net_se'] = any(step.op == 'Sigmoid' for step in file.graph.steps)
+        if _family(network) != RESNET:
+            yield network, settings
+            continue
+        for unit in UNITS:
+            yield network, {**settings, **_resnet(file), 'net_unit': unit}
 
 
 def _family(network: str) -> str:
