@@ -108,9 +108,9 @@ def _onnx(file: str, cfg: Any, part: str) -> Source:
         if not converted.report.ok:
             return None
         matched = match_file(held, cfg)[1]
-        return largest_difference(held, matched, converted, draw_probes(cfg.image_shape).sets)
+        return largest_difference(held, cfg, matched, converted, draw_probes(cfg.image_shape).sets)
 
-    return Source(values, compare=compare if part == WHOLE else None, notes=told_of(held))
+    return Source(values, compare=compare if part == WHOLE else None, notes=told_of(held, cfg))
 
 
 def _onnx_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import product
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from config import resolve
@@ -21,7 +22,6 @@ Settings = Dict[str, Any]
 RESNET = 'resnet'
 KERNEL_AXES = 4  # of the weight of a convolution
 UNITS = (3, 1, 2, 4)  # net_unit, the likeliest first
-BOTTLENECK_WIDTH = 2048  # of the last stage
 IMAGENET_KERNEL = 7  # of the stem with net_input=0
 # What an activation leaves in a graph: the operator, and the names of those that it may be.
 ACTIVATIONS = {
@@ -111,8 +111,9 @@ def _candidates(file: OnnxFile, given: Mapping[str, Any]) -> Iterator[Tuple[str,
         if _family(network) != RESNET:
             yield network, settings
             continue
-        for unit in UNITS:
-            yield network, {**settings, **_resnet(file), 'net_unit': unit}
+        for unit, more in product(UNITS, (0, RESNET_BOTTLENECK)):
+            depth = _depth(file) + more
+            yield network, {**settings, 'num_layers': depth, 'net_unit': unit, 'net_input': _stem(file)}
 
 
 def _family(network: str) -> str:
@@ -143,24 +144,24 @@ def _activations(own: str, operators: Any) -> List[str]:
 
 def _resnets(file: OnnxFile) -> List[str]:
     """Return the ResNet preset of the file's depth, or r50."""
-    depth = _resnet(file)['num_layers']
+    depth = _depth(file)
     presets = FAMILIES[RESNET].presets
     return [next((name for name, row in presets.items() if row['num_layers'] == depth), 'r50')]
 
 
-def _resnet(file: OnnxFile) -> Settings:
-    """Return depth and stem, by the residual sums of each width: the depth whose stages come nearest."""
+def _depth(file: OnnxFile) -> int:
+    """Return the num_layers whose stages come nearest to the residual sums of each width."""
     units = file.units
     depths = {stages: depth for depth, stages in RESNET_UNITS.items()}
 
     def apart(stages: Tuple[int, ...]) -> int:
         return sum(abs(one - other) for one, other in zip(stages, units)) + 100 * abs(len(stages) - len(units))
 
-    depth = depths[min(depths, key=apart)]
-    wide = max((file.graph.width(step.output) for step in file.graph.steps if step.op == 'Add'), default=0)
+    return depths[min(depths, key=apart)]
+
+
+def _stem(file: OnnxFile) -> int:
+    """Return net_input."""
     first = file.graph.steps[0]
     imagenet = first.op == CONV and first.settings['kernel'][0] == IMAGENET_KERNEL
-    return {
-        'num_layers': depth + (RESNET_BOTTLENECK if wide == BOTTLENECK_WIDTH else 0),
-        'net_input': 2 if first.op == NORM else 0 if imagenet else 1,
-    }
+    return 2 if first.op == NORM else 0 if imagenet else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from recognition.checkpoint.matching import set_parameters
 from recognition.checkpoint.network import wrap_symbol
 from recognition.utils.packages import require
 from recognition.weights.conversion import Converted
+from recognition.weights.onnx.front import RAW, Front
 from recognition.weights.onnx.matching import Match
-from recognition.weights.onnx.reader import OnnxFile
+from recognition.weights.onnx.reader import OnnxFile, front_of
 
 import mxnet as mx
 
@@ -25,7 +26,7 @@ TINY = np.finfo(np.float32).tiny
 
 
 def largest_difference(
-    file: OnnxFile, matched: Match, converted: Converted, sets: Sequence[np.ndarray]
+    file: OnnxFile, cfg: Mapping[str, Any], matched: Match, converted: Converted, sets: Sequence[np.ndarray]
 ) -> Optional[float]:
     """Return how far the outputs are apart, relative to the largest value; None where onnxruntime is not installed.
 
@@ -36,14 +37,14 @@ def largest_difference(
         return None
     block = wrap_symbol(converted.symbol)
     set_parameters(block, {**converted.args, **converted.auxs}, mx.cpu())
-    session = _session(file)
+    session, front = _session(file), front_of(cfg) if file.inside == RAW else RAW
     apart = 0.0
     for images in sets:
         data = mx.nd.array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dtype='float32')
         ours = block(data).asnumpy()
         if matched.normalised:
             ours = ours / np.linalg.norm(ours, axis=1, keepdims=True)
-        theirs = np.concatenate([_run(file, session, one[None]) for one in images]).reshape(ours.shape)
+        theirs = np.concatenate([_run(file, session, front, one[None]) for one in images]).reshape(ours.shape)
         apart = max(apart, float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), TINY)))
         if not apart <= TOLERANCE:  # NaN is too far, too
             raise CheckpointError(
@@ -64,9 +65,9 @@ def _session(file: OnnxFile) -> Any:
         raise CheckpointError(f'{file.path} is damaged: onnxruntime does not load it') from error
 
 
-def _run(file: OnnxFile, session: Any, images: np.ndarray) -> np.ndarray:
-    """Return what the file gives for one uint8 image (1, H, W, C), in a batch that is full."""
-    front, port = file.caller, session.get_inputs()[0]
+def _run(file: OnnxFile, session: Any, front: Front, images: np.ndarray) -> np.ndarray:
+    """Return what the file gives for one uint8 image (1, H, W, C), in a batch that is full; front: its caller's part."""
+    port = session.get_inputs()[0]
     pixels = images.astype(np.float32)
     if front.order == 'bgr':
         pixels = pixels[..., ::-1]

@@ -53,17 +53,18 @@ class OnnxFile:
     metadata: Mapping[str, str]
 
     @property
-    def caller(self) -> Front:
-        """Return what is done to RGB images in 0..255 before the file sees them."""
-        if self.outside is not None:
-            return self.outside
-        own = 'facesymbols' in self.metadata or self.graph.steps[0].op == NORM
-        return RAW if own or self.inside != RAW else ASSUMED
+    def silent(self) -> bool:
+        """Whether the file does nothing to the pixels, and does not say what its caller has to do."""
+        known = self.outside is not None or 'facesymbols' in self.metadata
+        return self.inside == RAW and not known and self.graph.steps[0].op != NORM
 
-    @property
-    def assumed(self) -> bool:
-        """Whether the file does not say what its images are."""
-        return self.outside is None and self.caller is ASSUMED
+    def front(self, cfg: Mapping[str, Any]) -> Front:
+        """Return what is done to RGB images in 0..255 before the graph; a silent file has what is usual."""
+        if self.inside != RAW:
+            return self.inside
+        if self.silent:
+            return RAW if front_of(cfg) == RAW else ASSUMED  # Keras's networks, and those for faces
+        return self.outside or RAW
 
     @property
     def units(self) -> Tuple[int, ...]:
@@ -173,8 +174,7 @@ def settings_for(file: OnnxFile, cfg: Mapping[str, Any]) -> Dict[str, Any]:
     The pixels, the size of the images, the width of the output, the eps of the batch norms where it is one, and the
     depth of arcface_torch's iresnet200, by its layers another network than MXNet's.
     """
-    front = file.inside if file.inside != RAW else file.caller
-    found: Dict[str, Any] = front.settings()
+    found: Dict[str, Any] = file.front(cfg).settings()
     sides = zip(file.sides, cfg['image_shape'])
     found['image_shape'] = tuple(side or own for side, own in sides)
     found['num_classes' if output_kind(cfg) == CLASS_SCORES else 'emb_size'] = file.graph.width()
@@ -204,6 +204,10 @@ def read_onnx(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE, *, targ
     """
     cfg = complete(cfg)
     file = load_file(path)
+    if file.inside not in (RAW, front_of(cfg)):
+        raise CheckpointError(
+            f'{path} does {file.inside.words()} to the pixels, and the config has {front_of(cfg).words()}; leave that out'
+        )
     try:
         return assign(*match_file(file, cfg, part))
     except CheckpointError as error:
@@ -215,12 +219,20 @@ def named(error: CheckpointError, target: str) -> str:
     return str(error).replace('{network}', target)
 
 
-def told_of(file: OnnxFile) -> List[str]:
+def told_of(file: OnnxFile, cfg: Mapping[str, Any]) -> List[str]:
     """Return lines on what a file says of its origin, and on what it leaves to its caller."""
     lines = [f'{key:<9} {file.metadata[key]}' for key in ('license', 'origin') if key in file.metadata]
-    if file.assumed:
-        formula = f'{file.path} says nothing of its pixels and normalises none: taken as {ASSUMED.words()}'
-        lines.append(f'pixels    {formula}; --config input_mean=... and input_scale=... change that')
-    elif file.caller != RAW:
-        lines.append(f'pixels    {file.caller.words()}, which the file left to its caller, is inside now')
+    front = front_of(cfg)
+    if file.silent:
+        lines.append(
+            f'pixels    taken as {front.words()}, since the file normalises none and does not say what its caller does; '
+            '--config input_mean=... and input_scale=... change that'
+        )
+    elif file.inside == RAW and front != RAW:
+        lines.append(f'pixels    {front.words()}, which the file leaves to its caller, is inside now')
     return lines
+
+
+def front_of(cfg: Mapping[str, Any]) -> Front:
+    """Return what the network of a config does to the pixels."""
+    return Front(cfg['input_mean'], cfg['input_scale'], cfg['input_order'])

@@ -14,17 +14,17 @@ from recognition.weights.onnx.candidates import identify
 from recognition.weights.onnx.reader import load_file, read_onnx, settings_for
 from symbols import get_block
 from tests.helpers import onnx_rewritten as other
-from tests.helpers.narrow import SMALLEST, small
+from tests.helpers.narrow import SMALLEST, small, write_network
 
 import mxnet as mx
 
 LIMIT = 1e-5  # of the largest value
+QUICK = ('resnet', 'mobilefacenet', 'vargfacenet', 'xception')
 FAMILY_PRESETS = [
-    pytest.param(SMALLEST[family], marks=[pytest.mark.slow] if 'dense' in family else [])
-    for family in FAMILIES
+    pytest.param(SMALLEST[family], marks=[] if family in QUICK else [pytest.mark.slow]) for family in FAMILIES
 ]
 HEADS = ('E', 'F', 'G', 'H', 'J', 'GAP', 'GDC', 'SFC', 'gnap')
-RESNETS = [{'net_unit': unit, 'net_se': unit % 2 == 1} for unit in (1, 2, 3, 4)]
+RESNETS = [{'net_unit': unit, 'net_se': unit != 2} for unit in (1, 2, 3)]
 RESNETS += [{'net_input': 0}, {'net_input': 2}, {'net_act': 'relu'}, {'net_act': 'elu'}, {'num_layers': 518}]
 SHAPE = (48, 48, 3)
 NARROW = {'net_multiplier': 0.125, 'bn_mom': 0}
@@ -57,18 +57,33 @@ def assert_same(path, cfg, values, images, data=None):
     assert np.abs(found - expected).max() <= LIMIT * np.abs(expected).max()
 
 
+@pytest.fixture
+def save(tmp_path, make_network):
+    """Return a function: config -> prefix of a checkpoint whose variances are not so small that folding is coarse."""
+
+    def write(cfg):
+        net = make_network(cfg)
+        for name, parameter in net.collect_params().items():
+            if name.endswith('_var'):
+                parameter.set_data(mx.nd.maximum(parameter.data(), 0.5))
+        return write_network(net, tmp_path / 'model')
+
+    return write
+
+
 def held_by(prefix):
     return {name: value.asnumpy() for name, value in load_embedding(prefix, 1).values.items()}
 
 
 @pytest.mark.parametrize('preset', FAMILY_PRESETS)
-def test_an_exported_network_comes_back_to_the_bit(preset, save, tmp_path, make_images):
+def test_an_exported_network_comes_back_to_the_bit(preset, save, tmp_path):
     cfg = small(preset)
     prefix = save(cfg)
-    path = other.save(other.numbered(other.bare(other.exported(prefix, tmp_path / 'a.onnx', cfg.image_shape))), tmp_path / 'b.onnx')
+    model = other.numbered(other.exported(prefix, tmp_path / 'a.onnx', cfg.image_shape))
+    path = other.save(model, tmp_path / 'b.onnx')
     settings = {key: cfg[key] for key in ('net_multiplier', 'bn_mom')}
     found, values = read(path, preset, **settings)
-    unread = () if cfg.net_output == 'classifier' else ('num_classes',)
+    unread = ('emb_size',) if cfg.net_output == 'classifier' else ('num_classes',)
     assert {key: found[key] for key in cfg if found[key] != cfg[key] and key not in unread} == {}
     expected = held_by(prefix)
     assert set(values) == set(expected)
@@ -145,7 +160,7 @@ def test_the_options_of_an_export(options, save, tmp_path, make_images):
     cfg = config(input_order='bgr')
     path = tmp_path / 'a.onnx'
     other.exported(save(cfg), path, SHAPE, **options)
-    network, settings = identify(load_file(path), {})
+    network, settings = identify(load_file(path), NARROW)
     found = resolve(network, **settings)
     assert {key: found[key] for key in PIXELS[:3]} == {key: cfg[key] for key in PIXELS[:3]}
     images = make_images(SHAPE)
@@ -156,7 +171,7 @@ def test_the_options_of_an_export(options, save, tmp_path, make_images):
         return
     ours = embed(found, values, images)
     expected = other.run(path, images.asnumpy())
-    assert np.abs(ours / np.linalg.norm(ours, axis=1, keepdims=True) - expected).max() < 1e-6
+    assert np.abs(ours / np.linalg.norm(ours, axis=1, keepdims=True) - expected).max() < 5e-6
 
 
 def test_pixels_of_each_channel(save, tmp_path, make_images):
