@@ -3,8 +3,9 @@
 Names, shapes and outputs equal InsightFace's, which knows no net_multiplier here. `net_blocks` holds the residual
 bottlenecks per stage; a single one in the first stage is a plain depthwise convolution.
 
-With net_variant='arcface_torch' it is the network that InsightFace has in PyTorch: net_multiplier widens what the stages
-pass on, and not the inside of a bottleneck, the first stage's convolution has 64 groups, and the last layer 512 channels.
+With net_variant='arcface_torch' it is the network that InsightFace has in PyTorch: net_multiplier widens what the
+stages pass on, and not the inside of a bottleneck; the first stage's convolution has 64 groups, the last layer 512
+channels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Import weights of Keras, of arcface_torch, of InsightFace's MXNet or of an ONNX file as a checkpoint of a network here.
+"""Import weights of Keras, arcface_torch, InsightFace's MXNet or an ONNX file as a checkpoint of a network here.
 
 Every parameter must find its value, and every value its parameter; another --head than the weights have is drawn fresh,
 and the report says so. Nothing is written unless all is loaded that was asked for.
@@ -7,6 +7,7 @@ and the report says so. Nothing is written unless all is loaded that was asked f
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -84,33 +85,22 @@ def _prefix_and_epoch(file: str) -> Tuple[Path, int]:
 def _insightface(file: str, cfg: Any, part: str) -> Source:
     from recognition.checkpoint import load_embedding
     from recognition.training.pretrained import check_pair
-    from recognition.weights.conversion import can_compare, embedding_difference
+    from recognition.weights.conversion import embedding_difference
 
     prefix, epoch = _prefix_and_epoch(file)
     saved = load_embedding(prefix, epoch)
     check_pair(saved, prefix, epoch, cfg.image_shape, part)
 
-    def compare(converted: Converted) -> Optional[float]:
-        return embedding_difference(saved, converted, cfg.image_shape) if can_compare(saved, converted) else None
-
-    return Source(saved.values, saved, compare)
+    return Source(saved.values, saved, partial(embedding_difference, saved, image_shape=cfg.image_shape))
 
 
 def _onnx(file: str, cfg: Any, part: str) -> Source:
-    from recognition.checkpoint.matching import WHOLE
     from recognition.export.parity import draw_probes
-    from recognition.weights.onnx.check import largest_difference
-    from recognition.weights.onnx.reader import load_file, match_file, read_onnx, told_of
+    from recognition.weights.onnx.check import file_difference
+    from recognition.weights.onnx.reader import notes_on, read_onnx
 
-    values, held = read_onnx(file, cfg, part, target=cfg.network), load_file(file)
-
-    def compare(converted: Converted) -> Optional[float]:
-        if not converted.report.ok:
-            return None
-        matched = match_file(held, cfg)[1]
-        return largest_difference(held, cfg, matched, converted, draw_probes(cfg.image_shape).sets)
-
-    return Source(values, compare=compare if part == WHOLE else None, notes=told_of(held, cfg))
+    values, probes = read_onnx(file, cfg, part, target=cfg.network), draw_probes(cfg.image_shape)
+    return Source(values, compare=partial(file_difference, file, cfg, probes.sets), notes=notes_on(file, cfg))
 
 
 def _onnx_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
@@ -157,7 +147,11 @@ def build_parser() -> Parser:
         add = one.add_argument
         add('file', metavar=form.metavar, help=form.help)
         also = '; auto: the one that fits' if name == 'onnx' else ''
-        add('--network', required=True, help=f'preset that the weights are of: r50, keras_densenet121, ...{also}')
+        add(
+            '--network',
+            required=True,
+            help=f'preset that the weights are of: r50, keras_densenet121, ...{also}',
+        )
         add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
         add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
         add_setting_arguments(one)
@@ -202,6 +196,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         from recognition.weights.onnx.reader import load_file
 
         args.network, settings = identify(load_file(args.file), settings)
+        print('network  ', args.network)
     _import(args, FORMATS[args.format], settings, written)
     return None
 
@@ -242,8 +237,7 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
 
 def _print_report(source: Source, report: Any, apart: Optional[float]) -> None:
     print(report)
-    for note in source.notes:
-        print(note)
+    print(*source.notes, sep='\n', end='\n' if source.notes else '')
     for name, value in source.saved.classifier.items() if source.saved else ():
         print(
             f'left out  {name} {tuple(value.shape)}: the classifier over identities; fine-tuning can take it'

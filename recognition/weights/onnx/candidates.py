@@ -9,10 +9,11 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from config import resolve
 from config.errors import CheckpointError, ConfigError
-from config.keys import FAMILY_NAMES, HEAD_NAMES
+from config.keys import FAMILY_NAMES
 from config.network_keys import NETWORK
 from config.presets import FAMILIES, HEADS, NETWORKS, RESNET_BOTTLENECK, RESNET_UNITS
 from recognition.checkpoint.matching import BODY
+from recognition.weights.arcface_torch import DEPTHS
 from recognition.weights.onnx.matching import Difference
 from recognition.weights.onnx.reader import OnnxFile, match_file, named, settings_for
 from recognition.weights.onnx.steps import CONV, LEAKY, NORM, PRELU
@@ -51,7 +52,9 @@ def identify(file: OnnxFile, given: Mapping[str, Any]) -> Tuple[str, Settings]:
                 nearest, name = error, network
     if nearest is None:
         raise CheckpointError(f'{file.path} is of no network here')
-    raise CheckpointError(f'{file.path} is of no preset; the nearest is {name}, but it {named(nearest, name)}')
+    raise CheckpointError(
+        f'{file.path} is of no preset; the nearest is {name}, but it {named(nearest, name)}'
+    )
 
 
 def _ranked(file: OnnxFile, given: Mapping[str, Any]) -> Iterator[Tuple[str, Settings]]:
@@ -126,7 +129,10 @@ def _recorded(file: OnnxFile) -> Iterator[Tuple[str, Settings]]:
         held = json.loads(file.metadata['config'])
         network = held['network']
         preset = resolve(network)
-        yield network, {key: held[key] for key in NETWORK if key in held and _plain(held[key]) != _plain(preset[key])}
+        yield (
+            network,
+            {key: held[key] for key in NETWORK if key in held and _plain(held[key]) != _plain(preset[key])},
+        )
     except (ValueError, KeyError, TypeError):  # the graph says it, too
         return
 
@@ -144,7 +150,7 @@ def _activations(own: str, operators: Any) -> List[str]:
 
 def _resnets(file: OnnxFile) -> List[str]:
     """Return the ResNet preset of the file's depth, or r50."""
-    depth = _depth(file)
+    depth = next((layers for layers, theirs in DEPTHS.items() if theirs == _depth(file)), _depth(file))
     presets = FAMILIES[RESNET].presets
     return [next((name for name, row in presets.items() if row['num_layers'] == depth), 'r50')]
 
@@ -155,7 +161,9 @@ def _depth(file: OnnxFile) -> int:
     depths = {stages: depth for depth, stages in RESNET_UNITS.items()}
 
     def apart(stages: Tuple[int, ...]) -> int:
-        return sum(abs(one - other) for one, other in zip(stages, units)) + 100 * abs(len(stages) - len(units))
+        return sum(abs(one - other) for one, other in zip(stages, units)) + 100 * abs(
+            len(stages) - len(units)
+        )
 
     return depths[min(depths, key=apart)]
 

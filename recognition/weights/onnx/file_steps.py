@@ -6,7 +6,7 @@ Flatten and a Reshape to a computed shape, a mean over rows and columns and a gl
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Set
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from config.errors import CheckpointError
 from recognition.weights.onnx.steps import (
     CONV,
     DENSE,
-    LEAKY,
     LINEAR,
     NORM,
     PRELU,
@@ -38,7 +37,6 @@ FLOAT = 1  # ONNX's number of float32
 MAP_AXES = ({2, 3}, {-1, -2})
 NORM_EPS, SLOPE = 1e-5, 0.01  # ONNX's defaults
 SCALARS = ('Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min')
-REDUCTIONS = ('ReduceMean', 'ReduceSum', 'ReduceL2', 'ReduceMax')
 
 
 class FileReader:
@@ -79,10 +77,9 @@ class FileReader:
 
     def _constant(self, tensor: Any, name: str) -> np.ndarray:
         try:
-            array = np.asarray(self._array(tensor))
+            return np.asarray(self._array(tensor))
         except Exception as error:  # onnx has no error of its own for what a tensor says falsely of its bytes
             raise self.refuse(f'is damaged: the values of {name!r} cannot be read') from error
-        return array
 
     def _read(self, node: Any) -> None:
         if any(part in node.op_type for part in QUANTISED):
@@ -101,7 +98,9 @@ class FileReader:
             self._shapes.update(node.output)
         elif node.op_type in SKIPPED:
             if node.op_type == 'Cast' and self._get(node, 'to') != FLOAT:
-                raise self.refuse(f'does not compute in float32 ({node.name or node.op_type}); give one that does')
+                raise self.refuse(
+                    f'does not compute in float32 ({node.name or node.op_type}); give one that does'
+                )
             self._alias[node.output[0]] = names[0]
         else:
             rule: Callable[[Any], Optional[Step]] = getattr(self, f'_{node.op_type.lower()}', self._other)
@@ -124,8 +123,8 @@ class FileReader:
             elif node.op_type == 'Transpose':
                 self._arrays[node.output[0]] = values[0].transpose(self._get(node, 'perm'))
             elif node.op_type == 'Cast':
-                whole = values[0].astype(np.float32) if self._get(node, 'to') == FLOAT else values[0]
-                self._arrays[node.output[0]] = whole
+                floats = self._get(node, 'to') == FLOAT
+                self._arrays[node.output[0]] = values[0].astype(np.float32) if floats else values[0]
             elif node.op_type in FOLDED:
                 self._arrays[node.output[0]] = FOLDED[node.op_type](*values)
             else:
@@ -137,7 +136,7 @@ class FileReader:
         return next((self._attribute(each) for each in node.attribute if each.name == key), default)
 
     def _input(self, number: int) -> Optional[np.ndarray]:
-        """Return the constant that the node at hand has as its input of this number, if it is one."""
+        """Return an input of the node at hand, if it is a constant."""
         return self._arrays.get(self._names[number]) if number < len(self._names) else None
 
     def _held(self, node: Any, **numbers: int) -> Dict[str, np.ndarray]:
@@ -146,9 +145,7 @@ class FileReader:
         for role, number in numbers.items():
             array = self._input(number)
             if array is None and number < len(self._names) and self._names[number]:
-                raise self.refuse(
-                    f'computes the {role} of {_label(node)}, where a constant is wanted; it is of another kind of network'
-                )
+                raise self.refuse(f'computes the {role} of {_label(node)}, where a constant is wanted')
             if array is not None:
                 held[role] = self._float32(array, self._names[number])
         return held
@@ -184,7 +181,9 @@ class FileReader:
         if self._get(node, 'transA', 0):
             raise self.refuse(f'turns the input of {_label(node)} around; it is of another kind of network')
         weight = held['weight'] if self._get(node, 'transB', 0) else held['weight'].T
-        return self._dense(node, weight * self._get(node, 'alpha', 1.0), held.get('bias'), self._get(node, 'beta', 1.0))
+        return self._dense(
+            node, weight * self._get(node, 'alpha', 1.0), held.get('bias'), self._get(node, 'beta', 1.0)
+        )
 
     def _matmul(self, node: Any) -> Step:
         weight = self._input(1)
@@ -212,19 +211,18 @@ class FileReader:
         held = self._held(node, slope=1)
         return self._step(node, PRELU, settings={'slopes': held['slope'].size}, held=held)
 
-    def _leakyrelu(self, node: Any) -> Step:
-        return self._step(node, LEAKY, settings={'alpha': rounded(self._get(node, 'alpha', SLOPE))})
+    def _leakyrelu(self, node: Any, default: float = SLOPE) -> Step:
+        return self._step(node, node.op_type, settings={'alpha': rounded(self._get(node, 'alpha', default))})
 
     def _elu(self, node: Any) -> Step:
-        return self._step(node, 'Elu', settings={'alpha': rounded(self._get(node, 'alpha', 1.0))})
+        return self._leakyrelu(node, 1.0)
 
     def _maxpool(self, node: Any) -> Step:
-        axes = len(self._get(node, 'kernel_shape'))
-        pad = tuple(self._get(node, 'pads') or (0,) * 2 * axes)
+        kernel = tuple(self._get(node, 'kernel_shape'))
         settings = {
-            'kernel': tuple(self._get(node, 'kernel_shape')),
-            'stride': tuple(self._get(node, 'strides') or (1,) * axes),
-            'pad': pad,
+            'kernel': kernel,
+            'stride': tuple(self._get(node, 'strides') or (1,) * len(kernel)),
+            'pad': tuple(self._get(node, 'pads') or (0,) * 2 * len(kernel)),
             'ceil': self._get(node, 'ceil_mode', 0),
         }
         return self._step(node, node.op_type, settings=settings)
@@ -239,30 +237,27 @@ class FileReader:
             return self._step(node, 'GlobalAveragePool')
         return self._step(node, node.op_type, settings={'axes': chosen})
 
-    _reducesum = _reducel2 = _reducemean
+    _reducesum = _reducemean
 
     def _concat(self, node: Any) -> Step:
-        backwards = self._channels_backwards(self._names)
-        if backwards:
-            return Step('Reverse', _label(node), (backwards,), node.output[0], {'axes': (1,)})
+        """Return the step, or that of three channels which a Split has put apart and this puts in the other order."""
+        splits = [each for each in self._nodes if each.op_type == 'Split' and self._names[0] in each.output]
+        for split in splits:
+            if len(split.output) == 3 and self._names == list(split.output)[::-1]:
+                source = self._alias.get(split.input[0], split.input[0])
+                return Step('Reverse', _label(node), (source,), node.output[0], {'axes': (1,)})
         return self._step(node, 'Concat', settings={'axis': self._get(node, 'axis')})
 
-    def _channels_backwards(self, names: Sequence[str]) -> str:
-        """Return the tensor whose channels these are in the order 2, 1, 0, or ''."""
-        split = next((each for each in self._nodes if each.op_type == 'Split' and names[0] in each.output), None)
-        turned = split is not None and len(names) == 3 and names == list(split.output)[::-1]
-        return self._alias.get(split.input[0], split.input[0]) if split is not None and turned else ''
-
     def _split(self, node: Any) -> None:
-        """Leave it to the Concat behind it."""
+        """Leave it to the Concat."""
 
-    def _slice(self, node: Any) -> Step:
+    def _slice(self, node: Any) -> Optional[Step]:
         axes, steps = self._input(3), self._input(4)
         if axes is None or steps is None or set(steps.tolist()) != {-1}:
             return self._other(node)
         return self._step(node, 'Reverse', settings={'axes': tuple(sorted(axes.tolist()))})
 
-    def _gather(self, node: Any) -> Step:
+    def _gather(self, node: Any) -> Optional[Step]:
         order = self._input(1)
         if order is None or order.tolist() != [2, 1, 0] or self._get(node, 'axis', 0) != 1:
             return self._other(node)
@@ -273,8 +268,7 @@ class FileReader:
         return self._step(node, 'Pad', settings={'pad': () if pads is None else tuple(pads.tolist())})
 
     def _other(self, node: Any) -> Optional[Step]:
-        constants = [(number, self._input(number)) for number in range(len(self._names))]
-        given = [(number, array) for number, array in constants if array is not None]
+        given = [(n, self._arrays[name]) for n, name in enumerate(self._names) if name in self._arrays]
         if node.op_type not in SCALARS or len(given) != 1:
             told = {each.name: self._attribute(each) for each in node.attribute}
             return self._step(node, node.op_type, settings={'perm': told['perm']} if 'perm' in told else {})
@@ -289,8 +283,9 @@ class FileReader:
         """Add a constant to the linear layer that nothing but this Add reads, as its bias, where it can be one."""
         source = next(name for name in self._names if name not in self._arrays)
         made = self._steps.get(source)
-        fits = made is not None and made.op in LINEAR and made.settings['outputs'] == array.size
-        if made is None or not fits or 'bias' in made.held or self._count.get(source, 0) != 1:
+        if made is None or made.op not in LINEAR or made.settings['outputs'] != array.size:
+            return False
+        if 'bias' in made.held or self._count.get(source, 0) != 1:
             return False
         bias = self._float32(array, _label(node)).reshape(-1)
         self._steps[source] = Step(**{**vars(made), 'held': {**made.held, 'bias': bias}})

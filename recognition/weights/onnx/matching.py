@@ -11,7 +11,19 @@ from recognition.weights.onnx.steps import COMMUTATIVE, LEAKY, LINEAR, NORM, PRE
 
 # What an embedding is made of length 1 with behind the network.
 NORMALISING = (
-    *('Mul', 'ReduceSum', 'ReduceL2', 'LpNormalization', 'Add', 'Sqrt', 'Div', 'Clip', 'Max', 'Expand', 'Pow'),
+    *(
+        'Mul',
+        'ReduceSum',
+        'ReduceL2',
+        'LpNormalization',
+        'Add',
+        'Sqrt',
+        'Div',
+        'Clip',
+        'Max',
+        'Expand',
+        'Pow',
+    ),
     *('ReduceSumSquare', 'Abs'),
 )
 
@@ -71,7 +83,9 @@ def _fits(own: Step, file: Step, sources: List[str]) -> bool:
     if given != sources:
         return False
     if own.op == PRELU:  # whose slopes may be one for all channels, or a constant
-        return file.op == LEAKY or (file.op == PRELU and file.settings['slopes'] in (1, own.settings['slopes']))
+        return file.op == LEAKY or (
+            file.op == PRELU and file.settings['slopes'] in (1, own.settings['slopes'])
+        )
     return own.op == file.op and own.settings == file.settings
 
 
@@ -111,7 +125,9 @@ def assign(own: Graph, matched: Match) -> Values:
             if norm is not None and (folded or not own_bias):
                 shift[step.output] = bias
             elif not own_bias and bias.any():
-                raise CheckpointError(f'has a bias in {found.name}, for which {{network}} has none in {step.name}')
+                raise CheckpointError(
+                    f'has a bias in {found.name}, for which {{network}} has none in {step.name}'
+                )
         elif step.op == NORM:
             values.update(_norm(step, found, shift.get(step.inputs[0])))
         elif step.op == PRELU and found is not None:
@@ -139,7 +155,9 @@ def _fit_variance(step: Step, found: Step, held: Values) -> None:
     if found.eps == step.eps and (factor == 1).all():
         return
     if (factor <= 0).any():
-        raise CheckpointError(f'has a gamma in {found.name} that is not above 0, and {{network}} has 1 in {step.name}')
+        raise CheckpointError(
+            f'has a gamma in {found.name} that is not above 0, and {{network}} has 1 in {step.name}'
+        )
     variance = (held['variance'] + found.eps) / factor**2 - step.eps
     if (variance < 0).any():
         raise CheckpointError(

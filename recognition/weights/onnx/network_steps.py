@@ -6,7 +6,17 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from config.errors import ConfigError
-from recognition.weights.onnx.steps import CONV, DENSE, LEAKY, NORM, PRELU, Graph, Step, convolution_settings, rounded
+from recognition.weights.onnx.steps import (
+    CONV,
+    DENSE,
+    LEAKY,
+    NORM,
+    PRELU,
+    Graph,
+    Step,
+    convolution_settings,
+    rounded,
+)
 from symbols.ir.nodes import Node, flag, list_nodes, read_attribute
 from symbols.ir.rewriter import describe
 from symbols.passes.prelu import as_operators
@@ -16,7 +26,13 @@ import mxnet as mx
 SKIPPED = ('Dropout', 'Flatten', 'Reshape', '_copy', 'expand_dims', 'squeeze')
 NORM_EPS = 1e-3  # MXNet's default
 ROLES = ('gamma', 'beta', 'mean', 'variance')
-FUNCTIONS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softrelu': 'Softplus', 'softsign': 'Softsign'}
+FUNCTIONS = {
+    'relu': 'Relu',
+    'sigmoid': 'Sigmoid',
+    'tanh': 'Tanh',
+    'softrelu': 'Softplus',
+    'softsign': 'Softsign',
+}
 
 
 class Read(NamedTuple):
@@ -53,7 +69,9 @@ def network_graph(symbol: mx.sym.Symbol, image_shape: Sequence[int]) -> Graph:
             continue
         rule = RULES.get(node.operator)
         if rule is None:
-            raise ConfigError(f'{node.name!r} is an operator {node.operator}, which is not read from ONNX files')
+            raise ConfigError(
+                f'{node.name!r} is an operator {node.operator}, which is not read from ONNX files'
+            )
         steps += rule(read)
         names.append(node.name)
     return Graph(steps, 'data', names[describe(symbol)['heads'][0][0]])
@@ -175,8 +193,12 @@ RULES: Dict[str, Callable[[Read], List[Step]]] = {
     'Concat': _concat,
     'Pad': _pad,
     '_image_normalize': _normalise,
-    **_named(_plain, {'elemwise_add': 'Add', 'elemwise_mul': 'Mul', 'broadcast_mul': 'Mul', 'broadcast_div': 'Div'}),
+    **_named(
+        _plain, {'elemwise_add': 'Add', 'elemwise_mul': 'Mul', 'broadcast_mul': 'Mul', 'broadcast_div': 'Div'}
+    ),
     **_named(_plain, {'sigmoid': 'Sigmoid', 'sqrt': 'Sqrt'}),
-    **_named(_scalar, {'_minus_scalar': 'Sub', '_mul_scalar': 'Mul', '_plus_scalar': 'Add', '_div_scalar': 'Div'}),
+    **_named(
+        _scalar, {'_minus_scalar': 'Sub', '_mul_scalar': 'Mul', '_plus_scalar': 'Add', '_div_scalar': 'Div'}
+    ),
     **_named(_axes, {'sum': 'ReduceSum', 'mean': 'ReduceMean', 'reverse': 'Reverse'}),
 }

@@ -39,8 +39,8 @@ ASSUMED = Front(MEAN, SETTINGS['input_scale'])
 class OnnxFile:
     """A file: its graph behind what it does to the pixels, and what it says of itself.
 
-    inside: what it does to the pixels; outside: what it leaves to its caller, None where it does not say. sides: height,
-    width and channels of its images, None for one that is open. planes: whether the channels come before the rows.
+    inside: what it does to the pixels; outside: what it leaves to its caller, None where it does not say. sides:
+    height, width and channels of its images, None for one that is open. planes: whether the channels come before rows.
     """
 
     path: Path
@@ -121,7 +121,7 @@ def _load(path: Path, *version: int) -> OnnxFile:
     inside, behind = _with_scale(inside, behind)
     sides = tuple(dims[2:] + dims[1:2] if planes else dims[1:])
     outside = _outside(path, metadata)
-    if RAW not in (inside, outside or RAW):
+    if outside is not None and RAW not in (inside, outside):
         raise CheckpointError(
             f'{path} does {inside.words()} to the pixels, and its metadata asks its caller for {outside.words()} before'
         )
@@ -165,7 +165,9 @@ def _outside(path: Path, metadata: Mapping[str, str]) -> Optional[Front]:
         )
         return Front(mean, scale, {'rgb': 'rgb', 'bgr': 'bgr'}[told['order']])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f'{path} is damaged: the metadata {metadata["pixels"]!r} of its pixels cannot be read') from error
+        raise CheckpointError(
+            f'{path} is damaged: the metadata {metadata["pixels"]!r} of its pixels cannot be read'
+        ) from error
 
 
 def settings_for(file: OnnxFile, cfg: Mapping[str, Any]) -> Dict[str, Any]:
@@ -195,7 +197,9 @@ def match_file(file: OnnxFile, cfg: Mapping[str, Any], part: str = WHOLE) -> Tup
     return own, match(own, file.graph, whole=part != BODY)
 
 
-def read_onnx(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE, *, target: str = 'the network') -> Values:
+def read_onnx(
+    path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE, *, target: str = 'the network'
+) -> Values:
     """Read the network of `cfg` from an ONNX file, as float32 arrays by our names.
 
     cfg: resolve('r50', **settings_for(load_file(path), resolve('r50'))). With part 'body' the head may be another one.
@@ -206,7 +210,8 @@ def read_onnx(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE, *, targ
     file = load_file(path)
     if file.inside not in (RAW, front_of(cfg)):
         raise CheckpointError(
-            f'{path} does {file.inside.words()} to the pixels, and the config has {front_of(cfg).words()}; leave that out'
+            f'{path} does {file.inside.words()} to the pixels, and the config has {front_of(cfg).words()}; leave that '
+            'out'
         )
     try:
         return assign(*match_file(file, cfg, part))
@@ -219,14 +224,15 @@ def named(error: CheckpointError, target: str) -> str:
     return str(error).replace('{network}', target)
 
 
-def told_of(file: OnnxFile, cfg: Mapping[str, Any]) -> List[str]:
+def notes_on(path: PathLike, cfg: Mapping[str, Any]) -> List[str]:
     """Return lines on what a file says of its origin, and on what it leaves to its caller."""
+    file = load_file(path)
     lines = [f'{key:<9} {file.metadata[key]}' for key in ('license', 'origin') if key in file.metadata]
     front = front_of(cfg)
     if file.silent:
         lines.append(
-            f'pixels    taken as {front.words()}, since the file normalises none and does not say what its caller does; '
-            '--config input_mean=... and input_scale=... change that'
+            f'pixels    taken as {front.words()}, since the file normalises none and does not say what its caller '
+            'does; --config input_mean=... and input_scale=... change that'
         )
     elif file.inside == RAW and front != RAW:
         lines.append(f'pixels    {front.words()}, which the file leaves to its caller, is inside now')

@@ -13,8 +13,8 @@ from recognition.checkpoint.network import load_embedding
 from recognition.weights.onnx.candidates import identify
 from recognition.weights.onnx.reader import load_file, read_onnx, settings_for
 from symbols import get_block
-from tests.helpers import onnx_rewritten as other
 from tests.helpers.narrow import SMALLEST, small, write_network
+from tests.helpers.onnx import rewritten as other
 
 import mxnet as mx
 
@@ -118,7 +118,9 @@ def test_folded_batch_norms_are_open_again(spelled, save, tmp_path, make_images)
         assert (values[f'{name}_moving_mean'] == 0).all()
         assert (values[f'{name}_moving_var'] == np.float32(1 - 1e-5)).all()
     assert not values['pre_fc1_bias'].any()
-    assert (values['stage1_unit1_bn1_moving_mean'] != 0).any()  # before a convolution that pads it cannot be folded
+    assert (
+        values['stage1_unit1_bn1_moving_mean'] != 0
+    ).any()  # before a convolution that pads it cannot be folded
     images = make_images(SHAPE)
     assert_same(path, found, values, images, ((images.asnumpy() - 127.5) / 127.5).astype(np.float32))
 
@@ -148,7 +150,9 @@ def test_the_resnet_is_recognised(settings, save, tmp_path, make_images):
 @pytest.mark.parametrize('preset', ['r18', 'y1', 'mbf', 'm05', 'mnas025', 'vargfacenet', 'xception'])
 def test_the_preset_is_recognised_without_its_metadata(preset, save, tmp_path):
     cfg = small(preset)
-    model = other.numbered(other.bare(other.exported(save(cfg), tmp_path / 'a.onnx', cfg.image_shape, fold=True)))
+    model = other.numbered(
+        other.bare(other.exported(save(cfg), tmp_path / 'a.onnx', cfg.image_shape, fold=True))
+    )
     given = {'net_multiplier': cfg.net_multiplier}
     network, settings = identify(load_file(other.save(model, tmp_path / 'b.onnx')), given)
     assert resolve(network, **settings).net_blocks == cfg.net_blocks
@@ -192,7 +196,9 @@ def test_a_gamma_that_the_network_has_fixed_goes_into_the_variance(save, tmp_pat
     assert (values['fc1_gamma'] == 1).all()
     assert_same(path, found, values, make_images(SHAPE))
     with pytest.raises(CheckpointError, match=r'gamma in \S+ that is not above 0, and r18 has 1 in fc1$'):
-        read_onnx(other.save(other.put(model, fc1_fixed_gamma=-gamma), tmp_path / 'c.onnx'), found, target='r18')
+        read_onnx(
+            other.save(other.put(model, fc1_fixed_gamma=-gamma), tmp_path / 'c.onnx'), found, target='r18'
+        )
 
 
 def test_eps_of_several_kinds_go_into_the_variance(save, tmp_path, make_images):
