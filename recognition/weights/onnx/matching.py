@@ -104,9 +104,9 @@ def _named(step: Step) -> str:
 def assign(own: Graph, matched: Match) -> Values:
     """Return the values of the network's parameters by name, float32.
 
-    A batch norm that was folded is open again: gamma 1, beta the bias of the layer before it, mean 0 and variance
-    1 - eps, so that its output is what it was, and training goes on from there. Raises CheckpointError for a bias, or
-    a gamma, that the network has no place for.
+    A batch norm that was folded is open again: gamma 1, beta the bias that the layer before it has in the file and not
+    in the network, mean 0 and variance 1 - eps. Its output is what it was, and it can be trained. Raises
+    CheckpointError for a bias, or a gamma, that the network has no place for.
     """
     readers = own.readers()
     values: Values = {}
@@ -116,15 +116,13 @@ def assign(own: Graph, matched: Match) -> Values:
         if step.op in LINEAR and found is not None:
             behind = readers.get(step.output, [])
             norm = behind[0] if len(behind) == 1 and behind[0].op == NORM else None
-            folded = norm is not None and matched.pairs[norm.output] is None
             bias = found.held.get('bias', np.zeros(step.settings['outputs'], np.float32))
             values[step.held['weight']] = found.held['weight']
-            own_bias = step.held.get('bias')
-            if own_bias:
-                values[own_bias] = np.zeros_like(bias) if folded else bias
-            if norm is not None and (folded or not own_bias):
+            if 'bias' in step.held:  # a batch norm behind it that begins with beta 0 trains better
+                values[step.held['bias']] = bias
+            elif norm is not None:
                 shift[step.output] = bias
-            elif not own_bias and bias.any():
+            elif bias.any():
                 raise CheckpointError(
                     f'has a bias in {found.name}, for which {{network}} has none in {step.name}'
                 )
