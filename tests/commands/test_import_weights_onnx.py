@@ -186,6 +186,11 @@ def test_graphs_of_other_kinds(model, tmp_path):
     assert output.name == 'embedding'
 
 
+def test_a_layer_without_its_weight(model, tmp_path):
+    del next(node for node in model.graph.node if node.op_type == 'Conv').input[1:]
+    refused(model, tmp_path, 'is damaged: its graph cannot be read$')
+
+
 def test_a_quantised_file(model, tmp_path):
     node = next(node for node in model.graph.node if node.op_type == 'Conv')
     node.op_type = 'ConvInteger'

@@ -116,6 +116,14 @@ def _load(path: Path, *version: int) -> OnnxFile:
         inside, behind = split_front(whole)
     except CheckpointError as error:
         raise CheckpointError(str(error) if str(error).startswith(str(path)) else f'{path} {error}') from None
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # an input that is missing, say
+        raise CheckpointError(f'{path} is damaged: its graph cannot be read') from error
     if not behind.steps:
         raise CheckpointError(f'{path} holds no layers')
     inside, behind = _with_scale(inside, behind)
