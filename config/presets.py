@@ -72,6 +72,14 @@ KERAS = {
 # The paper's stem halves the image, and TensorFlow's padding is what Keras's weights were trained with.
 XCEPTION = {'net_input': 0, 'padding': 'tf_same', 'image_shape': (299, 299, 3)}
 
+# MobileFaceNet as arcface_torch has it, with the numbers of its weights.
+ARCFACE_MBF = {
+    'net_output': 'GDC',
+    'net_variant': 'arcface_torch',
+    'bn_eps': 1e-5,
+    'input_scale': 1 / 127.5,
+}
+
 # What a family takes of these keys where its row does not say otherwise.
 TAKEN_BY_ALL = {'net_variant': (None,), 'padding': ('symmetric',), 'resnet_kernel': (3,)}
 
@@ -122,10 +130,13 @@ FAMILIES = {
     'mobilefacenet': Family(
         alias='fmobilefacenet',
         reads=('net_blocks',),
+        takes={'net_variant': (None, 'arcface_torch')},
         ignored_there=('net_multiplier',),
         presets={
             'y1': {'emb_size': 128, 'net_output': 'GDC'},
             'y2': {'emb_size': 256, 'net_output': 'GDC', 'net_blocks': (2, 8, 16, 4)},
+            'mbf': {**ARCFACE_MBF, 'net_multiplier': 2.0},
+            'mbf_large': {**ARCFACE_MBF, 'net_multiplier': 4.0, 'net_blocks': (2, 8, 12, 4)},
         },
     ),
     'mobilenet': Family(

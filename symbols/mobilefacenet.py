@@ -2,6 +2,10 @@
 
 Names, shapes and outputs equal InsightFace's, which knows no net_multiplier here. `net_blocks` holds the residual
 bottlenecks per stage; a single one in the first stage is a plain depthwise convolution.
+
+With net_variant='arcface_torch' it is the network that InsightFace has in PyTorch: net_multiplier widens what the
+stages pass on, and not the inside of a bottleneck; the first stage's convolution has 64 groups, the last layer 512
+channels.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from mxnet.gluon import HybridBlock, nn
 EPS = 1e-3
 STEM = 64
 LAST = 512
+FIRST_INNER = 128  # of the first stage's bottlenecks in arcface_torch
 
 
 class Spec(NamedTuple):
@@ -88,15 +93,20 @@ def _residuals(stage: int, count: int, channels: int, inner: int, layer: Layer) 
 class MobileFaceNet(HybridBlock):
     """Map faces (N, C, H, W) in 0..255 to feature maps (N, 512 * net_multiplier, H/16, W/16), sizes rounded up.
 
-    Raises ConfigError when net_blocks has not four numbers.
+    512 channels in arcface_torch's. Raises ConfigError when net_blocks has not four numbers.
     """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         super().__init__(prefix='')
         layer = partial(conv_norm_act, norm=Norm(eps=EPS).configured(cfg), act=Act(cfg['net_act']))
 
+        fixed = cfg['net_variant'] == 'arcface_torch'
+
         def scaled(width: int) -> int:
             return scale_width(width, cfg['net_multiplier'])
+
+        def inside(width: int) -> int:
+            return width if fixed else scaled(width)
 
         first, *rest = _blocks(cfg)
         width = scaled(STEM)
@@ -104,16 +114,16 @@ class MobileFaceNet(HybridBlock):
         self.features.add(PixelNorm(cfg))
         self.features.add(*layer('conv_1', cfg['image_shape'][2], width, 3, stride=2))
         if first == 1:
-            self.features.add(*layer('conv_2_dw', width, width, 3, groups=width))
+            self.features.add(*layer('conv_2_dw', width, width, 3, groups=min(width, inside(STEM))))
         else:
-            self.features.add(*_residuals(2, first, width, width, layer))
+            self.features.add(*_residuals(2, first, width, FIRST_INNER if fixed else width, layer))
         for stage, (spec, count) in enumerate(zip(STAGES, rest), start=3):
-            channels, inner, halving = map(scaled, spec)
+            channels, inner, halving = scaled(spec.channels), inside(spec.inner), inside(spec.halving)
             prefix = f'dconv_{stage - 1}{stage}_'
             self.features.add(Bottleneck(prefix, width, halving, channels, layer, stride=2))
             self.features.add(*_residuals(stage, count, channels, inner, layer))
             width = channels
-        self.features.add(*layer('conv_6sep', width, scaled(LAST), 1))
+        self.features.add(*layer('conv_6sep', width, inside(LAST), 1))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Stem, stages, last 1x1."""

@@ -1,4 +1,4 @@
-"""Import weights of Keras, of InsightFace's arcface_torch or of InsightFace's MXNet as a checkpoint of a network here.
+"""Import weights of Keras, arcface_torch, InsightFace's MXNet or an ONNX file as a checkpoint of a network here.
 
 Every parameter must find its value, and every value its parameter; another --head than the weights have is drawn fresh,
 and the report says so. Nothing is written unless all is loaded that was asked for.
@@ -7,6 +7,7 @@ and the report says so. Nothing is written unless all is loaded that was asked f
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -21,14 +22,16 @@ from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.data.class_names import read_classes, write_classes
 from recognition.engines.model import Model
-from recognition.engines.record import beside, read_provenance, write_provenance
+from recognition.engines.record import beside, provenance_in, read_provenance, write_provenance
 from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path, parse_checkpoint
 
 if TYPE_CHECKING:
     from recognition.checkpoint import Saved
+    from recognition.weights.conversion import Converted
 
+AUTO = 'auto'  # the network that an ONNX file is recognised as
 LAST_EPOCH = 999_999  # six digits in a checkpoint's name
 # Settings that may ask for another head than the weights have.
 HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
@@ -37,12 +40,15 @@ HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
 class Source(NamedTuple):
     """What a file holds: values by our names, and the checkpoint when it was one of MXNet's.
 
-    provenance: what it says of its license and origin.
+    provenance: what it says of its license and origin. compare: how far the outputs of the file and of the converted
+    network are apart, None where nothing can say. notes: lines of the report.
     """
 
     values: Dict[str, Any]
     saved: Optional[Saved] = None
     provenance: Mapping[str, str] = MappingProxyType({})
+    compare: Optional[Callable[[Converted], Optional[float]]] = None
+    notes: Sequence[str] = ()
 
 
 def _keras(file: str, cfg: Any, part: str) -> Source:
@@ -81,11 +87,33 @@ def _prefix_and_epoch(file: str) -> Tuple[Path, int]:
 def _insightface(file: str, cfg: Any, part: str) -> Source:
     from recognition.checkpoint import load_embedding
     from recognition.training.pretrained import check_pair
+    from recognition.weights.conversion import embedding_difference
 
     prefix, epoch = _prefix_and_epoch(file)
     saved = load_embedding(prefix, epoch)
     check_pair(saved, prefix, epoch, cfg.image_shape, part)
-    return Source(saved.values, saved, read_provenance(prefix))
+    compare = partial(embedding_difference, saved, image_shape=cfg.image_shape)
+    return Source(saved.values, saved, read_provenance(prefix), compare)
+
+
+def _onnx(file: str, cfg: Any, part: str) -> Source:
+    from recognition.export.parity import draw_probes
+    from recognition.weights.onnx.check import file_difference
+    from recognition.weights.onnx.reader import load_file, notes_on, read_onnx
+
+    values, probes = read_onnx(file, cfg, part, target=cfg.network), draw_probes(cfg.image_shape)
+    return Source(
+        values,
+        provenance=provenance_in(load_file(file).metadata),
+        compare=partial(file_difference, file, cfg, probes.sets),
+        notes=notes_on(file, cfg),
+    )
+
+
+def _onnx_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
+    from recognition.weights.onnx.reader import load_file, settings_for
+
+    return settings_for(load_file(args.file), cfg)
 
 
 class Format(NamedTuple):
@@ -104,6 +132,7 @@ FORMATS = {
     'arcface_torch': Format(
         'FILE', "PyTorch's backbone.pth of an iresnet", _arcface_torch, _arcface_torch_settings
     ),
+    'onnx': Format('FILE', 'an ONNX file of a network here, by its structure', _onnx, _onnx_settings),
     'insightface': Format('PREFIX,EPOCH', 'PREFIX-symbol.json and the .params of that epoch', _insightface),
 }
 
@@ -124,7 +153,12 @@ def build_parser() -> Parser:
         one = formats.add_parser(name, help=form.help, description=form.help)
         add = one.add_argument
         add('file', metavar=form.metavar, help=form.help)
-        add('--network', required=True, help='preset that the weights are of: r50, keras_densenet121, ...')
+        also = '; auto: the one that fits' if name == 'onnx' else ''
+        add(
+            '--network',
+            required=True,
+            help=f'preset that the weights are of: r50, keras_densenet121, ...{also}',
+        )
         add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
         add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
         add_setting_arguments(one)
@@ -137,7 +171,8 @@ def build_parser() -> Parser:
                 "network's own; none for those of articles)",
             )
         add('--fresh-head', action='store_true', help='leave the head of the weights out and draw one fresh')
-        add('--partial', action='store_true', help='load whatever fits and draw the rest fresh')
+        if name != 'onnx':  # whose parameters have no names by which some could fit
+            add('--partial', action='store_true', help='load whatever fits and draw the rest fresh')
     return parser
 
 
@@ -146,7 +181,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     check_prefix(args.output)
     settings = settings_from(args)
-    resolve(args.network, **settings)
+    auto = args.format == 'onnx' and args.network == AUTO
+    if not auto:
+        resolve(args.network, **settings)
     if getattr(args, 'preprocessing', None) and not settings.keys().isdisjoint(PIXEL_KEYS):
         raise ConfigError(
             f'--preprocessing and --config {PIXEL_KEYS[0]}=... both say what is done to pixels; give one'
@@ -162,6 +199,12 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     files = [*written.files, checksum_path(written.files[-1])]
     files += [config_path(args.output), classes_path(args.output), origin_path(args.output)]
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
+    if auto:
+        from recognition.weights.onnx.candidates import identify
+        from recognition.weights.onnx.reader import load_file
+
+        args.network, settings = identify(load_file(args.file), settings)
+        print('network  ', args.network)
     _import(args, FORMATS[args.format], settings, written)
     return None
 
@@ -172,13 +215,13 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     from recognition.checkpoint.matching import BODY, FITTING, WHOLE
     from recognition.checkpoint.run_files import write_json
     from recognition.training.pretrained import check_layers
-    from recognition.weights.conversion import can_compare, choose_part, convert, embedding_difference
+    from recognition.weights.conversion import choose_part, convert
     from symbols import get_symbol
 
     named = resolve(args.network, **settings)
     names_file = beside(args.file.rpartition(',')[0], classes_path) if args.format == 'insightface' else None
     cfg, *others = _candidates(args.network, {**form.settings(named, args), **settings})
-    part = BODY if args.fresh_head else FITTING if args.partial else WHOLE
+    part = BODY if args.fresh_head else FITTING if getattr(args, 'partial', False) else WHOLE
     source = _read(form, args.file, cfg, others, part)
     if part == WHOLE:
         asked = any(not _same_head(cfg, other, ('emb_size',)) for other in others)
@@ -187,9 +230,7 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     if source.saved:
         check_layers(source.saved.symbol, get_symbol(cfg), part, **names)
     converted = convert(source.values, cfg, part, **names)
-    apart = None
-    if source.saved and can_compare(source.saved, converted):
-        apart = embedding_difference(source.saved, converted, cfg.image_shape)
+    apart = source.compare(converted) if source.compare else None
     keeps = part == WHOLE and output_kind(cfg) == CLASS_SCORES
     classes = read_classes(names_file, cfg.num_classes) if names_file and keeps else []
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
@@ -205,6 +246,7 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
 
 def _print_report(source: Source, report: Any, apart: Optional[float]) -> None:
     print(report)
+    print(*source.notes, sep='\n', end='\n' if source.notes else '')
     for name, value in source.saved.classifier.items() if source.saved else ():
         print(
             f'left out  {name} {tuple(value.shape)}: the classifier over identities; fine-tuning can take it'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
@@ -94,11 +94,16 @@ def choose_part(
     return BODY
 
 
-def embedding_difference(saved: Saved, converted: Converted, image_shape: Any) -> float:
+def embedding_difference(saved: Saved, converted: Converted, *, image_shape: Any) -> Optional[float]:
     """Return how far the embeddings of a checkpoint and of its conversion are apart, relative to the largest value.
 
-    Two random images (H, W, C) are embedded on the CPU. Raises CheckpointError where that is more than rounding.
+    Two random images (H, W, C) are embedded on the CPU; None where it cannot compute them, or where not all values are
+    the checkpoint's. Raises CheckpointError where that is more than rounding.
     """
+    halves = computes_in_half(saved.symbol) or computes_in_half(converted.symbol)
+    wanted = {name for name in saved.symbol.list_inputs() if name != 'data'}
+    if halves or not converted.report.ok or not wanted <= set(saved.values):
+        return None
     height, width, channels = image_shape
     images = np.random.RandomState(0).randint(0, 256, (2, channels, height, width))
     both: List[np.ndarray] = []
@@ -117,13 +122,6 @@ def embedding_difference(saved: Saved, converted: Converted, image_shape: Any) -
             f'{apart:.2g} apart, so their layers are connected otherwise; name another preset{first}'
         )
     return apart
-
-
-def can_compare(saved: Saved, converted: Converted) -> bool:
-    """Whether `embedding_difference` can say something: all values are the checkpoint's, and a CPU can compute."""
-    halves = computes_in_half(saved.symbol) or computes_in_half(converted.symbol)
-    wanted = {name for name in saved.symbol.list_inputs() if name != 'data'}
-    return converted.report.ok and wanted <= set(saved.values) and not halves
 
 
 def own_settings(cfg: Mapping[str, Any], network: str) -> Dict[str, Any]:

@@ -17,9 +17,9 @@ OWN = re.findall(
     """
     article_xception bn_dropout bn_dropout_fc bn_dropout_fc_bn bn_fc bn_fc_bn classifier d121 d161 d169 d201
     d2l_densenet elu fc fc_bn gap_fc_bn gdc_fc_bn gelu gnap keras_densenet121 keras_densenet169 keras_densenet201
-    keras_resnet50 keras_resnet50_elu keras_xception leaky m05 m1 map mnas mnas025 mnas05 pool prelu prelu_channel r100
-    r100fc r18 r200 r34 r50 r50v1 relu selu sepconv_fc_bn sigmoid softrelu softsign swish tanh vargfacenet xception
-    y1 y2
+    keras_resnet50 keras_resnet50_elu keras_xception leaky m05 m1 map mbf mbf_large mnas mnas025 mnas05 pool prelu
+    prelu_channel r100 r100fc r18 r200 r34 r50 r50v1 relu selu sepconv_fc_bn sigmoid softrelu softsign swish tanh
+    vargfacenet xception y1 y2
     """,
 )
 

@@ -52,6 +52,17 @@ def test_widths_inside_the_bottlenecks(internal_shapes):
         assert shapes[f'{name}_conv_dw_conv2d_weight'] == (width, 1, 3, 3)  # depthwise
 
 
+def test_the_widths_of_arcface_torch(internal_shapes):
+    """The multiplier widens what the stages pass on alone; the first depthwise layer has 64 groups."""
+    shapes = internal_shapes(get_symbol(resolve('mbf')))
+    assert shapes['conv_2_dw_conv2d_weight'] == (128, 2, 3, 3)
+    assert shapes['dconv_45_conv_dw_conv2d_weight'] == (512, 1, 3, 3)
+    assert shapes['res_4_block5_conv_proj_conv2d_weight'] == (256, 256, 1, 1)
+    assert shapes['conv_6sep_conv2d_weight'] == (512, 256, 1, 1)
+    large = internal_shapes(get_symbol(resolve('mbf_large')))
+    assert large['res_2_block1_conv_dw_conv2d_weight'] == (128, 1, 3, 3)
+
+
 @pytest.mark.parametrize('blocks', [(1, 1, 1, 1), (1, 4, 6, 2), (2, 8, 16, 4), (3, 2, 1, 2)])
 def test_net_blocks_are_the_residuals_of_each_stage(blocks, internal_shapes):
     shapes = internal_shapes(get_symbol(small(net_blocks=blocks)))

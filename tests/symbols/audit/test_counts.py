@@ -28,6 +28,9 @@ COUNTS = {
     'article_xception': (22817480 - 11632, 11632),
     'y1': (1003264, 19584),
     'y2': (1996288, 38400),
+    # As PyTorch counts arcface_torch's own, and 512 biases of the fully connected layer, which has none there.
+    'mbf': (2059520 + 512, 23808),
+    'mbf_large': (6314880 + 512, 52736),
     'm1': (3400960, 23424),
     'm05': (982016, 12480),
     'mnas': (3260556, 39968),
