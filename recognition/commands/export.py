@@ -1,10 +1,10 @@
-"""Write an embedding network as an ONNX file, or for ncnn, once that is seen to compute what MXNet does."""
+"""Write a network as an ONNX file, for ncnn, PyTorch or Keras, or as safetensors, once that is seen to be the same."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
 from recognition.cli.parser import Parser, command_parser
@@ -15,14 +15,15 @@ from recognition.utils.output_paths import check_outputs
 
 
 class Format(NamedTuple):
-    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print.
+    """One kind of file: what its name may end with, and what writes it, checks it and returns lines to print.
 
-    files: gives the paths that are written for an output.
+    files: gives the paths that are written for an output. lacks: options that it does not have.
     """
 
-    suffix: str
+    suffixes: Tuple[str, ...]
     files: Callable[[Path], Sequence[Path]]
     write: Callable[[Source, argparse.Namespace], Sequence[str]]
+    lacks: Tuple[str, ...] = ()
 
 
 def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
@@ -58,9 +59,47 @@ def _ncnn_files(output: Path) -> Sequence[Path]:
     return files_of(output)
 
 
+def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.weights_export import export_pytorch
+
+    prefix, epoch, image_shape, faces = source
+    check = export_pytorch(prefix, epoch, args.output, image_shape=image_shape, faces=faces)
+    return [
+        "network     arcface_torch's, by load_state_dict",
+        'input       RGB, float32 (N, 3, 112, 112), as (x - 127.5) / 127.5 of 0..255',
+        *check.lines(),
+    ]
+
+
+def _safetensors(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.weights_export import export_safetensors
+
+    export_safetensors(source.prefix, source.epoch, args.output, image_shape=source.image_shape)
+    return ['parameters  by their names, the config in the metadata; read back the same to the bit']
+
+
+def _keras(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.weights_export import export_keras
+
+    mode = export_keras(source.prefix, source.epoch, args.output, image_shape=source.image_shape)
+    prepared = f"prepared by keras.applications.imagenet_utils.preprocess_input(x, mode='{mode}')"
+    return [
+        f'input       RGB images (N, H, W, C), {"as they are" if mode == "none" else prepared}',
+        'parameters  read back the same to the bit',
+    ]
+
+
+def _one(output: Path) -> Sequence[Path]:
+    return [output]
+
+
+OF_A_GRAPH = ('normalise', 'uint8_nhwc', 'fold')  # options of a file that holds what is computed
 FORMATS: Dict[str, Format] = {
-    'onnx': Format('.onnx', lambda output: [output], _onnx),
-    'ncnn': Format('.param', _ncnn_files, _ncnn),
+    'onnx': Format(('.onnx',), _one, _onnx),
+    'ncnn': Format(('.param',), _ncnn_files, _ncnn),
+    'pytorch': Format(('.pth', '.pt'), _one, _pytorch, OF_A_GRAPH),
+    'safetensors': Format(('.safetensors',), _one, _safetensors, (*OF_A_GRAPH, 'faces')),
+    'keras': Format(('.weights.h5', '.keras'), _one, _keras, (*OF_A_GRAPH, 'faces')),
 }
 
 
@@ -69,7 +108,11 @@ def build_parser() -> Parser:
     parser = command_parser('export', __doc__, '--model runs/r50/model,10 -o r50.onnx --normalise')
     add = parser.add_argument
     add_source_options(parser)
-    add_output(parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn')
+    add_output(
+        parser,
+        'FILE',
+        'file to write: net.onnx, net.ncnn.param, net.pth, net.safetensors, net.keras or net.weights.h5',
+    )
     add('--format', choices=FORMATS, default='onnx', help='kind of file (default: %(default)s)')
     add('--normalise', '--normalize', action='store_true', help='give the embeddings the length 1')
     add(
@@ -86,10 +129,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     source, output = source_from(args), args.output
     form = FORMATS[args.format]
-    if output.suffix != form.suffix:
-        hints = {each.suffix: f'; --format {name} writes {each.suffix}' for name, each in FORMATS.items()}
-        hint = hints.get(output.suffix, f', as net{form.suffix} does')
-        raise ConfigError(f'--output {str(output)!r} must end in {form.suffix}{hint}')
+    if not str(output).endswith(form.suffixes):
+        others = [name for name, each in FORMATS.items() if str(output).endswith(each.suffixes)]
+        hint = (
+            f'; --format {others[0]} writes {output.suffix}' if others else f', as net{form.suffixes[0]} does'
+        )
+        raise ConfigError(f'--output {str(output)!r} must end in {" or ".join(form.suffixes)}{hint}')
+    for option in form.lacks:
+        if getattr(args, option):
+            raise ConfigError(f'--{option.replace("_", "-")} does not go with --format {args.format}')
 
     model = Model('checkpoint', Path(source.prefix), source.epoch)
     model.check_files()
