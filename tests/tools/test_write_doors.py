@@ -52,6 +52,8 @@ def has(check) -> bool:
 def test_what_is_left_out_is_what_is_refused(name, rows):
     cfg = resolve(name.partition(' ')[0], **NETWORKS[name])
     cells = dict(zip(FORMS, rows[name]))
+    if set(rows[name]) == {MISSING}:
+        pytest.skip('not measured yet')
     assert (cells['PyTorch'] != NONE) == has(lambda: check_config(cfg, MOVED))
     assert (cells['Keras'] != NONE) == has(lambda: next(to_keras({}, cfg, 'net.keras')))
     assert cells['safetensors'] != NONE
