@@ -1,13 +1,15 @@
 """Write docs/doors.md: which networks go out to which forms and come back, how equal, and whether they train then.
 
 Every cell is measured, with random weights at full size: a network is exported, imported, and trained for a few steps.
-A whole run takes about a quarter of an hour; --networks measures some rows anew and leaves the others as they are.
+A whole run takes about a quarter of an hour; --networks and --forms measure some cells anew and leave the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import subprocess
+import sys
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import fields
@@ -37,7 +39,7 @@ from recognition.export import (
     export_safetensors,
 )
 from recognition.export.onnx_export import run_mxnet
-from recognition.export.parity import draw_probes
+from recognition.export.parity import compare, draw_probes
 from recognition.utils.checksums import sum_of
 from recognition.utils.files import read_json, write_whole
 from recognition.utils.run_paths import config_path, params_path
@@ -55,6 +57,7 @@ NETWORKS: Dict[str, Dict[str, Any]] = {
     **dict.fromkeys(('keras_densenet121', 'keras_resnet50', 'keras_resnet50_elu', 'keras_xception'), KERAS),
 }
 EPOCH, STEPS, RATE = 1, 3, 1e-4
+CONVERT = 'import sys, MNN, _tools; _tools.mnnconvert(["mnnconvert", *sys.argv[1:]])'
 EXACT = 'equal'
 NONE, MISSING = '-', 'n/a'  # no such network in that form; no such command yet
 PATH = 'docs/doors.md'
@@ -94,6 +97,27 @@ def _onnx(pixels: str) -> Callable[[Path, Path], Optional[float]]:
     return write
 
 
+def _mnn(prefix: Path, path: Path) -> float:
+    """Convert an ONNX file by what MNN's mnnconvert calls; that program itself installs a package and reports on it."""
+    try:
+        import MNN
+    except ImportError:
+        raise NotImplementedError from None
+    source, shape = path.with_suffix('.onnx'), read_json(config_path(prefix))['image_shape']
+    export_onnx(prefix, EPOCH, source)
+    words = ['-f', 'ONNX', '--modelFile', str(source), '--MNNModel', str(path), '--bizCode', 'facesymbols']
+    subprocess.run([sys.executable, '-c', CONVERT, *words], check=True, capture_output=True)
+    module = MNN.nn.load_module_from_file(str(path), ['data'], ['embedding'])
+
+    def forward(images: np.ndarray) -> np.ndarray:
+        data = np.ascontiguousarray(channels_first(images), np.float32)
+        found = module.forward([MNN.expr.const(data, list(data.shape), MNN.expr.NCHW, MNN.expr.float)])[0]
+        return np.array(MNN.expr.convert(found, MNN.expr.NCHW).read())
+
+    reference = run_mxnet(load_network(prefix, EPOCH, image_shape=shape))
+    return compare(forward, reference, draw_probes(shape)).difference
+
+
 def _same(export: Callable[..., Any]) -> Callable[[Path, Path], Optional[float]]:
     """Return a writer of a format whose export compares to the bit."""
 
@@ -112,6 +136,7 @@ FORMS: Dict[str, Form] = {
     ),
     'safetensors': Form('.safetensors', _same(export_safetensors), ('safetensors',)),
     'Keras': Form('.keras', _same(export_keras), ('keras', '--preprocessing', 'none')),
+    'MNN': Form('.mnn', _mnn),
     'ncnn': Form('.ncnn.param', lambda prefix, path: export_ncnn(prefix, EPOCH, path).difference),
 }
 
@@ -211,18 +236,19 @@ def _training(prefix: Path, digest: str) -> str:
     return 'trains' if losses[-1] < losses[0] else 'does not train'
 
 
-def rows_of(text: str) -> Dict[str, List[str]]:
-    """Return the rows of a written table by network."""
-    rows = [line.strip('|').split('|') for line in text.splitlines() if line.startswith('| `')]
-    return {row[0].strip(' `'): [cell.strip() for cell in row[1:]] for row in rows}
+def rows_of(text: str) -> Dict[str, Dict[str, str]]:
+    """Return the cells of a written table by network and form."""
+    lines = [line.strip('|').split('|') for line in text.splitlines() if line.startswith('| ')]
+    (_, *forms), *rows = [[cell.strip(' `') for cell in line] for line in lines] or [['']]
+    return {name: dict(zip(forms, cells)) for name, *cells in rows if name in NETWORKS}
 
 
-def document(rows: Mapping[str, Sequence[str]]) -> str:
+def document(rows: Mapping[str, Mapping[str, str]]) -> str:
     """Return the page."""
     lines = [
         ['network', *FORMS],
         ['---'] * (len(FORMS) + 1),
-        *([f'`{name}`', *rows[name]] for name in NETWORKS),
+        *([f'`{name}`', *(rows[name][form] for form in FORMS)] for name in NETWORKS),
     ]
     return HEAD + ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
@@ -234,15 +260,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     parser.add_argument(
         '--networks', nargs='*', default=list(NETWORKS), choices=NETWORKS, help='rows to measure'
     )
+    parser.add_argument('--forms', nargs='*', default=list(FORMS), choices=FORMS, help='columns to measure')
     args = parser.parse_args(argv)
     path = Path(args.page)
-    rows = {name: [MISSING] * len(FORMS) for name in NETWORKS}
-    if path.is_file():
-        rows.update({name: row for name, row in rows_of(path.read_text('utf-8')).items() if name in NETWORKS})
+    held = rows_of(path.read_text('utf-8')) if path.is_file() else {}
+    rows = {name: {**dict.fromkeys(FORMS, MISSING), **held.get(name, {})} for name in NETWORKS}
     for name in args.networks:
         with tempfile.TemporaryDirectory() as folder:
-            rows[name] = measure(name, Path(folder))
-        print(name, *rows[name], sep=' | ', flush=True)
+            rows[name].update(zip(args.forms, measure(name, Path(folder), args.forms)))
+        print(name, *rows[name].values(), sep=' | ', flush=True)
         write_whole(path, document(rows).encode())
     return None
 

@@ -18,8 +18,10 @@ keras = pytest.importorskip('keras')
 
 HELD = dict(np.load(NPZ))
 NAMES = [name for name in HELD if name != 'images' and not name.startswith('mode ')]
+WITH_TOP = [name for name in NAMES if '-' not in name]
 SHAPE = (112, 112, 3)
-TOLERANCE = 1e-5  # of probabilities, and of the largest value without a classifier
+TOLERANCE = 1e-5  # of probabilities
+WITHOUT_TOP = 3e-4  # of the largest feature: rounding grows in a deep network of random weights
 APPLICATIONS = {
     'keras_densenet121': ('DenseNet121', {}),
     'keras_densenet169': ('DenseNet169', {}),
@@ -39,7 +41,8 @@ def check(model, name):
     if found.ndim == 4:
         found = found.transpose(0, 3, 1, 2)
     assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= TOLERANCE * max(1, np.abs(expected).max())
+    bound = TOLERANCE if name in WITH_TOP else WITHOUT_TOP * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= bound
     assert expected.std() > 1e-4
 
 
