@@ -174,7 +174,17 @@ def test_arcface_torchs_file_comes_back_the_same(save, tmp_path, capsys):
     assert '(x - 127.5) / 127.5 of 0..255' in capsys.readouterr().out
     back = read_back(file, '--network', 'r18', form='arcface_torch')
     assert files_of(back) == files_of(prefix)
-    read_back(file, '--network', 'r18', '--overwrite', '--config', 'bn_eps=1e-5', form='arcface_torch')
+    read_back(
+        file,
+        '--network',
+        'r18',
+        '--overwrite',
+        '--emb-size',
+        '8',
+        '--config',
+        'bn_eps=1e-5',
+        form='arcface_torch',
+    )
     assert 'input_scale=0.00784313725490196' in capsys.readouterr().out
 
 
