@@ -17,7 +17,8 @@ from tools.write_doors import EXACT, FORMS, MISSING, NETWORKS, NONE
 PAGE = Path(__file__).parents[2] / 'docs' / 'doors.md'
 NUMBER = r'\d(?:\.\d)?e-\d\d'
 CELL = re.compile(rf'{NONE}|{MISSING}|({EXACT}|{NUMBER}), ({NONE}|{MISSING}|({EXACT}|{NUMBER}), trains)')
-LARGEST = 1e-4
+LARGEST, LARGEST_OF_MNN = 1e-4, 1e-3  # the latter has convolutions of its own
+OF_SOME = ('PyTorch', 'Keras')  # networks alone
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +35,9 @@ def test_every_cell_is_a_claim_within_bounds(rows):
     for name, cells in rows.items():
         assert list(cells) == list(FORMS)
         assert not [cell for cell in cells.values() if not CELL.fullmatch(cell)], name
-        assert all(float(number) <= LARGEST for number in re.findall(NUMBER, ' '.join(cells.values())))
+        for form, cell in cells.items():
+            bound = LARGEST_OF_MNN if form == 'MNN' else LARGEST
+            assert all(float(number) <= bound for number in re.findall(NUMBER, cell))
 
 
 def has(check) -> bool:
@@ -56,7 +59,7 @@ def test_what_is_left_out_is_what_is_refused(name, rows):
         pytest.skip('not measured yet')
     assert (cells['PyTorch'] != NONE) == has(lambda: check_config(cfg, MOVED))
     assert (cells['Keras'] != NONE) == has(lambda: next(to_keras({}, cfg, 'net.keras')))
-    assert cells['safetensors'] != NONE
+    assert [form for form, cell in cells.items() if cell == NONE and form not in OF_SOME] == []
 
 
 @pytest.mark.parametrize('form', ['MXNet', 'PyTorch', 'safetensors', 'Keras'])
