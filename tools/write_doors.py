@@ -38,6 +38,7 @@ from recognition.export import (
     export_pytorch,
     export_safetensors,
 )
+from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx_export import run_mxnet
 from recognition.export.parity import draw_probes
 from recognition.utils.checksums import sum_of
@@ -107,7 +108,8 @@ def _mnn(prefix: Path, path: Path) -> float:
     export_onnx(prefix, EPOCH, source)
     words = ['-f', 'ONNX', '--modelFile', str(source), '--MNNModel', str(path), '--bizCode', 'facesymbols']
     subprocess.run([sys.executable, '-c', CONVERT, *words], check=True, capture_output=True)
-    module = MNN.nn.load_module_from_file(str(path), ['data'], ['embedding'])
+    (output,) = load_onnx().load(str(source)).graph.output
+    module = MNN.nn.load_module_from_file(str(path), ['data'], [output.name])
 
     def forward(images: np.ndarray) -> np.ndarray:
         data = np.ascontiguousarray(channels_first(images), np.float32)
