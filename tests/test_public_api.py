@@ -30,7 +30,8 @@ STABLE = {
     'recognition.verification': 'verify embed normalise Verification load_bin verify_templates identify '
     'template_embeddings',
     'recognition.weights': 'load_weights read_arcface_torch read_keras convert Report',
-    'recognition.export': 'export_onnx export_ncnn export_optimized Options Check read_metadata check_origin',
+    'recognition.export': 'export_onnx export_ncnn export_optimized Options Check read_metadata check_origin '
+    'export_pytorch export_safetensors export_keras',
     'recognition.checkpoint': 'load_network load_embedding save_network Saved TrainingState load_state',
     'recognition.classifier': 'build_classifier Classifier PartialFC',
     'recognition.engines': 'ENGINES Engine',

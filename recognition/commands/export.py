@@ -1,10 +1,10 @@
-"""Write an embedding network as ONNX, for ncnn or for other programs of MXNet, once it is seen to compute the same."""
+"""Write a network for ONNX, ncnn, PyTorch, Keras or MXNet, or as safetensors, once it is seen to be the same."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
 from recognition.cli.parser import Parser, command_parser
@@ -17,14 +17,16 @@ from recognition.utils.run_paths import classes_path, config_path, origin_path, 
 
 
 class Format(NamedTuple):
-    """One kind of file: what its name ends with, and what writes it, checks it and returns lines to print.
+    """One kind of file: what its name may end with, and what writes it, checks it and returns lines to print.
 
-    suffix: '' where the output is a prefix. files: gives the paths that are written for an output, the main one first.
+    suffixes: none where the output is a prefix. files: gives the paths that are written for an output, the main one
+    first. lacks: options that it does not have.
     """
 
-    suffix: str
+    suffixes: Tuple[str, ...]
     files: Callable[[Path], Sequence[Path]]
     write: Callable[[Source, argparse.Namespace], Sequence[str]]
+    lacks: Tuple[str, ...] = ()
 
 
 def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
@@ -75,10 +77,6 @@ def _ncnn_files(output: Path) -> Sequence[Path]:
 def _mxnet(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.mxnet_export import export_mxnet
 
-    for option in ('normalise', 'uint8_nhwc', 'fold', 'pixels'):
-        if getattr(args, option) not in (False, 'inside'):
-            hint = '; `facesymbols optimize` folds a checkpoint' if option == 'fold' else ''
-            raise ConfigError(f'--{option.replace("_", "-")} does not go with --format mxnet{hint}')
     params = params_path(args.output, source.epoch)
     check_outputs([params, checksum_path(params)], overwrite=args.overwrite, sources=[])
     check = export_mxnet(
@@ -91,10 +89,57 @@ def _mxnet_files(output: Path) -> Sequence[Path]:
     return [name(output) for name in (symbol_path, config_path, classes_path, origin_path)]
 
 
+def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.weights_export import export_pytorch
+
+    check = export_pytorch(
+        source.prefix, source.epoch, args.output, image_shape=source.image_shape, faces=source.faces
+    )
+    return [
+        "network     arcface_torch's, by load_state_dict",
+        'input       RGB, float32 (N, 3, 112, 112), as (x - 127.5) / 127.5 of 0..255',
+        *check.lines(),
+    ]
+
+
+def _safetensors(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.weights_export import export_safetensors
+
+    export_safetensors(
+        source.prefix,
+        source.epoch,
+        args.output,
+        image_shape=source.image_shape,
+        provenance=provenance_from(args),
+    )
+    return ['parameters  by their names, the config in the metadata; read back the same to the bit']
+
+
+def _keras(source: Source, args: argparse.Namespace) -> Sequence[str]:
+    from recognition.export.weights_export import export_keras
+
+    mode = export_keras(source.prefix, source.epoch, args.output, image_shape=source.image_shape)
+    prepared = f"prepared by keras.applications.imagenet_utils.preprocess_input(x, mode='{mode}')"
+    return [
+        f'input       RGB images (N, H, W, C), {"as they are" if mode == "none" else prepared}',
+        'parameters  read back the same to the bit',
+    ]
+
+
+def _one(output: Path) -> Sequence[Path]:
+    return [output]
+
+
+OF_A_GRAPH = ('normalise', 'uint8_nhwc', 'fold', 'pixels')  # options of a file that holds what is computed
+OF_PARAMETERS = (*OF_A_GRAPH, 'output_layer')  # that a file of weights alone does not have
+NO_RECORD = ('license', 'origin')  # nor one of another program
 FORMATS: Dict[str, Format] = {
-    'onnx': Format('.onnx', lambda output: [output], _onnx),
-    'ncnn': Format('.param', _ncnn_files, _ncnn),
-    'mxnet': Format('', _mxnet_files, _mxnet),
+    'onnx': Format(('.onnx',), _one, _onnx),
+    'ncnn': Format(('.param',), _ncnn_files, _ncnn),
+    'pytorch': Format(('.pth', '.pt'), _one, _pytorch, (*OF_PARAMETERS, *NO_RECORD)),
+    'safetensors': Format(('.safetensors',), _one, _safetensors, (*OF_PARAMETERS, 'faces')),
+    'keras': Format(('.weights.h5', '.keras'), _one, _keras, (*OF_PARAMETERS, *NO_RECORD, 'faces')),
+    'mxnet': Format((), _mxnet_files, _mxnet, OF_A_GRAPH),
 }
 
 
@@ -104,7 +149,10 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add_source_options(parser)
     add_output(
-        parser, 'FILE', 'file to write: net.onnx; net.ncnn.param for ncnn; PREFIX of a checkpoint for mxnet'
+        parser,
+        'FILE',
+        'file to write: net.onnx, net.ncnn.param, net.pth, net.safetensors, net.keras or net.weights.h5; PREFIX of a '
+        'checkpoint for mxnet',
     )
     add('--format', choices=FORMATS, default='onnx', help='kind of file (default: %(default)s)')
     add('--normalise', '--normalize', action='store_true', help='give the embeddings the length 1')
@@ -130,18 +178,17 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     source, output = source_from(args), args.output
     form = FORMATS[args.format]
-    hints = {
-        each.suffix: f'; --format {name} writes {each.suffix}'
-        for name, each in FORMATS.items()
-        if each.suffix
-    }
-    if form.suffix and output.suffix != form.suffix:
-        hint = hints.get(output.suffix, f', as net{form.suffix} does')
-        raise ConfigError(f'--output {str(output)!r} must end in {form.suffix}{hint}')
-    if not form.suffix and output.suffix in hints:
-        raise ConfigError(
-            f'--output {str(output)!r} must be the prefix of a checkpoint{hints[output.suffix]}'
+    others = [name for name, each in FORMATS.items() if each.suffixes and str(output).endswith(each.suffixes)]
+    if args.format not in others and (form.suffixes or others):
+        hint = (
+            f'; --format {others[0]} writes {output.suffix}' if others else f', as net{form.suffixes[0]} does'
         )
+        wanted = f'end in {" or ".join(form.suffixes)}' if form.suffixes else 'be the prefix of a checkpoint'
+        raise ConfigError(f'--output {str(output)!r} must {wanted}{hint}')
+    for option in form.lacks:
+        if getattr(args, option) not in (None, False, 'inside'):
+            hint = '; `facesymbols optimize` folds a checkpoint' if option == 'fold' else ''
+            raise ConfigError(f'--{option.replace("_", "-")} does not go with --format {args.format}{hint}')
 
     model = Model('checkpoint', Path(source.prefix), source.epoch)
     model.check_files()

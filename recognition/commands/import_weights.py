@@ -1,4 +1,4 @@
-"""Import weights of Keras, arcface_torch, InsightFace's MXNet or an ONNX file as a checkpoint of a network here.
+"""Import weights of Keras, InsightFace's arcface_torch or its MXNet, an ONNX or safetensors file, as a checkpoint.
 
 Every parameter must find its value, and every value its parameter; another --head than the weights have is drawn fresh,
 and the report says so. Nothing is written unless all is loaded that was asked for.
@@ -7,134 +7,31 @@ and the report says so. Nothing is written unless all is loaded that was asked f
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
-from config import resolve
+from config import network, resolve
 from config.checks import CLASS_SCORES, output_kind
 from config.errors import CheckpointError, ConfigError
-from config.keys import HEAD_NAMES
+from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from config.preprocessing import MODES, PIXEL_KEYS, mode_of
+from config.presets import FAMILIES
+from config.schema import check_value
+from recognition.cli.import_formats import FORMATS, Format, Source, prefix_and_epoch
 from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.data.class_names import read_classes, write_classes
 from recognition.engines.model import Model
-from recognition.engines.record import beside, provenance_in, read_provenance, write_provenance
+from recognition.engines.record import beside, write_provenance
 from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
-from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path, parse_checkpoint
-
-if TYPE_CHECKING:
-    from recognition.checkpoint import Saved
-    from recognition.weights.conversion import Converted
+from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path
 
 AUTO = 'auto'  # the network that an ONNX file is recognised as
 LAST_EPOCH = 999_999  # six digits in a checkpoint's name
 # Settings that may ask for another head than the weights have.
 HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
-
-
-class Source(NamedTuple):
-    """What a file holds: values by our names, and the checkpoint when it was one of MXNet's.
-
-    provenance: what it says of its license and origin. compare: how far the outputs of the file and of the converted
-    network are apart, None where nothing can say. notes: lines of the report.
-    """
-
-    values: Dict[str, Any]
-    saved: Optional[Saved] = None
-    provenance: Mapping[str, str] = MappingProxyType({})
-    compare: Optional[Callable[[Converted], Optional[float]]] = None
-    notes: Sequence[str] = ()
-
-
-def _keras(file: str, cfg: Any, part: str) -> Source:
-    from recognition.weights.keras.mapping import read_keras
-
-    return Source(read_keras(file, cfg))
-
-
-def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
-    from recognition.weights.arcface_torch import read_arcface_torch
-
-    return Source(read_arcface_torch(file, cfg, part))
-
-
-def _keras_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
-    """Return the pixel settings of the mode that is asked for, or of the network's own."""
-    own = any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config)
-    return {} if own else MODES[args.preprocessing or mode_of(cfg)]
-
-
-def _arcface_torch_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
-    from recognition.weights.arcface_torch import settings_for
-
-    return settings_for(cfg.num_layers)
-
-
-def _no_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
-    return {}
-
-
-def _prefix_and_epoch(file: str) -> Tuple[Path, int]:
-    prefix, epoch = parse_checkpoint('insightface', file)
-    return Path(prefix), epoch
-
-
-def _insightface(file: str, cfg: Any, part: str) -> Source:
-    from recognition.checkpoint import load_embedding
-    from recognition.training.pretrained import check_pair
-    from recognition.weights.conversion import embedding_difference
-
-    prefix, epoch = _prefix_and_epoch(file)
-    saved = load_embedding(prefix, epoch)
-    check_pair(saved, prefix, epoch, cfg.image_shape, part)
-    compare = partial(embedding_difference, saved, image_shape=cfg.image_shape)
-    return Source(saved.values, saved, read_provenance(prefix), compare)
-
-
-def _onnx(file: str, cfg: Any, part: str) -> Source:
-    from recognition.export.parity import draw_probes
-    from recognition.weights.onnx.check import file_difference
-    from recognition.weights.onnx.reader import load_file, notes_on, read_onnx
-
-    values, probes = read_onnx(file, cfg, part, target=cfg.network), draw_probes(cfg.image_shape)
-    return Source(
-        values,
-        provenance=provenance_in(load_file(file).metadata),
-        compare=partial(file_difference, file, cfg, probes.sets),
-        notes=notes_on(file, cfg),
-    )
-
-
-def _onnx_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
-    from recognition.weights.onnx.reader import load_file, settings_for
-
-    return settings_for(load_file(args.file), cfg)
-
-
-class Format(NamedTuple):
-    """One subcommand: how its file is called and read, and what the format sets in the config."""
-
-    metavar: str
-    help: str
-    read: Callable[[str, Any, str], Source]
-    settings: Callable[[Any, argparse.Namespace], Dict[str, Any]] = _no_settings
-
-
-FORMATS = {
-    'keras': Format(
-        'FILE', "Keras's .h5, .weights.h5 or .keras, of a keras_... network", _keras, _keras_settings
-    ),
-    'arcface_torch': Format(
-        'FILE', "PyTorch's backbone.pth of an iresnet", _arcface_torch, _arcface_torch_settings
-    ),
-    'onnx': Format('FILE', 'an ONNX file of a network here, by its structure', _onnx, _onnx_settings),
-    'insightface': Format('PREFIX,EPOCH', 'PREFIX-symbol.json and the .params of that epoch', _insightface),
-}
 
 
 def epoch(text: str) -> int:
@@ -153,11 +50,12 @@ def build_parser() -> Parser:
         one = formats.add_parser(name, help=form.help, description=form.help)
         add = one.add_argument
         add('file', metavar=form.metavar, help=form.help)
-        also = '; auto: the one that fits' if name == 'onnx' else ''
+        default = '; auto: the one that fits' if form.identifies else ''
+        default = ' (default: as the file records it)' if form.names_network else default
         add(
             '--network',
-            required=True,
-            help=f'preset that the weights are of: r50, keras_densenet121, ...{also}',
+            required=not form.names_network,
+            help=f'preset that the weights are of: r50, keras_densenet121, ...{default}',
         )
         add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
         add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
@@ -181,8 +79,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = build_parser().parse_args(argv)
     check_prefix(args.output)
     settings = settings_from(args)
-    auto = args.format == 'onnx' and args.network == AUTO
-    if not auto:
+    auto = FORMATS[args.format].identifies and args.network == AUTO
+    if args.network and not auto:
         resolve(args.network, **settings)
     if getattr(args, 'preprocessing', None) and not settings.keys().isdisjoint(PIXEL_KEYS):
         raise ConfigError(
@@ -191,7 +89,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     written = Model('checkpoint', Path(args.output), args.epoch)
     read = [args.file]
     if args.format == 'insightface':
-        source = Model('checkpoint', *_prefix_and_epoch(args.file))
+        source = Model('checkpoint', *prefix_and_epoch(args.file))
         source.check_files()
         read = [str(path) for path in source.files]
     elif not Path(args.file).is_file():
@@ -218,9 +116,9 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     from recognition.weights.conversion import choose_part, convert
     from symbols import get_symbol
 
-    named = resolve(args.network, **settings)
+    own = _settings_of_file(form, args, settings)
     names_file = beside(args.file.rpartition(',')[0], classes_path) if args.format == 'insightface' else None
-    cfg, *others = _candidates(args.network, {**form.settings(named, args), **settings})
+    cfg, *others = _candidates(args.network, {**own, **settings})
     part = BODY if args.fresh_head else FITTING if getattr(args, 'partial', False) else WHOLE
     source = _read(form, args.file, cfg, others, part)
     if part == WHOLE:
@@ -232,16 +130,47 @@ def _import(args: argparse.Namespace, form: Format, settings: Dict[str, Any], wr
     converted = convert(source.values, cfg, part, **names)
     apart = source.compare(converted) if source.compare else None
     keeps = part == WHOLE and output_kind(cfg) == CLASS_SCORES
-    classes = read_classes(names_file, cfg.num_classes) if names_file and keeps else []
+    classes: Sequence[str] = source.record.classes if keeps else ()
+    if names_file and keeps:
+        classes = read_classes(names_file, cfg.num_classes)
     save_network(args.output, args.epoch, converted.symbol, converted.args, converted.auxs)
     write_json(config_path(args.output), cfg)
-    write_provenance(args.output, {**source.provenance, **provenance_from(args)})
+    write_provenance(args.output, {**source.record.provenance, **provenance_from(args)})
     if classes:
         write_classes(classes_path(args.output), classes)
     else:  # an older network's names are not those of this one
         classes_path(args.output).unlink(missing_ok=True)
     _print_report(source, converted.report, apart)
     _print_use(args, cfg, written, pixel_formula(converted.symbol))
+
+
+def _settings_of_file(form: Format, args: argparse.Namespace, settings: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what the file sets on top of --network, which becomes the file's where it is not given.
+
+    Raises CheckpointError where --network or a setting makes another network than that of a file which holds its own.
+    """
+    from recognition.weights.conversion import own_settings
+
+    inside = form.inside(args.file, args.network)
+    clash = '' if inside is None or getattr(args, 'partial', False) else _clash(form, inside, args, settings)
+    if clash and form.names_network:
+        raise CheckpointError(clash)
+    if inside is None or clash:
+        return form.settings(resolve(args.network, **settings), args)
+    if not args.network:
+        family = FAMILIES[FAMILY_NAMES[inside.net_name]]
+        args.network = inside.network if inside.network in network else next(iter(family.presets))
+    return own_settings(inside, args.network)
+
+
+def _clash(form: Format, inside: Any, args: argparse.Namespace, settings: Dict[str, Any]) -> str:
+    """Return what makes another network than that of the config inside the file, the head aside; '' where nothing."""
+    row = network.get(args.network, {}) if form.names_network else {}
+    for key, value in {**row, **settings}.items():
+        if KEYS[key].group == 'network' and key not in HEAD_KEYS and check_value(key, value) != inside[key]:
+            option = f'--network {args.network}' if key not in settings else 'the command line'
+            return f'{args.file} is of a network with {key}={inside[key]!r}, and {option} has {value!r}'
+    return ''
 
 
 def _print_report(source: Source, report: Any, apart: Optional[float]) -> None:

@@ -103,9 +103,7 @@ def test_a_file_of_keras_without_its_classifier_is_refused(tmp_path):
 )
 def test_settings_that_would_falsify_weights_of_keras_are_refused(tmp_path, setting):
     write_keras(tmp_path / 'weights.h5', resolve('keras_resnet50', **KERAS))
-    with pytest.raises(
-        CheckpointError, match=f'{setting.partition("=")[0]}=.* its (weights were trained with|network takes)'
-    ):
+    with pytest.raises(CheckpointError, match=f'{setting.partition("=")[0]}=.* its network (has|takes)'):
         import_keras(tmp_path, '--config', 'num_classes=10', '--config', setting)
     assert written(tmp_path) == []
 

@@ -49,7 +49,7 @@ def write_iresnet(path, shapes, arrays=None, kinds=None, *, value=lambda number:
     Every parameter is one number, which its strides of 0 repeat, so that the file is small; `arrays` are whole.
     value: which number the parameter at a position has.
     """
-    given, storages = torch_writer.weights(arrays or {})
+    given, storages = torch_writer.tensors(arrays or {})
     values, tensors = {}, {}
     for number, (name, shape) in enumerate(shapes.items()):
         key, steps = str(1000 + number), (0,) * len(shape)

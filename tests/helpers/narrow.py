@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from config import resolve
 from config.presets import FAMILIES
 from recognition.checkpoint.network import arrays_of, save_network
+from recognition.checkpoint.run_files import write_json
+from recognition.utils.run_paths import config_path, params_path, symbol_path
 
 import mxnet as mx
 
@@ -34,3 +38,21 @@ def write_network(net, prefix):
     symbol = net(mx.sym.var('data'))
     save_network(prefix, 1, symbol, *arrays_of(net, symbol))
     return prefix
+
+
+def save_configured(save, cfg, prefix):
+    """Write a checkpoint of epoch 1 by the fixture `save`, and its config; return its prefix."""
+    save(cfg, prefix)
+    write_json(config_path(prefix), cfg)
+    return prefix
+
+
+def files_of(prefix, epoch=1):
+    """Return what a checkpoint's files hold; of a symbol's inputs without how often their values were changed."""
+    nodes = json.loads(symbol_path(prefix).read_text())['nodes']
+    symbol = [{**node, 'inputs': [entry[:2] for entry in node['inputs']]} for node in nodes]
+    return {
+        'config': json.loads(config_path(prefix).read_text()),
+        'params': params_path(prefix, epoch).read_bytes(),
+        'symbol': symbol,
+    }

@@ -74,6 +74,7 @@ KINDS = {
     'batchnormalization': 'BatchNormalization',
     'dense': 'Dense',
 }
+KERAS_HEADS = ('classifier', 'pool', 'map')  # include_top, and without it pooling='avg' or 'max', or none
 # Settings that change numbers and neither a name nor a shape; a file that holds the model tells some of them.
 UNSEEN = ('net_act', 'net_input', 'bn_eps', 'padding')
 TOLD_BY_MODELS = ('net_act', 'bn_eps', 'net_pool')
@@ -116,6 +117,28 @@ def read_keras(path: PathLike, cfg: Mapping[str, Any]) -> Arrays:
         }
 
 
+def to_keras(
+    values: Mapping[str, np.ndarray], cfg: Mapping[str, Any], path: PathLike
+) -> Iterator[Tuple[str, str, List[np.ndarray]]]:
+    """Yield each layer of the network of `cfg`, Keras's class of it, and its weights as Keras has and orders them.
+
+    The layers of a class are in the order of Keras's `model.layers`. Raises CheckpointError for a config of a network
+    that Keras does not have, or with settings of which a file of weights, which is to be `path`, says nothing.
+    """
+    wanted = _wanted(cfg)
+    _check_settings(cfg, KerasFile([], []), path, written=True)
+    if HEAD_NAMES[cfg['net_output']] not in KERAS_HEADS:
+        raise CheckpointError(
+            f'net_output={cfg["net_output"]!r} is not a head of Keras, whose networks have {", ".join(KERAS_HEADS)}'
+        )
+    for keras_class, names in model_layers(cfg).items():
+        for ours in names:
+            rules = [(f'{ours}{ending}', axes) for ending, axes in RULES[keras_class].values()]
+            held = [values[name].transpose(np.argsort(axes)) for name, axes in rules if name in wanted]
+            if held:  # a network without its top has no classifier
+                yield ours, keras_class, held
+
+
 def _wanted(cfg: Mapping[str, Any]) -> Dict[str, Shape]:
     """Return the shapes of the parameters that Keras's weights are for, by name."""
     if FAMILY_NAMES.get(cfg['net_name']) not in FAMILIES:
@@ -125,15 +148,17 @@ def _wanted(cfg: Mapping[str, Any]) -> Dict[str, Shape]:
             f'{presets}'
         )
     parts = parts_of(cfg)
-    return {**parts.backbone, **(parts.head if _classifies(cfg) else {})}
+    return {**parts.backbone, **(parts.head if classifies(cfg) else {})}
 
 
-def _check_settings(cfg: Mapping[str, Any], file: KerasFile, path: PathLike) -> None:
+def _check_settings(
+    cfg: Mapping[str, Any], file: KerasFile, path: PathLike, *, written: bool = False
+) -> None:
     """Raise CheckpointError for settings that are not the weights' own and that no name or shape would contradict."""
     family = FAMILY_NAMES[cfg['net_name']]
     rows = [complete({'net_name': family, **row}) for row in NETWORKS_OF[family].presets.values()]
-    own = next(row for row in rows if _classifies(row) and row['net_variant'] == cfg['net_variant'])
-    unseen = (*UNSEEN, 'net_pool') if _classifies(cfg) else UNSEEN  # any other head is not Keras's
+    own = next(row for row in rows if classifies(row) and row['net_variant'] == cfg['net_variant'])
+    unseen = (*UNSEEN, 'net_pool') if classifies(cfg) else UNSEEN  # any other head is not Keras's
     taken: Dict[str, Tuple[Any, ...]] = {key: (own[key],) for key in unseen}
     names = {layer.name or '' for layer in file.layers}
     if family == 'keras_resnet' and cfg['net_variant']:
@@ -148,11 +173,9 @@ def _check_settings(cfg: Mapping[str, Any], file: KerasFile, path: PathLike) -> 
         told = bool(file.config) and key in TOLD_BY_MODELS
         if cfg[key] not in values and not told:
             trained = ' or '.join(f'{key}={value!r}' for value in values)
-            raise CheckpointError(
-                f'{key}={cfg[key]!r} does not go with {path}: its weights were trained with {trained}'
-            )
+            raise CheckpointError(f'{key}={cfg[key]!r} does not go with {path}: its network has {trained}')
     pixels = {key: cfg[key] for key in PIXEL_KEYS}
-    if pixels not in MODES.values() and not cfg['net_variant']:
+    if pixels not in MODES.values() and (written or not cfg['net_variant']):
         shown_pixels = ', '.join(f'{key}={value!r}' for key, value in pixels.items())
         raise CheckpointError(
             f"{shown_pixels} do not go with {path}: its network takes images as one of Keras's modes prepares them, "
@@ -160,7 +183,8 @@ def _check_settings(cfg: Mapping[str, Any], file: KerasFile, path: PathLike) -> 
         )
 
 
-def _classifies(cfg: Mapping[str, Any]) -> bool:
+def classifies(cfg: Mapping[str, Any]) -> bool:
+    """Whether the network has a classifier, whose softmax is a part of it in Keras."""
     return HEAD_NAMES[cfg['net_output']] == 'classifier'
 
 
@@ -184,7 +208,7 @@ def _matched(
             f'there is no rule for its {first_few(extra, NAMED)}' if extra else '',
         ]
         raise CheckpointError(f'{path} does not fit the network: {"; ".join(filter(None, faults))}')
-    if not _classifies(cfg):
+    if not classifies(cfg):
         found.pop(CLASSIFIER, None)
     for keras_class, names in by_class.items():
         for ours in names:

@@ -26,7 +26,7 @@ def read_config(text: Any) -> List[Configured]:
     return [
         Configured(
             plain(str(layer['config']['name'])),
-            _snake(str(layer['class_name'])),
+            snake(str(layer['class_name'])),
             layer['config'],
             tuple(_sources(layer.get('inbound_nodes', []))),
         )
@@ -49,7 +49,7 @@ def _sources(nodes: Any) -> Iterator[str]:
                 yield from _sources(node)
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
     """Return a class's name as Keras puts it into names: BatchNormalization is batch_normalization."""
     words = re.sub(r'(.)([A-Z][a-z]+)', r'\1_\2', name)
     return re.sub(r'([a-z])([A-Z])', r'\1_\2', words).lower()

@@ -54,6 +54,20 @@ def read_state_dict(path: PathLike) -> Dict[str, np.ndarray]:
         raise CheckpointError(f'{path}: {error}') from error
 
 
+def read_records(path: PathLike, folder: str) -> Dict[str, bytes]:
+    """Return what a zip file of PyTorch's holds under `folder` beside its weights, by name; {} in the older format.
+
+    Errors as in `read_state_dict`.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return _open(file).records(f'{folder}/')
+    except OSError as error:
+        raise CheckpointError(f'{path}: cannot be read: {error.strerror or error}') from error
+    except DamagedError as error:
+        raise CheckpointError(f'{path}: {error}') from error
+
+
 def _state_dict(loaded: Any) -> Dict[str, Tensor]:
     """Return the dict of tensors in what was pickled, which is the whole of it or stands under one of WRAPPERS."""
     if not isinstance(loaded, dict):
@@ -89,6 +103,9 @@ class _Checkpoint:
 
     def load(self) -> Any:
         return self._layout.load()
+
+    def records(self, folder: str) -> Dict[str, bytes]:
+        return self._layout.records(folder)
 
     def array(self, tensor: Tensor) -> np.ndarray:
         """Return the tensor as a view of its storage."""
@@ -167,6 +184,11 @@ class _ZipFormat:
             )
         return raw
 
+    def records(self, folder: str) -> Dict[str, bytes]:
+        start, before = len(self._root), f'{self._root}{folder}'
+        names = [name[start:] for name in self._archive.namelist() if name.startswith(before)]
+        return {name[len(folder) :]: self._member(name, LARGEST) for name in names}
+
     def _member(self, name: str, largest: int = 2**63) -> bytes:
         try:
             info = self._archive.getinfo(f'{self._root}{name}')
@@ -214,6 +236,9 @@ class _OlderFormat:
 
     def load(self) -> Any:
         return self._loaded
+
+    def records(self, folder: str) -> Dict[str, bytes]:
+        return {}
 
     def read(self, storage: Storage) -> bytes:
         self._file.seek(self._places[storage.key])

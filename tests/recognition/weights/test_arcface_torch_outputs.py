@@ -7,8 +7,15 @@ import pytest
 
 from config import CheckpointError, resolve
 from recognition.checkpoint.matching import load_weights
-from recognition.weights.arcface_torch import PRESETS, SETTINGS, read_arcface_torch, settings_for
+from recognition.weights.arcface_torch import (
+    PRESETS,
+    SETTINGS,
+    read_arcface_torch,
+    settings_for,
+    write_arcface_torch,
+)
 from recognition.weights.torch.state_dict import read_state_dict
+from recognition.weights.torch.writer import write_state_dict
 from symbols import get_block
 from tests.helpers.iresnets import UNITS
 
@@ -251,3 +258,33 @@ def test_a_whole_module_is_refused(tmp_path, torch):
         CheckpointError, match=r"refused: it wants to run 'torch\.nn\.modules\.linear\.Linear'"
     ):
         read_state_dict(path)
+
+
+@pytest.mark.parametrize('name', UNITS)
+def test_what_is_written_is_loaded_strictly_and_computes_the_same(tmp_path, torch, make_network, name):
+    """InsightFace's settings of MXNet, eps 2e-5 and 1 / 128, come to arcface_torch's numbers."""
+    depth = settings_for(int(PRESETS[name][1:])).get('num_layers', int(PRESETS[name][1:]))
+    cfg = resolve(PRESETS[name], emb_size=EMB, num_layers=depth, bn_mom=0)
+    net = make_network(cfg)
+    values = {key: parameter.data().asnumpy() for key, parameter in net.collect_params().items()}
+    write_arcface_torch(tmp_path / 'backbone.pth', values, cfg)
+    theirs = build_iresnet(torch, UNITS[name], EMB).eval()
+    for weights_only in (True, False):
+        state = torch.load(tmp_path / 'backbone.pth', weights_only=weights_only)
+        theirs.load_state_dict(state, strict=True)
+        assert list(state) == list(theirs.state_dict())
+    images = np.random.RandomState(7).uniform(0, 255, (2, 3, 112, 112)).astype(np.float32)
+    with torch.no_grad():
+        found = theirs(torch.from_numpy((images - 127.5) / 127.5)).numpy()
+    expected = net(mx.nd.array(images)).asnumpy()
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_a_file_that_is_loaded_lazily(tmp_path, torch):
+    arrays = {'w': np.arange(6, dtype=np.float32).reshape(2, 3), 'n': np.array(3, np.int64)}
+    write_state_dict(tmp_path / 'a.pth', arrays, {'facesymbols/x': b'123'})
+    found = torch.load(tmp_path / 'a.pth', weights_only=True, mmap=True)
+    assert {name: value.numpy().tolist() for name, value in found.items()} == {
+        'w': [[0, 1, 2], [3, 4, 5]],
+        'n': 3,
+    }

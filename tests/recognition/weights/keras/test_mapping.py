@@ -167,8 +167,8 @@ def test_what_is_no_mode_of_keras_is_refused_but_for_an_article(layout, path):
     made = layout(WEIGHTS)
     made.write(path)
     assert read_keras(path, config_of(made.network, input_scale=1 / 255))
-    refused(path, config_of(made.network, padding='symmetric'), "trained with padding='tf_same'")
-    refused(path, config_of(made.network, net_input=1), 'trained with net_input=0')
+    refused(path, config_of(made.network, padding='symmetric'), "its network has padding='tf_same'")
+    refused(path, config_of(made.network, net_input=1), 'its network has net_input=0')
 
 
 def test_a_model_that_pools_by_the_maximum_goes_with_net_pool_max_alone(layout, path):

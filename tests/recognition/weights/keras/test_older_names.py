@@ -101,8 +101,8 @@ def test_the_activation_is_that_of_the_article_or_a_relu(form, path):
     made = form('weights')
     made.write(path)
     assert read_keras(path, config_of('keras_resnet50_elu', net_act='relu'))
-    refused(path, config_of('keras_resnet50_elu', net_act='tanh'), "with net_act='elu' or net_act='relu'")
-    refused(path, config_of('keras_resnet50', bn_eps=1e-3, net_act='elu'), "trained with net_act='relu'")
+    refused(path, config_of('keras_resnet50_elu', net_act='tanh'), "has net_act='elu' or net_act='relu'")
+    refused(path, config_of('keras_resnet50', bn_eps=1e-3, net_act='elu'), "its network has net_act='relu'")
 
 
 def test_a_pooling_without_the_padding_is_told_apart(form, path):

@@ -13,18 +13,18 @@ from tests.helpers.state_dicts import ARRAYS, FLOATS, check, message
 @pytest.mark.parametrize('root', ['archive', 'backbone', 'a.b c'])
 def test_a_zip_file(tmp_path, root):
     check(
-        read_state_dict(torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.weights(ARRAYS), root=root)),
+        read_state_dict(torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.tensors(ARRAYS), root=root)),
         ARRAYS,
     )
 
 
 def test_a_file_from_before_there_was_a_byte_order(tmp_path):
-    path = torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.weights(ARRAYS), order=None)
+    path = torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.tensors(ARRAYS), order=None)
     check(read_state_dict(path), ARRAYS)
 
 
 def test_a_file_from_a_big_endian_machine(tmp_path):
-    value, storages = torch_writer.weights(ARRAYS)
+    value, storages = torch_writer.tensors(ARRAYS)
     swapped = {
         key: array.astype(array.dtype.newbyteorder('>')).tobytes()
         for key, array in zip(storages, ARRAYS.values())
@@ -36,7 +36,7 @@ def test_a_file_from_a_big_endian_machine(tmp_path):
 
 @pytest.mark.parametrize('view', [(), (None,)])
 def test_a_file_from_before_the_zip_format(tmp_path, view):
-    value, storages = torch_writer.weights(FLOATS, view)
+    value, storages = torch_writer.tensors(FLOATS, view)
     check(read_state_dict(torch_writer.write_older(tmp_path / 'b.pth', value, storages)), FLOATS)
 
 
@@ -139,7 +139,7 @@ def test_a_parameter_is_its_tensor(tmp_path):
 
 @pytest.mark.parametrize('key', ['state_dict_backbone', 'state_dict'])
 def test_a_training_checkpoint_is_unwrapped(tmp_path, key):
-    tensors, storages = torch_writer.weights(FLOATS)
+    tensors, storages = torch_writer.tensors(FLOATS)
     storages['9'] = bytes(8)
     value = {
         'epoch': 3,
@@ -151,7 +151,7 @@ def test_a_training_checkpoint_is_unwrapped(tmp_path, key):
 
 
 def test_the_backbone_comes_before_other_weights(tmp_path):
-    tensors, storages = torch_writer.weights(FLOATS)
+    tensors, storages = torch_writer.tensors(FLOATS)
     value = {'state_dict': {'w': torch_writer.tensor('0', (1,))}, 'state_dict_backbone': tensors}
     path = torch_writer.write_zip(tmp_path / 'b.pt', value, storages)
     assert 'two kinds of storage' in message(path)
@@ -162,10 +162,10 @@ def test_the_backbone_comes_before_other_weights(tmp_path):
 @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
 def test_prefixes_that_all_names_have_are_taken_off(tmp_path, prefix):
     given = {prefix + name: array for name, array in FLOATS.items()}
-    path = torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.weights(given))
+    path = torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.tensors(given))
     check(read_state_dict(path), FLOATS)
     given['conv1.weight'] = FLOATS['bn.running_var']
-    path = torch_writer.write_zip(tmp_path / 'c.pt', *torch_writer.weights(given))
+    path = torch_writer.write_zip(tmp_path / 'c.pt', *torch_writer.tensors(given))
     check(read_state_dict(path), given)
 
 

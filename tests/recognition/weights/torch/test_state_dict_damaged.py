@@ -124,7 +124,7 @@ def test_zip_files_of_other_programs(tmp_path):
 
 @pytest.mark.filterwarnings('ignore:Duplicate name')
 def test_a_record_that_stands_twice(tmp_path):
-    path = torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.weights(FLOATS))
+    path = torch_writer.write_zip(tmp_path / 'b.pt', *torch_writer.tensors(FLOATS))
     with zipfile.ZipFile(path, 'a') as archive:
         archive.writestr('archive/data/0', bytes(16))
     assert 'no single data.pkl' in message(path)
@@ -133,7 +133,7 @@ def test_a_record_that_stands_twice(tmp_path):
 @pytest.mark.parametrize('older', [False, True])
 def test_a_file_that_was_cut_short(tmp_path, older):
     write = torch_writer.write_older if older else torch_writer.write_zip
-    content = write(tmp_path / 'b.pt', *torch_writer.weights(FLOATS)).read_bytes()
+    content = write(tmp_path / 'b.pt', *torch_writer.tensors(FLOATS)).read_bytes()
     path = tmp_path / 'cut.pt'
     for length in range(0, len(content), 9):
         path.write_bytes(content[:length])
@@ -146,7 +146,7 @@ def test_a_file_that_was_cut_short(tmp_path, older):
 def test_a_file_with_a_wrong_byte_is_read_or_refused(tmp_path, older):
     write = torch_writer.write_older if older else torch_writer.write_zip
     small = {'a.weight': np.ones((2, 2), 'f4'), 'b': np.zeros(3, 'f4')}
-    content = bytearray(write(tmp_path / 'b.pt', *torch_writer.weights(small)).read_bytes())
+    content = bytearray(write(tmp_path / 'b.pt', *torch_writer.tensors(small)).read_bytes())
     path = tmp_path / 'wrong.pt'
     refused = 0
     places = range(0, len(content), 3)

@@ -31,7 +31,7 @@ CALLS = {
 def test_what_a_file_wants_to_run_is_named_and_not_run(tmp_path, monkeypatch, wanted, older):
     monkeypatch.chdir(tmp_path)
     module, name, arguments = CALLS[wanted]
-    tensors, storages = torch_writer.weights(FLOATS)
+    tensors, storages = torch_writer.tensors(FLOATS)
     value = {'state_dict': tensors, 'x': torch_writer.Call(torch_writer.Name(module, name), arguments)}
     write = torch_writer.write_older if older else torch_writer.write_zip
     text = message(write(tmp_path / 'b.pt', value, storages))

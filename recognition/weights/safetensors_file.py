@@ -1,0 +1,60 @@
+"""Networks as safetensors files: the parameters by their names here, and the config in the metadata."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Mapping, NamedTuple
+
+import numpy as np
+
+from config import Config, complete
+from config.errors import CheckpointError, FaceSymbolsError
+from recognition.utils.files import PathLike
+from recognition.utils.packages import require
+
+EXTRA = 'embed'  # that brings the package
+
+
+class Held(NamedTuple):
+    """What such a file holds."""
+
+    values: Dict[str, np.ndarray]
+    metadata: Mapping[str, str]
+    cfg: Config
+
+
+def write_safetensors(path: PathLike, values: Mapping[str, np.ndarray], told: Mapping[str, Any]) -> None:
+    """Write arrays by name, with metadata: text as it is and all else as JSON; MissingExtra without the package."""
+    numpy_format = require('safetensors.numpy', EXTRA, 'a safetensors file')
+    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+    content = numpy_format.save({name: np.ascontiguousarray(each) for name, each in values.items()}, metadata)
+    with open(path, 'wb') as file:  # safetensors takes no path that is not Unicode
+        file.write(content)
+
+
+def read_safetensors(path: PathLike) -> Held:
+    """Read such a file; CheckpointError where it is damaged or holds no config, MissingExtra without the package."""
+    package = require('safetensors', EXTRA, 'a safetensors file')
+    try:
+        # by its number, as the path may not be Unicode
+        with open(path, 'rb') as file, package.safe_open(f'/proc/self/fd/{file.fileno()}', 'numpy') as held:
+            metadata = dict(held.metadata() or {})
+            values = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - it is no dict
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from error
+    except Exception as error:  # the package has an error of its own, and numpy knows no bfloat16
+        reason = ' '.join(str(error).split())
+        raise CheckpointError(f'{path} is damaged, or not a safetensors file: {reason}') from error
+    return Held(values, metadata, _config(metadata, path))
+
+
+def _config(metadata: Mapping[str, str], path: PathLike) -> Config:
+    if 'config' not in metadata:
+        raise CheckpointError(
+            f'{path} does not hold the config of its network, as a file of `facesymbols export --format safetensors` '
+            'does'
+        )
+    try:
+        return complete(json.loads(metadata['config']))
+    except (FaceSymbolsError, ValueError) as error:
+        raise CheckpointError(f'{path}: its config is invalid: {error}') from error
