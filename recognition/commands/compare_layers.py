@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
@@ -20,12 +21,15 @@ import numpy as np
 
 from config.errors import CheckpointError
 from recognition.cli.parser import Parser, command_parser
-from recognition.cli.standard_options import add_image_size, add_json
+from recognition.cli.pixel_options import add_pixel_options, given_pixels
+from recognition.cli.standard_options import add_image_size, add_json, add_output_layer
 from recognition.engines.base import Shape, Wanted, agreed_shape, checked_trace
 from recognition.engines.model import find_model
 from recognition.engines.record import shape_of
 from recognition.tracing import Comparison, Trace, first_difference
 from recognition.tracing.difference import TOLERANCE
+
+logger = logging.getLogger(__name__)
 
 STATES = ('.pth', '.pt')
 
@@ -44,6 +48,8 @@ def build_parser() -> Parser:
     add('first', metavar='A', help='a form of the network')
     add('second', metavar='B', help='another one')
     add_image_size(parser, 'of the images in pixels (default: as the files record it, or 112,112)')
+    add_output_layer(parser)
+    add_pixel_options(parser)
     add('--faces', metavar='FOLDER', help='photographs to run, beside random pixels (default: our own)')
     add(
         '--tolerance',
@@ -71,8 +77,9 @@ def tolerance(text: str) -> float:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Compare, print, and return 1 where a layer differs."""
     args = build_parser().parse_args(argv)
-    first = open_form(args.first, args.image_size)
-    second = open_form(args.second, first.image_shape)
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    first = open_form(args.first, args.image_size, args)
+    second = open_form(args.second, first.image_shape, args)
     from recognition.export.parity import draw_probes
 
     images = draw_probes(first.image_shape, args.faces).one_of_each()
@@ -85,16 +92,25 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 1 if found.first else 0
 
 
-def open_form(text: str, wanted: Wanted) -> Form:
-    """Open a form of a network; CheckpointError for a file that is missing or damaged, ConfigError for another size."""
+def open_form(text: str, wanted: Wanted, args: argparse.Namespace) -> Form:
+    """Open a form of a network; CheckpointError for a file that is missing or damaged, ConfigError for another size.
+
+    --output-layer is for both forms, the pixels for those of files that do not record them.
+    """
     if text.endswith(STATES):
         return _torch(text, wanted)
     from recognition.engines.mxnet_engine import Reference
     from recognition.engines.ncnn_engine import NcnnEngine
     from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from recognition.engines.pixel_rules import settle
 
-    model = find_model(text)
+    model = find_model(text)._replace(output=args.output_layer)
     model.check_files()
+    pixels = given_pixels(args) if model.kind != 'checkpoint' else None
+    settled = settle(model._replace(pixels=pixels), faces=True)
+    if settled.assumed:
+        logger.warning(settled.assumed)
+    model = settled.model
     shape = shape_of(model, wanted) if model.kind == 'checkpoint' else wanted
     kind = {'checkpoint': Reference, 'onnx': OnnxRuntimeEngine, 'ncnn': NcnnEngine}[model.kind]
     engine = kind(model, shape, None)
