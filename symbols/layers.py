@@ -141,7 +141,8 @@ class Dense(HybridBlock):
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:
         """Flatten and multiply."""
         flat = F.reshape(x, shape=FLAT, name=f'{self._node}_flatten')
-        return F.FullyConnected(flat, weight, bias, num_hidden=self._units, name=self._node)
+        # said, though it is the default: MXNet's own exporter to ONNX takes what is not there for false
+        return F.FullyConnected(flat, weight, bias, num_hidden=self._units, flatten=True, name=self._node)
 
 
 class BatchNorm(HybridBlock):

@@ -272,5 +272,7 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
 
 def describe(operator: Operator) -> str:
     """Return an operator in a few words: 'Conv 3×3 stride 2, 64'."""
+    if operator.flattens:
+        return 'Flatten'
     rule = DESCRIBE.get(operator.op)
     return rule(operator) if rule else operator.op.lstrip('_')

@@ -72,8 +72,10 @@ def test_what_is_written_and_said(model, tmp_path, capsys):
         'new-0000.params',
         'new-0000.params.sha256',
         'new-config.json',
+        'new-origin.json',
         'new-symbol.json',
     ]
+    assert read_json(tmp_path / 'new-origin.json') == {'license': 'MIT', 'origin': 'made for a test'}
     cfg = complete(read_json(tmp_path / 'new-config.json'))
     assert (cfg.network, cfg.emb_size, tuple(cfg.image_shape)) == ('r18', 24, SHAPE)
     images = np.random.RandomState(0).uniform(0, 255, (2, 3, *SHAPE[:2])).astype(np.float32)
