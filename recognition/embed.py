@@ -17,8 +17,8 @@ from config.checks import EMBEDDING
 from recognition.data.image_sources import resized
 from recognition.embedding.runner import Runner, finite_rows, open_network
 from recognition.engines.base import Engine
-from recognition.engines.pixels import Pixels
 from recognition.utils.files import PathLike
+from recognition.utils.pixels import Pixels
 from recognition.verification.lfw import FLIPS, check_flip
 from recognition.verification.lfw import normalise as to_unit_length
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from recognition.engines.base import (
 )
 from recognition.engines.model import Model
 from recognition.engines.onnx_file import OnnxFile, Port, read_onnx_file
-from recognition.engines.pixels import RAW, Pixels
 from recognition.tracing.onnx_trace import Run as RunAll
 from recognition.tracing.onnx_trace import trace_onnx
 from recognition.tracing.points import Trace, trace_each
+from recognition.utils.pixels import RAW, Pixels
 
 
 class OnnxEngine(Engine):
@@ -64,10 +64,14 @@ class OnnxEngine(Engine):
 
     def trace(self, images: np.ndarray) -> Trace:
         """Return what every operator gives."""
-        return self._input.trace(self._path.read_bytes(), images)
+        return self._input.trace(self._path.read_bytes(), images, self._run_all)
 
     def _forward(self, data: np.ndarray) -> np.ndarray:
         """Return the output for a batch as the graph takes it."""
+        raise NotImplementedError
+
+    def _run_all(self, content: bytes, data: np.ndarray) -> Sequence[np.ndarray]:
+        """Return all outputs of another file's content for a batch."""
         raise NotImplementedError
 
     @property
@@ -100,7 +104,7 @@ class Input(NamedTuple):
             rows.append(_without_sides_of_one(forward(np.pad(part, lacking)))[: len(part)])
         return np.concatenate(rows)
 
-    def trace(self, content: bytes, images: np.ndarray, run: Optional[RunAll] = None) -> Trace:
+    def trace(self, content: bytes, images: np.ndarray, run: RunAll) -> Trace:
         """Return what every operator of a graph gives for uint8 images (N, H, W, C); arguments as `trace_onnx` has."""
 
         def alone(image: np.ndarray) -> Trace:

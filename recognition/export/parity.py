@@ -78,34 +78,40 @@ def draw_probes(image_shape: Sequence[int], faces: Optional[Faces] = None) -> Pr
     return Probes((noise, repeated), f'random pixels and {min(count, len(found))} {words}')
 
 
-def compare(run: Run, reference: Run, probes: Probes, layers: Optional[Layers] = None) -> Check:
-    """Compare two forms of a network at every batch size; `reference` is MXNet's.
+def compare(
+    run: Run,
+    reference: Run,
+    probes: Probes,
+    layers: Optional[Layers] = None,
+    names: Tuple[str, str] = FORMS,
+) -> Check:
+    """Compare two forms of a network at every batch size; names: of the reference and of the other one, in errors.
 
     Raises CheckpointError where either gives a value that is not finite, the shapes differ, or they are more than
     TOLERANCE apart. layers: give the traces of both, so that the error names the first layer that differs.
     """
     try:
-        return _compare(run, reference, probes)
+        return _compare(run, reference, probes, names)
     except CheckpointError as error:
         if layers is None:
             raise
         images = probes.one_of_each()
         ours, theirs = (partial(trace, images) for trace in layers)
-        raise CheckpointError(f'{error}{explain(theirs, ours, FORMS)}') from error
+        raise CheckpointError(f'{error}{explain(theirs, ours, names)}') from error
 
 
-def _compare(run: Run, reference: Run, probes: Probes) -> Check:
+def _compare(run: Run, reference: Run, probes: Probes, names: Tuple[str, str]) -> Check:
     differences, cosines = [], []
     for images in probes.sets:
         for batch in BATCHES:
             ours, theirs = run(images[:batch]), reference(images[:batch])
-            _check_values(ours, theirs)
+            _check_values(ours, theirs, names)
             differences.append(float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), TINY)))
             cosines.append(float(_cosines(ours, theirs).min()))
     check = Check(max(differences), min(cosines), BATCHES, probes.words)
     if not check.difference <= TOLERANCE:
         raise CheckpointError(
-            f"the exported network's values are {check.difference:.2g} of the largest value off MXNet's "
+            f"{names[1]}'s values are {check.difference:.2g} of the largest value off {names[0]}'s "
             f'(at most {TOLERANCE:g} passes), and nothing is written'
         )
     return check
@@ -122,13 +128,13 @@ def check_alone(reference: Run, probes: Probes) -> None:
             )
 
 
-def _check_values(ours: np.ndarray, theirs: np.ndarray) -> None:
-    for name, values in (("MXNet's", theirs), ("the exported network's", ours)):
+def _check_values(ours: np.ndarray, theirs: np.ndarray, names: Tuple[str, str]) -> None:
+    for name, values in zip(names, (theirs, ours)):
         if not np.isfinite(values).all():
-            raise CheckpointError(f'{name} embeddings are not finite, and nothing is written')
+            raise CheckpointError(f"{name}'s embeddings are not finite, and nothing is written")
     if ours.shape != theirs.shape:
         raise CheckpointError(
-            f"the exported network's embeddings have the shape {ours.shape}, MXNet's {theirs.shape}, "
+            f"{names[1]}'s embeddings have the shape {ours.shape}, {names[0]}'s {theirs.shape}, "
             'and nothing is written'
         )
 
