@@ -88,24 +88,26 @@ def prefix_and_epoch(file: str) -> Tuple[Path, int]:
 
 def _insightface(file: str, cfg: Any, part: str) -> Source:
     from recognition.checkpoint import load_embedding
-    from recognition.export.import_check import checkpoint_difference
     from recognition.training.pretrained import check_pair
+    from recognition.weights.conversion import embedding_difference
 
     prefix, epoch = prefix_and_epoch(file)
     saved = load_embedding(prefix, epoch)
     check_pair(saved, prefix, epoch, cfg.image_shape, part)
-    compare = partial(checkpoint_difference, saved, cfg.image_shape)
+    compare = partial(embedding_difference, saved, image_shape=cfg.image_shape)
     return Source(saved.values, saved, UNKNOWN.with_provenance(read_provenance(prefix)), compare)
 
 
 def _onnx(file: str, cfg: Any, part: str) -> Source:
-    from recognition.export.import_check import file_difference
+    from recognition.export.parity import draw_probes
+    from recognition.weights.onnx.check import file_difference
     from recognition.weights.onnx.reader import load_file, notes_on, read_onnx
 
+    values, probes = read_onnx(file, cfg, part, target=cfg.network), draw_probes(cfg.image_shape)
     return Source(
-        read_onnx(file, cfg, part, target=cfg.network),
+        values,
         record=metadata_record(load_file(file).metadata, file),
-        compare=partial(file_difference, file, cfg),
+        compare=partial(file_difference, file, cfg, probes.sets),
         notes=notes_on(file, cfg),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -64,14 +64,10 @@ class OnnxEngine(Engine):
 
     def trace(self, images: np.ndarray) -> Trace:
         """Return what every operator gives."""
-        return self._input.trace(self._path.read_bytes(), images, self._run_all)
+        return self._input.trace(self._path.read_bytes(), images)
 
     def _forward(self, data: np.ndarray) -> np.ndarray:
         """Return the output for a batch as the graph takes it."""
-        raise NotImplementedError
-
-    def _run_all(self, content: bytes, data: np.ndarray) -> Sequence[np.ndarray]:
-        """Return all outputs of another file's content for a batch."""
         raise NotImplementedError
 
     @property
@@ -104,7 +100,7 @@ class Input(NamedTuple):
             rows.append(_without_sides_of_one(forward(np.pad(part, lacking)))[: len(part)])
         return np.concatenate(rows)
 
-    def trace(self, content: bytes, images: np.ndarray, run: RunAll) -> Trace:
+    def trace(self, content: bytes, images: np.ndarray, run: Optional[RunAll] = None) -> Trace:
         """Return what every operator of a graph gives for uint8 images (N, H, W, C); arguments as `trace_onnx` has."""
 
         def alone(image: np.ndarray) -> Trace:

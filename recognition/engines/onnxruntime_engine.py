@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional
 
 import numpy as np
 
@@ -22,10 +22,15 @@ class OnnxRuntimeEngine(OnnxEngine):
     name, package, extra = 'onnxruntime', 'onnxruntime', 'onnx'
 
     def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
-        self._runtime, self._threads = self.load_package(), threads
+        runtime = self.load_package()
         self._read(model, image_shape)
+        options = runtime.SessionOptions()
+        options.log_severity_level = SILENT
+        options.intra_op_num_threads = threads or 0
         try:
-            self._session = self._open(str(model.path))
+            self._session: Any = runtime.InferenceSession(
+                str(model.path), options, providers=['CPUExecutionProvider']
+            )
         except Exception as error:  # its classes of errors have no common base
             raise damaged(model, error) from error
         self._settle_batch()
@@ -36,15 +41,5 @@ class OnnxRuntimeEngine(OnnxEngine):
         os.environ.setdefault(QUIET, '1')
         return super().load_package()
 
-    def _open(self, source: Union[str, bytes]) -> Any:
-        options = self._runtime.SessionOptions()
-        options.log_severity_level = SILENT
-        options.intra_op_num_threads = self._threads or 0
-        return self._runtime.InferenceSession(source, options, providers=['CPUExecutionProvider'])
-
     def _forward(self, data: np.ndarray) -> np.ndarray:
         return np.asarray(self._session.run([self._input.output.name], {self._input.name: data})[0])
-
-    def _run_all(self, content: bytes, data: np.ndarray) -> Sequence[np.ndarray]:
-        found: Sequence[np.ndarray] = self._open(content).run(None, {self._input.name: data})
-        return found

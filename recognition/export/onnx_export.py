@@ -19,10 +19,10 @@ import numpy as np
 from config.checks import EMBEDDING
 from config.compat import physical_cores
 from config.errors import CheckpointError
-from recognition.checkpoint.matching import as_numpy, check_finite
-from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
+from recognition.checkpoint.matching import as_numpy, check_finite, set_parameters
+from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network, wrap_symbol
 from recognition.data.images import channels_first
-from recognition.engines.base import Wanted, embed_as
+from recognition.engines.base import Shape, Wanted, embed_as
 from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.pixel_rules import settle
@@ -119,23 +119,50 @@ def prepare(
     check_pixels(options.pixels, uint8_nhwc=options.uint8_nhwc)
     if options.normalise and output_layer is None:
         checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
-    saved = load_embedding(prefix, epoch, output_layer)
-    check_float32(saved.symbol, symbol_path(prefix))
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
-    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
-    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    saved, shape, run, trace = open_checkpoint(prefix, epoch, image_shape, output_layer, options)
     probes = draw_probes(shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape, provenance)
     if output_layer is not None:  # what is recorded is of the network's own output
         told = {key: value for key, value in told.items() if key not in ('kind', 'classes', 'config')}
         told[OUTPUT_LAYER] = output_layer
-    content, reference = _content(saved, options, shape, told), run_mxnet(net, options)
-    return Prepared(content, told, reference, probes, trace_network(saved.symbol, saved.values))
+    return Prepared(_content(saved, options, shape, told), told, run, probes, trace)
+
+
+class Opened(NamedTuple):
+    """A checkpoint to export: what it holds, the (H, W, C) of its images, what gives its output and its trace."""
+
+    saved: Saved
+    image_shape: Shape
+    run: Run
+    trace: Tracer
+
+
+def open_checkpoint(
+    prefix: PathLike,
+    epoch: int,
+    image_shape: Wanted,
+    output_layer: Optional[str] = None,
+    options: Options = PLAIN,
+) -> Opened:
+    """Read a checkpoint and check that it is whole, finite and in float32; arguments and errors as in `export_onnx`."""
+    saved = load_embedding(prefix, epoch, output_layer)
+    check_float32(saved.symbol, symbol_path(prefix))
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
+    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    return Opened(saved, shape, run_mxnet(net, options), trace_network(saved.symbol, saved.values))
 
 
 def trace_network(symbol: mx.sym.Symbol, values: Mapping[str, Any]) -> Tracer:
     """Return a function of images uint8 (N, H, W, C) that gives the trace of a network in MXNet."""
     return lambda images: trace_each(channels_first(images), partial(trace_symbol, symbol, values))
+
+
+def run_symbol(symbol: mx.sym.Symbol, values: Mapping[str, Any], options: Options = PLAIN) -> Run:
+    """Return a function of images uint8 (N, H, W, C) that gives what a network computes in MXNet."""
+    block = wrap_symbol(symbol)
+    set_parameters(block, values, mx.cpu())
+    return run_mxnet(block, options)
 
 
 def run_mxnet(net: Any, options: Options = PLAIN) -> Run:

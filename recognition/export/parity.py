@@ -78,40 +78,34 @@ def draw_probes(image_shape: Sequence[int], faces: Optional[Faces] = None) -> Pr
     return Probes((noise, repeated), f'random pixels and {min(count, len(found))} {words}')
 
 
-def compare(
-    run: Run,
-    reference: Run,
-    probes: Probes,
-    layers: Optional[Layers] = None,
-    names: Tuple[str, str] = FORMS,
-) -> Check:
-    """Compare two forms of a network at every batch size; names: of the reference and of the other one, in errors.
+def compare(run: Run, reference: Run, probes: Probes, layers: Optional[Layers] = None) -> Check:
+    """Compare two forms of a network at every batch size; `reference` is MXNet's.
 
     Raises CheckpointError where either gives a value that is not finite, the shapes differ, or they are more than
     TOLERANCE apart. layers: give the traces of both, so that the error names the first layer that differs.
     """
     try:
-        return _compare(run, reference, probes, names)
+        return _compare(run, reference, probes)
     except CheckpointError as error:
         if layers is None:
             raise
         images = probes.one_of_each()
         ours, theirs = (partial(trace, images) for trace in layers)
-        raise CheckpointError(f'{error}{explain(theirs, ours, names)}') from error
+        raise CheckpointError(f'{error}{explain(theirs, ours, FORMS)}') from error
 
 
-def _compare(run: Run, reference: Run, probes: Probes, names: Tuple[str, str]) -> Check:
+def _compare(run: Run, reference: Run, probes: Probes) -> Check:
     differences, cosines = [], []
     for images in probes.sets:
         for batch in BATCHES:
             ours, theirs = run(images[:batch]), reference(images[:batch])
-            _check_values(ours, theirs, names)
+            _check_values(ours, theirs)
             differences.append(float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), TINY)))
             cosines.append(float(_cosines(ours, theirs).min()))
     check = Check(max(differences), min(cosines), BATCHES, probes.words)
     if not check.difference <= TOLERANCE:
         raise CheckpointError(
-            f"{names[1]}'s values are {check.difference:.2g} of the largest value off {names[0]}'s "
+            f"the exported network's values are {check.difference:.2g} of the largest value off MXNet's "
             f'(at most {TOLERANCE:g} passes), and nothing is written'
         )
     return check
@@ -128,13 +122,13 @@ def check_alone(reference: Run, probes: Probes) -> None:
             )
 
 
-def _check_values(ours: np.ndarray, theirs: np.ndarray, names: Tuple[str, str]) -> None:
-    for name, values in zip(names, (theirs, ours)):
+def _check_values(ours: np.ndarray, theirs: np.ndarray) -> None:
+    for name, values in (("MXNet's", theirs), ("the exported network's", ours)):
         if not np.isfinite(values).all():
-            raise CheckpointError(f"{name}'s embeddings are not finite, and nothing is written")
+            raise CheckpointError(f'{name} embeddings are not finite, and nothing is written')
     if ours.shape != theirs.shape:
         raise CheckpointError(
-            f"{names[1]}'s embeddings have the shape {ours.shape}, {names[0]}'s {theirs.shape}, "
+            f"the exported network's embeddings have the shape {ours.shape}, MXNet's {theirs.shape}, "
             'and nothing is written'
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence
+import os
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -10,11 +11,12 @@ from config.errors import CheckpointError, first_few
 from recognition.tracing.points import Point, Trace
 from recognition.utils.packages import require
 
+ERRORS_ONLY = 3  # of onnxruntime's log
 Run = Callable[[bytes, np.ndarray], Sequence[np.ndarray]]  # a file's content and its input -> its outputs
 
 
-def trace_onnx(content: bytes, data: np.ndarray, run: Run) -> Trace:
-    """Return the trace of a file's content, which has one input, on what that takes; `run` runs such a content.
+def trace_onnx(content: bytes, data: np.ndarray, run: Optional[Run] = None) -> Trace:
+    """Run a file's content, which has one input, on what that takes; `run`: by onnxruntime unless it says otherwise.
 
     What does not depend on the input is no point of the trace, nor is what holds whole numbers.
     """
@@ -38,7 +40,7 @@ def trace_onnx(content: bytes, data: np.ndarray, run: Run) -> Trace:
     ends = [each.name for each in graph.output]
     graph.ClearField('output')
     graph.output.extend(map(onnx.helper.make_empty_tensor_value_info, names))
-    results = run(model.SerializeToString(), data)
+    results = (run or _onnxruntime)(model.SerializeToString(), data)
     found = {name: array for name, array in zip(names, map(np.asarray, results)) if array.dtype.kind == 'f'}
     places: Dict[str, int] = {entry: 0}
     points: List[Point] = [Point(entry, '', (), np.asarray(data, np.float32))]
@@ -56,3 +58,13 @@ def _point(
     read = tuple(places[each] for each in node.input if each in places)
     constants = tuple(each for each in node.input if each in parameters)
     return Point(name, node.op_type, read, values.astype(np.float32, copy=False), constants)
+
+
+def _onnxruntime(content: bytes, data: np.ndarray) -> Sequence[np.ndarray]:
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+    runtime = require('onnxruntime', 'onnx', 'running an ONNX file')
+    options = runtime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    session = runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+    found: Sequence[np.ndarray] = session.run(None, {session.get_inputs()[0].name: data})
+    return found

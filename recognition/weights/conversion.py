@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping, Optional
+
+import numpy as np
 
 from config import resolve
 from config.errors import CheckpointError
@@ -19,15 +22,22 @@ from recognition.checkpoint.matching import (
     load_part,
     only_head_differs,
     parts_of,
+    set_parameters,
     without_classifier,
 )
-from recognition.checkpoint.network import Arrays, arrays_of, wrap_symbol
+from recognition.checkpoint.network import Arrays, Saved, arrays_of, wrap_symbol
+from recognition.tracing import explain
+from recognition.tracing.symbol_trace import trace_symbol
 from recognition.utils.files import PathLike
 from recognition.weights.suggest import hint
 from symbols import get_symbol
+from symbols.context import computes_in_half
 
 import mxnet as mx
 
+TOLERANCE = (
+    1e-3  # of the largest value; other constants or strides move an embedding by more, rounding by less
+)
 CLASSIFIER_HEAD = 'classifier'
 
 
@@ -82,6 +92,36 @@ def choose_part(
     if not other_head:
         raise CheckpointError(f'{there}; --fresh-head leaves its head out and draws one')
     return BODY
+
+
+def embedding_difference(saved: Saved, converted: Converted, *, image_shape: Any) -> Optional[float]:
+    """Return how far the embeddings of a checkpoint and of its conversion are apart, relative to the largest value.
+
+    Two random images (H, W, C) are embedded on the CPU; None where it cannot compute them, or where not all values are
+    the checkpoint's. Raises CheckpointError where that is more than rounding.
+    """
+    halves = computes_in_half(saved.symbol) or computes_in_half(converted.symbol)
+    wanted = {name for name in saved.symbol.list_inputs() if name != 'data'}
+    if halves or not converted.report.ok or not wanted <= set(saved.values):
+        return None
+    height, width, channels = image_shape
+    images = np.random.RandomState(0).randint(0, 256, (2, channels, height, width))
+    both: List[np.ndarray] = []
+    forms = (saved.symbol, saved.values), (converted.symbol, {**converted.args, **converted.auxs})
+    for symbol, values in forms:
+        block = wrap_symbol(symbol)
+        set_parameters(block, values, mx.cpu())
+        both.append(block(mx.nd.array(images, dtype='float32')).asnumpy())
+    apart = float(np.abs(both[0] - both[1]).max() / max(np.abs(both[0]).max(), 1e-30))
+    if not apart < TOLERANCE:  # NaN is too far, too
+        data = images.astype(np.float32)
+        theirs, own = (partial(trace_symbol, *form, data) for form in forms)
+        first = explain(theirs, own, ('the checkpoint', 'the network here'), TOLERANCE)
+        raise CheckpointError(
+            f'the network of the checkpoint and the one here have the same parameters and give embeddings that are '
+            f'{apart:.2g} apart, so their layers are connected otherwise; name another preset{first}'
+        )
+    return apart
 
 
 def own_settings(cfg: Mapping[str, Any], network: str) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, Sequence, Union
 import numpy as np
 
 from recognition.export.onnx.builder import Call, Draft, Steps
+from recognition.weights.onnx.steps import FUNCTIONS
 
 Result = Union[str, List[str]]
 Rule = Callable[[Draft, Call], Result]
@@ -100,15 +101,6 @@ def activation(draft: Draft, call: Call) -> str:
     if kind not in FUNCTIONS:
         raise call.refuse(f'there is no rule for act_type={kind!r}')
     return draft.operator(FUNCTIONS[kind], call.inputs, call.name)
-
-
-FUNCTIONS = {
-    'relu': 'Relu',
-    'sigmoid': 'Sigmoid',
-    'tanh': 'Tanh',
-    'softrelu': 'Softplus',
-    'softsign': 'Softsign',
-}
 
 
 def leaky_relu(draft: Draft, call: Call) -> str:

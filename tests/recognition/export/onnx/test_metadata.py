@@ -96,7 +96,7 @@ def test_a_file_that_is_not_ours_is_told(tmp_path):
     path = tmp_path / 'net.onnx'
     refused(path, 'does not exist')
     path.write_bytes(b'\x89PNG\r\n no network at all')
-    refused(path, 'is damaged or no ONNX file')
+    refused(path, 'is damaged, or no network in the format ONNX')
     path.write_bytes(b'')
     refused(path, 'no network that was exported here')
     model = to_onnx(mx.sym.relu(mx.sym.var('data')), {}, SHAPE)
