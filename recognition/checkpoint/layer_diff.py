@@ -6,7 +6,6 @@ and poolings, which have none, by the name of their node.
 
 from __future__ import annotations
 
-import ast
 import json
 from typing import (
     Any,
@@ -25,6 +24,7 @@ from typing import (
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import own_name
 from recognition.utils.pixels import RAW, Pixels
+from symbols.ir.nodes import flag, read_attribute
 from symbols.ir.padding import SAME, pads_of
 
 import mxnet as mx
@@ -152,16 +152,16 @@ def _layer(node: Mapping[str, Any], nodes: Nodes) -> Optional[str]:
 def _norm(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     attributes = node.get('attrs', {})
     yield 'eps', float(attributes.get('eps', 1e-3))
-    yield 'fix_gamma', attributes.get('fix_gamma', 'True') in ('True', '1')
+    yield 'fix_gamma', flag(attributes, 'fix_gamma', True)
 
 
 def _window(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     attributes = node.get('attrs', {})
-    if attributes.get('global_pool') in ('True', '1'):
+    if flag(attributes, 'global_pool', False):
         yield 'pool', attributes.get('pool_type', 'max')
         return
-    axes = len(ast.literal_eval(attributes['kernel']))
-    yield 'stride', tuple(ast.literal_eval(attributes.get('stride', '()'))) or (1,) * axes
+    axes = len(read_attribute(attributes, 'kernel'))
+    yield 'stride', tuple(read_attribute(attributes, 'stride', ())) or (1,) * axes
     before = nodes[node['inputs'][0][0]]
     padded = pads_of(attributes, before.get('attrs', {}) if before['op'] == 'Pad' else {})
     yield 'pad', tuple(map(max, padded))
@@ -218,7 +218,7 @@ def pixel_layers(nodes: Nodes) -> Tuple[Optional[int], Pixels]:
         at = readers[0] if len(readers) == 1 and _is_of_pixels(nodes[readers[0]]) else None
         if at is not None:
             for operator, key in PIXELS[nodes[at]['op']]:
-                pixels = pixels.then(operator, ast.literal_eval(nodes[at]['attrs'][key]))
+                pixels = pixels.then(operator, read_attribute(nodes[at]['attrs'], key))
             pixels = pixels.in_other_order() if nodes[at]['op'] == REVERSAL else pixels
     return last, pixels
 
@@ -226,5 +226,5 @@ def pixel_layers(nodes: Nodes) -> Tuple[Optional[int], Pixels]:
 def _is_of_pixels(node: Mapping[str, Any]) -> bool:
     """Return whether a node is of PIXELS; a reversal only where it is of channels, not TensorFlow's padding."""
     return node['op'] in PIXELS and (
-        node['op'] != REVERSAL or ast.literal_eval(node['attrs']['axis']) in CHANNEL_AXIS
+        node['op'] != REVERSAL or read_attribute(node['attrs'], 'axis') in CHANNEL_AXIS
     )
