@@ -22,7 +22,7 @@ from config.errors import CheckpointError
 from recognition.checkpoint.matching import as_numpy, check_finite, set_parameters
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network, wrap_symbol
 from recognition.data.images import channels_first
-from recognition.engines.base import Shape, Wanted, embed_as
+from recognition.engines.base import Shape, Wanted, embed_as, last_line
 from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.pixel_rules import settle
@@ -89,9 +89,12 @@ def export_onnx(
     with replacing(output, CheckpointError) as temporary:
         temporary.write_bytes(ready.content)
         model = settle(Model('onnx', temporary), faces=True).model
-        engine = OnnxRuntimeEngine(
-            model, None, physical_cores()
-        )  # its own count ignores what the process may use
+        threads = physical_cores()  # onnxruntime's own count ignores what the process may use
+        try:
+            engine = OnnxRuntimeEngine(model, None, threads)
+        except CheckpointError as error:  # which names the temporary file
+            reason = last_line(error.__cause__ or error)
+            raise CheckpointError(f'onnxruntime does not take the exported network: {reason}') from error
         run = embed_as(engine, ready.told['embedding_shape'])
         return compare(run, ready.reference, ready.probes, (engine.trace, ready.trace))
 
