@@ -20,7 +20,7 @@ MODES: Dict[str, Dict[str, Any]] = {
     'tf': {'input_order': 'rgb', 'input_mean': 127.5, 'input_scale': 1 / 127.5},
     'none': {'input_order': 'rgb', 'input_mean': 0.0, 'input_scale': 1.0},
 }
-PIXEL_KEYS = tuple(MODES['none'])
+PIXEL_KEYS = ('input_mean', 'input_scale', 'input_order')
 FAMILY_MODES = {'keras_densenet': 'torch', 'keras_resnet': 'caffe', 'xception': 'tf'}
 
 

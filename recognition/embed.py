@@ -17,8 +17,8 @@ from config.checks import EMBEDDING
 from recognition.data.image_sources import resized
 from recognition.embedding.runner import Runner, finite_rows, open_network
 from recognition.engines.base import Engine
-from recognition.engines.pixels import Pixels
 from recognition.utils.files import PathLike
+from recognition.utils.pixels import Pixels
 from recognition.verification.lfw import FLIPS, check_flip
 from recognition.verification.lfw import normalise as to_unit_length
 
@@ -52,13 +52,18 @@ class Embedder(Runner):
     """
 
     def __init__(
-        self, engine: Engine, network: str, settings: Settings, provenance: Mapping[str, str] = UNKNOWN
+        self,
+        engine: Engine,
+        network: str,
+        settings: Settings,
+        provenance: Mapping[str, str] = UNKNOWN,
+        pixels: str = '',
     ) -> None:
         # the engine sees an image and its mirror image in one call
         rows = settings.batch_size if settings.mirror == 'none' else max(1, settings.batch_size // 2)
         resize = resized if settings.resize else None
         super().__init__(engine, network, partial(_forward, engine, settings), rows, resize)
-        self.settings, self.provenance = settings, dict(provenance)
+        self.settings, self.provenance, self.pixels = settings, dict(provenance), pixels
 
     @classmethod
     def load(
@@ -109,9 +114,7 @@ class Embedder(Runner):
         if mirror != 'none' and '"normalise": true' in opened.engine.metadata.get('options', ''):
             logger.warning(NORMALISED_WARNING, opened.model)
         settings = Settings(normalise, mirror, resize, batch_size)
-        embedder = cls(opened.engine, opened.network, settings, opened.record.provenance)
-        embedder.pixels = opened.said
-        return embedder
+        return cls(opened.engine, opened.network, settings, opened.record.provenance, opened.said)
 
     def __call__(self, images: Any) -> np.ndarray:
         """Embed one image or many: float32 (N, D), in their order; a folder's are in the order of their paths.

@@ -23,8 +23,8 @@ from recognition.data.imagenet import COUNT, imagenet_classes
 from recognition.embedding.agreement import trial_images
 from recognition.embedding.runner import OnFault, Opened, Runner, finite_rows, open_network
 from recognition.engines.base import Engine
-from recognition.engines.pixels import Pixels
 from recognition.utils.files import PathLike, readable
+from recognition.utils.pixels import Pixels
 from recognition.verification.classification import are_probabilities, logarithms, softmax
 
 __all__ = ['Prediction', 'Predictor']

@@ -22,13 +22,13 @@ from recognition.data.image_sources import Item, as_pixels, items, resized
 from recognition.embed import Embedder
 from recognition.embedding.agreement import cosine_distances
 from recognition.engines.model import Model
+from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.pixel_rules import settle
-from recognition.engines.pixels import RAW, Pixels
 from recognition.engines.record import Record
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.metadata import put_metadata, read_metadata
-from recognition.export.onnx_export import load_onnxruntime
 from recognition.utils.files import PathLike, remove_leftovers, replacing
+from recognition.utils.pixels import RAW, Pixels
 from recognition.verification.lfw import Answers, Verification, verify
 
 MOST_LOST = 0.01  # of accuracy, by default
@@ -72,7 +72,7 @@ def quantize(
     than `most_lost` (0..1) of the accuracy is lost; DataError for images that do not fit; ConfigError for a path or
     a share that cannot be.
     """
-    onnx, runtime = load_onnx(), load_onnxruntime()
+    onnx, runtime = load_onnx(), OnnxRuntimeEngine.load_package()
     _check_request(Path(source), Path(output), most_lost)
     told = read_metadata(source)
     if 'int8' in told:

@@ -6,14 +6,25 @@ and poolings, which have none, by the name of their node.
 
 from __future__ import annotations
 
-import ast
 import json
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
-
-import numpy as np
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from config.errors import CheckpointError
 from recognition.checkpoint.matching import own_name
+from recognition.utils.pixels import RAW, Pixels
+from symbols.ir.nodes import flag, read_attribute
 from symbols.ir.padding import SAME, pads_of
 
 import mxnet as mx
@@ -25,7 +36,6 @@ PADS_AS_TENSORFLOW = (REVERSAL, 'Pad')  # before a pooling and a convolution of 
 GLUON_NODE = '_fwd'  # what Gluon's own layers put behind the name of their node
 INNER_POOLING = '_pooled'  # where `symbols.layers` mirrors around it
 PIXEL_LAYER = 'the input'
-COLOURS = 3
 CHANNEL_AXIS = (1, (1,))  # of images (N, C, H, W), as the attribute of an operator
 # What a difference is in words, and which key of the config removes it.
 WORDS = {
@@ -50,7 +60,6 @@ KEYS = {
 }
 
 Nodes = List[Dict[str, Any]]
-Numbers = Union[float, Tuple[float, ...]]
 Traits = Dict[Tuple[str, str], Any]  # (layer, what) -> value
 
 
@@ -110,24 +119,16 @@ def _settings(kinds: Iterable[Tuple[str, Any, Any]]) -> Dict[str, Any]:
 
 def pixel_formula(symbol: mx.sym.Symbol) -> str:
     """Return what a network makes of the pixels x before its first layer, '' where it takes them as they are."""
-    _, order, mean, scale = pixel_layers(json.loads(symbol.tojson())['nodes'])
-    if (order, mean, scale) == ('rgb', 0.0, 1.0):
-        return ''
-    formula = f'(x - {_in_digits(mean)}) * {_in_digits(scale)}'
-    return formula if order == 'rgb' else f'{formula} of BGR'
-
-
-def _in_digits(value: Any) -> str:
-    return f'({", ".join(map(_in_digits, value))})' if isinstance(value, tuple) else f'{value:.10g}'
+    pixels = pixel_layers(json.loads(symbol.tojson())['nodes'])[1]
+    return '' if pixels == RAW else pixels.formula()
 
 
 def traits(symbol: mx.sym.Symbol) -> Traits:
     """Return what each layer computes, apart from its parameters, by (layer, what)."""
     nodes = json.loads(symbol.tojson())['nodes']
     names = {node['name'] for node in nodes}
-    _, order, mean, scale = pixel_layers(nodes)
     found: Traits = {
-        (PIXEL_LAYER, what): value for what, value in (('order', order), ('mean', mean), ('scale', scale))
+        (PIXEL_LAYER, what): value for what, value in pixel_layers(nodes)[1].as_metadata().items()
     }
     for node in nodes:
         reader = READERS.get(node['op'])
@@ -151,16 +152,16 @@ def _layer(node: Mapping[str, Any], nodes: Nodes) -> Optional[str]:
 def _norm(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     attributes = node.get('attrs', {})
     yield 'eps', float(attributes.get('eps', 1e-3))
-    yield 'fix_gamma', attributes.get('fix_gamma', 'True') in ('True', '1')
+    yield 'fix_gamma', flag(attributes, 'fix_gamma', True)
 
 
 def _window(node: Mapping[str, Any], nodes: Nodes) -> Iterator[Tuple[str, Any]]:
     attributes = node.get('attrs', {})
-    if attributes.get('global_pool') in ('True', '1'):
+    if flag(attributes, 'global_pool', False):
         yield 'pool', attributes.get('pool_type', 'max')
         return
-    axes = len(ast.literal_eval(attributes['kernel']))
-    yield 'stride', tuple(ast.literal_eval(attributes.get('stride', '()'))) or (1,) * axes
+    axes = len(read_attribute(attributes, 'kernel'))
+    yield 'stride', tuple(read_attribute(attributes, 'stride', ())) or (1,) * axes
     before = nodes[node['inputs'][0][0]]
     padded = pads_of(attributes, before.get('attrs', {}) if before['op'] == 'Pad' else {})
     yield 'pad', tuple(map(max, padded))
@@ -190,35 +191,25 @@ def _activation(node: Mapping[str, Any], names: Any) -> Optional[str]:
     return f'{kind} of slope {float(attributes.get("slope", 0.25)):g}' if kind in ('leaky', 'elu') else kind
 
 
-# What an operator at the input makes of (x - mean) * scale, whose means and scales are those of the channels.
-PIXELS: Dict[str, Callable[[np.ndarray, np.ndarray, Any], Tuple[Any, Any]]] = {
-    '_minus_scalar': lambda mean, scale, get: (mean + get('scalar') / scale, scale),
-    '_plus_scalar': lambda mean, scale, get: (mean - get('scalar') / scale, scale),
-    '_mul_scalar': lambda mean, scale, get: (mean, scale * get('scalar')),
-    '_div_scalar': lambda mean, scale, get: (mean, scale / get('scalar')),
-    '_image_normalize': lambda mean, scale, get: (mean + get('mean') / scale, scale / get('std')),
-    REVERSAL: lambda mean, scale, get: (mean[::-1], scale[::-1]),
-    '_copy': lambda mean, scale, get: (mean, scale),
-    'Cast': lambda mean, scale, get: (mean, scale),
+# Operators at the input, by which of utils.pixels.ARITHMETIC each is with which attribute; of others nothing is read.
+PIXELS: Dict[str, Sequence[Tuple[str, str]]] = {
+    '_minus_scalar': [('Sub', 'scalar')],
+    '_plus_scalar': [('Add', 'scalar')],
+    '_mul_scalar': [('Mul', 'scalar')],
+    '_div_scalar': [('Div', 'scalar')],
+    '_image_normalize': [('Sub', 'mean'), ('Div', 'std')],
+    REVERSAL: [],
+    '_copy': [],
+    'Cast': [],
 }
 
 
-class PixelLayers(NamedTuple):
-    """What the operators at the input make of RGB pixels: (x - mean) * scale, with the channels in `order`.
+def pixel_layers(nodes: Nodes) -> Tuple[Optional[int], Pixels]:
+    """Return the last of the nodes of a described graph that read pixels first, and what they make of RGB pixels.
 
-    last: number of the last of these nodes, or of the input where there are none; None where there is no input.
-    mean and scale: one number for all channels, or one for each, in that order.
+    The last is the input where there are none, None where there is no input.
     """
-
-    last: Optional[int]
-    order: str
-    mean: Numbers
-    scale: Numbers
-
-
-def pixel_layers(nodes: Nodes) -> PixelLayers:
-    """Return what the nodes of a described graph do to the pixels first, whatever operators come to it."""
-    mean, scale, is_reversed = np.zeros(COLOURS), np.ones(COLOURS), False
+    pixels = RAW
     last = next((i for i, node in enumerate(nodes) if node['op'] == 'null' and node['name'] == INPUT), None)
     at = last
     while at is not None:
@@ -226,21 +217,14 @@ def pixel_layers(nodes: Nodes) -> PixelLayers:
         readers = [i for i, node in enumerate(nodes) if any(entry[0] == at for entry in node['inputs'])]
         at = readers[0] if len(readers) == 1 and _is_of_pixels(nodes[readers[0]]) else None
         if at is not None:
-            attributes = nodes[at].get('attrs', {})
-            mean, scale = PIXELS[nodes[at]['op']](
-                mean, scale, lambda key, held=attributes: np.array(ast.literal_eval(held[key]), np.float64)
-            )
-            is_reversed ^= nodes[at]['op'] == REVERSAL
-    return PixelLayers(last, 'bgr' if is_reversed else 'rgb', _numbers(mean), _numbers(scale))
-
-
-def _numbers(values: np.ndarray) -> Numbers:
-    numbers = tuple(map(float, values))
-    return numbers[0] if len(set(numbers)) == 1 else numbers
+            for operator, key in PIXELS[nodes[at]['op']]:
+                pixels = pixels.then(operator, read_attribute(nodes[at]['attrs'], key))
+            pixels = pixels.in_other_order() if nodes[at]['op'] == REVERSAL else pixels
+    return last, pixels
 
 
 def _is_of_pixels(node: Mapping[str, Any]) -> bool:
     """Return whether a node is of PIXELS; a reversal only where it is of channels, not TensorFlow's padding."""
     return node['op'] in PIXELS and (
-        node['op'] != REVERSAL or ast.literal_eval(node['attrs']['axis']) in CHANNEL_AXIS
+        node['op'] != REVERSAL or read_attribute(node['attrs'], 'axis') in CHANNEL_AXIS
     )

@@ -7,7 +7,7 @@ from typing import Optional
 
 from config.errors import ConfigError
 from recognition.cli.parser import Parser
-from recognition.engines.pixels import ORDERS, Numbers, Pixels
+from recognition.utils.pixels import ORDERS, Numbers, Pixels
 
 
 def numbers(text: str) -> Numbers:

@@ -34,6 +34,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Parse a share of a whole, 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a share, from 0 to below 1')
+    return value
+
+
 def gpus(text: str) -> str:
     """Check numbers of devices with commas between them."""
     if text and not all(number.isdecimal() for number in text.split(',')):

@@ -22,7 +22,7 @@ import numpy as np
 from config.errors import CheckpointError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.pixel_options import add_pixel_options, given_pixels
-from recognition.cli.standard_options import add_image_size, add_json, add_output_layer
+from recognition.cli.standard_options import add_image_size, add_json, add_output_layer, share
 from recognition.engines.base import Shape, Wanted, agreed_shape, checked_trace
 from recognition.engines.model import find_model
 from recognition.engines.record import shape_of
@@ -53,7 +53,7 @@ def build_parser() -> Parser:
     add('--faces', metavar='FOLDER', help='photographs to run, beside random pixels (default: our own)')
     add(
         '--tolerance',
-        type=tolerance,
+        type=share,
         default=TOLERANCE,
         metavar='SHARE',
         help="how far values may be apart, as a share of the layer's largest (default: %(default)g)",
@@ -61,17 +61,6 @@ def build_parser() -> Parser:
     add('-v', '--verbose', action='store_true', help='print every layer that agrees, too')
     add_json(parser, 'print the comparison as JSON')
     return parser
-
-
-def tolerance(text: str) -> float:
-    """Parse a share, above 0 and below 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a share of the largest value, above 0 and below 1')
-    return value
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
 from recognition.cli.parser import Parser, command_parser
@@ -33,14 +33,7 @@ def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.onnx_export import OPSET, Options, export_onnx, read_metadata
 
     options = Options(args.normalise, args.uint8_nhwc, args.fold, args.pixels)
-    check = export_onnx(
-        source.prefix,
-        source.epoch,
-        args.output,
-        options=options,
-        provenance=provenance_from(args),
-        **source.settings(),
-    )
+    check = export_onnx(*source[:2], args.output, options=options, **_given(source, args))
     told = read_metadata(args.output)
     return [
         f'opset       {OPSET}; the batch size is free',
@@ -56,14 +49,7 @@ def _ncnn(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.onnx_export import Options
 
     options = Options(normalise=args.normalise, uint8_nhwc=args.uint8_nhwc, pixels=args.pixels)
-    check = export_ncnn(
-        source.prefix,
-        source.epoch,
-        args.output,
-        options=options,
-        provenance=provenance_from(args),
-        **source.settings(),
-    )
+    check = export_ncnn(*source[:2], args.output, options=options, **_given(source, args))
     told = args.output.with_suffix('')
     return [f'beside it   {told}.bin, {told}.json', *check.lines()]
 
@@ -79,9 +65,7 @@ def _mxnet(source: Source, args: argparse.Namespace) -> Sequence[str]:
 
     params = params_path(args.output, source.epoch)
     check_outputs([params, checksum_path(params)], overwrite=args.overwrite, sources=[])
-    check = export_mxnet(
-        source.prefix, source.epoch, args.output, provenance=provenance_from(args), **source.settings()
-    )
+    check = export_mxnet(*source[:2], args.output, **_given(source, args))
     return [f'beside it   {params}', *check.lines()]
 
 
@@ -92,9 +76,7 @@ def _mxnet_files(output: Path) -> Sequence[Path]:
 def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_pytorch
 
-    check = export_pytorch(
-        source.prefix, source.epoch, args.output, image_shape=source.image_shape, faces=source.faces
-    )
+    check = export_pytorch(*source[:2], args.output, image_shape=source.image_shape, faces=source.faces)
     return [
         "network     arcface_torch's, by load_state_dict",
         'input       RGB, float32 (N, 3, 112, 112), as (x - 127.5) / 127.5 of 0..255',
@@ -105,25 +87,24 @@ def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
 def _safetensors(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_safetensors
 
-    export_safetensors(
-        source.prefix,
-        source.epoch,
-        args.output,
-        image_shape=source.image_shape,
-        provenance=provenance_from(args),
-    )
+    provenance = provenance_from(args)
+    export_safetensors(*source[:2], args.output, image_shape=source.image_shape, provenance=provenance)
     return ['parameters  by their names, the config in the metadata; read back the same to the bit']
 
 
 def _keras(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_keras
 
-    mode = export_keras(source.prefix, source.epoch, args.output, image_shape=source.image_shape)
+    mode = export_keras(*source[:2], args.output, image_shape=source.image_shape)
     prepared = f"prepared by keras.applications.imagenet_utils.preprocess_input(x, mode='{mode}')"
     return [
         f'input       RGB images (N, H, W, C), {"as they are" if mode == "none" else prepared}',
         'parameters  read back the same to the bit',
     ]
+
+
+def _given(source: Source, args: argparse.Namespace) -> Dict[str, Any]:
+    return {'provenance': provenance_from(args), **source.settings()}
 
 
 def _one(output: Path) -> Sequence[Path]:

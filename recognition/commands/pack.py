@@ -23,7 +23,7 @@ from typing import Dict, Optional, Sequence
 
 from config.errors import ConfigError, DataError
 from recognition.cli.parser import Parser, command_parser
-from recognition.cli.standard_options import add_image_size, add_output, positive, rgb_size
+from recognition.cli.standard_options import add_image_size, add_output, positive, rgb_size, share
 from recognition.data.list_files import listed_pairs, listed_people
 from recognition.data.packing import (
     Faults,
@@ -145,17 +145,6 @@ def quality(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f'{text!r} is no JPEG quality; give a whole number from 1 to 100')
     return int(text)
-
-
-def share(text: str) -> float:
-    """Parse a share of images, 0 to below 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a share of images, from 0 to below 1')
-    return value
 
 
 def build_parser() -> Parser:

@@ -8,10 +8,10 @@ import numpy as np
 
 from config.errors import ConfigError, DataError
 from recognition.embedding.storage import load_embeddings
-from recognition.engines.pixels import RAW
 from recognition.engines.record import provenance_in
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
+from recognition.utils.pixels import RAW
 from recognition.verification.lfw import normalise
 
 NETWORK, MIRROR, PIXELS = 'network', 'mirror', 'pixels'  # what a gallery says of how it was made

@@ -30,9 +30,9 @@ from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_embed
 from recognition.engines.model import OUTPUT_LAYER, Model, find_model
 from recognition.engines.pixel_rules import CHECKPOINT, settle
-from recognition.engines.pixels import Pixels
 from recognition.engines.record import Record, checkpoint_record, metadata_record
 from recognition.utils.files import PathLike
+from recognition.utils.pixels import Pixels
 
 logger = logging.getLogger(__name__)
 

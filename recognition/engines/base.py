@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.util import find_spec
+from math import prod
 from types import ModuleType
-from typing import ClassVar, Dict, Optional, Sequence, Tuple
+from typing import Callable, ClassVar, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -82,16 +84,8 @@ def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
 
     Raises CheckpointError where the package cannot run the network, and where that gives something else.
     """
-    try:
-        found = np.asarray(
-            engine.embed(images), dtype=np.float64
-        )  # later sums and lengths round nothing away
-    except FaceSymbolsError:
-        raise
-    except Exception as error:  # the packages have no error in common
-        raise CheckpointError(
-            f'the engine {engine.name} cannot run the network on images of {images.shape[1:]}: {_last_line(error)}'
-        ) from error
+    with _running(engine, f'the network on images of {images.shape[1:]}'):
+        found = np.asarray(engine.embed(images), np.float64)  # later sums and lengths round nothing away
     if found.ndim != 2 or len(found) != len(images):
         raise CheckpointError(
             f'the network gives shape {found.shape} for {len(images)} images, where embeddings, or class scores, are '
@@ -102,14 +96,30 @@ def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
 
 def checked_trace(engine: Engine, images: np.ndarray) -> Trace:
     """Return an engine's trace of uint8 images (N, H, W, C); CheckpointError where the package cannot run them."""
-    try:
+    with _running(engine, 'the layers of the network'):
         return engine.trace(images)
+
+
+def embed_as(engine: Engine, shape: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what embeds uint8 images (N, H, W, C), each as `shape`, where an engine may give a map in a row."""
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with _running(engine, 'the network'):
+            found = engine.embed(images)
+        return found.reshape(len(images), *shape) if found[0].size == prod(shape) else found
+
+    return run
+
+
+@contextmanager
+def _running(engine: Engine, what: str) -> Iterator[None]:
+    """Raise CheckpointError where the package fails within."""
+    try:
+        yield
     except FaceSymbolsError:
         raise
     except Exception as error:  # the packages have no error in common
-        raise CheckpointError(
-            f'the engine {engine.name} cannot run the layers of the network: {_last_line(error)}'
-        ) from error
+        raise CheckpointError(f'the engine {engine.name} cannot run {what}: {last_line(error)}') from error
 
 
 def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
@@ -145,9 +155,10 @@ def _words(shape: Sequence[Optional[int]]) -> str:
 
 def damaged(model: Model, error: BaseException) -> CheckpointError:
     """Return what to raise where a package cannot read a network's file."""
-    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {_last_line(error)}')
+    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {last_line(error)}')
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error of a package, or its class where it has no text."""
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__

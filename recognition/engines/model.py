@@ -10,9 +10,9 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from config.errors import CheckpointError
 from recognition.engines.onnx_file import read_onnx_file
-from recognition.engines.pixels import Pixels
 from recognition.utils.checksums import sum_of
 from recognition.utils.files import PathLike, readable
+from recognition.utils.pixels import Pixels
 from recognition.utils.run_paths import epochs_of, params_path, parse_checkpoint, symbol_path
 
 KINDS = {

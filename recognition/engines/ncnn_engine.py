@@ -16,9 +16,9 @@ from config.compat import physical_cores
 from config.errors import CheckpointError
 from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged, output_of
 from recognition.engines.model import Model
-from recognition.engines.pixels import RAW
 from recognition.tracing.ncnn_trace import trace_ncnn
 from recognition.tracing.points import Trace, trace_each
+from recognition.utils.pixels import RAW
 
 HALF_PRECISION = (
     'use_fp16_packed',

@@ -20,10 +20,10 @@ from recognition.engines.base import (
 )
 from recognition.engines.model import Model
 from recognition.engines.onnx_file import OnnxFile, Port, read_onnx_file
-from recognition.engines.pixels import RAW, Pixels
 from recognition.tracing.onnx_trace import Run as RunAll
 from recognition.tracing.onnx_trace import trace_onnx
 from recognition.tracing.points import Trace, trace_each
+from recognition.utils.pixels import RAW, Pixels
 
 
 class OnnxEngine(Engine):

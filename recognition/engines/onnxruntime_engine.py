@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import ModuleType
 from typing import Any, Optional
 
 import numpy as np
@@ -21,7 +22,6 @@ class OnnxRuntimeEngine(OnnxEngine):
     name, package, extra = 'onnxruntime', 'onnxruntime', 'onnx'
 
     def __init__(self, model: Model, image_shape: Wanted, threads: Optional[int]) -> None:
-        os.environ.setdefault(QUIET, '1')
         runtime = self.load_package()
         self._read(model, image_shape)
         options = runtime.SessionOptions()
@@ -34,6 +34,12 @@ class OnnxRuntimeEngine(OnnxEngine):
         except Exception as error:  # its classes of errors have no common base
             raise damaged(model, error) from error
         self._settle_batch()
+
+    @classmethod
+    def load_package(cls) -> ModuleType:
+        """Import the package, which then reports to nobody; MissingExtra says how to install it."""
+        os.environ.setdefault(QUIET, '1')
+        return super().load_package()
 
     def _forward(self, data: np.ndarray) -> np.ndarray:
         return np.asarray(self._session.run([self._input.output.name], {self._input.name: data})[0])

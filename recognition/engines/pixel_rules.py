@@ -8,7 +8,7 @@ from config.errors import ConfigError
 from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import read_told
 from recognition.engines.onnx_file import OnnxFile, read_onnx_file
-from recognition.engines.pixels import CENTRED, RAW, Pixels, pixels_of
+from recognition.utils.pixels import CENTRED, RAW, Pixels, pixels_of
 
 CHECKPOINT = 'params_sha256'  # in an exported file's metadata: the sum of the .params it was made from
 PIXELS = 'pixels'

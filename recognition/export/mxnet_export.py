@@ -9,17 +9,15 @@ have the checkpoints that `recognition.checkpoint.network.save_network` writes.
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import MappingProxyType
 from typing import Mapping, Optional
 
 from config.errors import CheckpointError
-from recognition.checkpoint.matching import check_finite, set_parameters
-from recognition.checkpoint.network import load_embedding, load_network, save_network, wrap_symbol
+from recognition.checkpoint.network import save_network
 from recognition.engines.base import Wanted
-from recognition.engines.model import Model
-from recognition.engines.record import beside, read_provenance, shape_of, write_provenance
-from recognition.export.onnx_export import run_mxnet
+from recognition.engines.mxnet_executor import on_cpu
+from recognition.engines.record import beside, read_provenance, write_provenance
+from recognition.export.onnx_export import open_checkpoint, run_symbol
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import (
@@ -27,12 +25,9 @@ from recognition.utils.run_paths import (
     classes_path,
     config_path,
     origin_path,
-    params_path,
     symbol_path,
 )
 from symbols.passes.prelu import as_operators
-
-import mxnet as mx
 
 
 def export_mxnet(
@@ -50,19 +45,10 @@ def export_mxnet(
     The config and the names of the classes are copied. Arguments and errors as in `recognition.export.export_onnx`.
     """
     check_other_prefix(prefix, output)
-    saved = load_embedding(prefix, epoch, output_layer)
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
-    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
-    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    saved, shape, run, _ = open_checkpoint(prefix, epoch, image_shape, output_layer)
     plain = as_operators(saved.symbol)
-    block = wrap_symbol(plain)
-    set_parameters(block, saved.values, mx.cpu())
-    check = compare(run_mxnet(block), run_mxnet(net), draw_probes(shape, faces))
-    args, auxs = (
-        {name: saved.values[name] for name in names if name in saved.values}
-        for names in (plain.list_arguments(), plain.list_auxiliary_states())
-    )
-    save_network(output, epoch, plain, args, auxs)
+    check = compare(run_symbol(plain, saved.values), run, draw_probes(shape, faces))
+    save_network(output, epoch, plain, *on_cpu(plain, saved.values))
     copy_record(prefix, output, whole=output_layer is None)
     if provenance:
         write_provenance(output, {**read_provenance(prefix), **provenance})

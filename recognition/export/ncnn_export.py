@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import prod
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Mapping, Optional, Tuple
 
 from config.errors import CheckpointError, ConfigError
-from recognition.engines.base import Wanted
+from recognition.engines.base import Wanted, embed_as
 from recognition.engines.model import Model
 from recognition.engines.ncnn_engine import NcnnEngine, told_path
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.front import INSIDE
 from recognition.export.onnx_export import PLAIN, UNKNOWN, Options, prepare
-from recognition.export.parity import Check, Faces, Run, check_alone, compare
+from recognition.export.parity import Check, Faces, check_alone, compare
 from recognition.export.pnnx import Pair, converted, find_pnnx
 from recognition.utils.files import PathLike, remove_leftovers, replacing
 
@@ -64,20 +61,10 @@ def export_ncnn(
     height, width, channels = ready.told['image_shape']
     with converted(ready.content, (height, width, channels)) as pair:
         engine = NcnnEngine(Model('ncnn', pair.graph.with_suffix('')), (height, width, channels), None)
-        run = _run(engine, ready.told['embedding_shape'])
+        run = embed_as(engine, ready.told['embedding_shape'])
         check = compare(run, ready.reference, ready.probes, (engine.trace, ready.trace))
         _put(pair, json.dumps(ready.told, indent=2), output)
     return check
-
-
-def _run(engine: NcnnEngine, shape: Sequence[int]) -> Run:
-    """Return what embeds images, each as `shape`, where the engine may give the values of a map in a row."""
-
-    def run(images: np.ndarray) -> np.ndarray:
-        found = engine.embed(images)
-        return found.reshape(len(images), *shape) if found[0].size == prod(shape) else found
-
-    return run
 
 
 def files_of(output: PathLike) -> Tuple[Path, Path, Path]:

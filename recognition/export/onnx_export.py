@@ -8,12 +8,10 @@ The file holds the network up to its embedding, for batches of any size, with it
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -21,31 +19,28 @@ import numpy as np
 from config.checks import EMBEDDING
 from config.compat import physical_cores
 from config.errors import CheckpointError
-from recognition.checkpoint.matching import as_numpy, check_finite
-from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network
+from recognition.checkpoint.matching import as_numpy, check_finite, set_parameters
+from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network, wrap_symbol
 from recognition.data.images import channels_first
-from recognition.engines.base import Wanted
+from recognition.engines.base import Shape, Wanted, embed_as, last_line
 from recognition.engines.model import OUTPUT_LAYER, Model
-from recognition.engines.onnxruntime_engine import QUIET, OnnxRuntimeEngine
+from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.pixel_rules import settle
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.export.onnx.builder import load_onnx
 from recognition.export.onnx.converter import OPSET, to_onnx
-from recognition.export.onnx.front import INSIDE, OUTSIDE, WANTED, check_pixels, hide_arithmetic, take_front
+from recognition.export.onnx.front import INSIDE, OUTSIDE, check_pixels, hide_arithmetic, take_front
 from recognition.export.onnx.metadata import check_origin, describe_network, put_metadata, read_metadata
 from recognition.export.parity import Check, Faces, Probes, Run, Tracer, compare, draw_probes
-from recognition.tracing.points import Trace, trace_each
+from recognition.tracing.points import trace_each
 from recognition.tracing.symbol_trace import trace_symbol
 from recognition.utils.files import PathLike, remove_leftovers, replacing
-from recognition.utils.packages import require
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.passes.optimize import optimize
 
 import mxnet as mx
 
 __all__ = ['OPSET', 'PLAIN', 'Check', 'Options', 'check_origin', 'export_onnx', 'read_metadata']
-
-SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
 
 
 @dataclass(frozen=True)
@@ -88,14 +83,20 @@ def export_onnx(
     have, or of images of another size; MissingExtra where onnx or onnxruntime is not installed.
     """
     load_onnx()
-    load_onnxruntime()
+    OnnxRuntimeEngine.load_package()
     ready = prepare(prefix, epoch, options, image_shape, faces, output_layer, provenance)
-    layers = trace_content(ready.content, ready.told['image_shape']), ready.trace
-    check = compare(run_onnx(ready.content, options), ready.reference, ready.probes, layers)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
         temporary.write_bytes(ready.content)
-    return check
+        model = settle(Model('onnx', temporary), faces=True).model
+        threads = physical_cores()  # onnxruntime's own count ignores what the process may use
+        try:
+            engine = OnnxRuntimeEngine(model, None, threads)
+        except CheckpointError as error:  # which names the temporary file
+            reason = last_line(error.__cause__ or error)
+            raise CheckpointError(f'onnxruntime does not take the exported network: {reason}') from error
+        run = embed_as(engine, ready.told['embedding_shape'])
+        return compare(run, ready.reference, ready.probes, (engine.trace, ready.trace))
 
 
 class Prepared(NamedTuple):
@@ -121,71 +122,50 @@ def prepare(
     check_pixels(options.pixels, uint8_nhwc=options.uint8_nhwc)
     if options.normalise and output_layer is None:
         checkpoint_record(prefix).check_kind(EMBEDDING, f'{prefix},{epoch}')
-    saved = load_embedding(prefix, epoch, output_layer)
-    check_float32(saved.symbol, symbol_path(prefix))
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
-    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
-    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    saved, shape, run, trace = open_checkpoint(prefix, epoch, image_shape, output_layer, options)
     probes = draw_probes(shape, faces)
     told = describe_network(prefix, epoch, saved.symbol, asdict(options), shape, provenance)
     if output_layer is not None:  # what is recorded is of the network's own output
         told = {key: value for key, value in told.items() if key not in ('kind', 'classes', 'config')}
         told[OUTPUT_LAYER] = output_layer
-    content, reference = _content(saved, options, shape, told), run_mxnet(net, options)
-    return Prepared(content, told, reference, probes, trace_network(saved.symbol, saved.values))
+    return Prepared(_content(saved, options, shape, told), told, run, probes, trace)
 
 
-def load_onnxruntime() -> ModuleType:
-    """Return the onnxruntime module; MissingExtra says how to install it."""
-    os.environ.setdefault(QUIET, '1')
-    return require('onnxruntime', 'onnx', 'running an ONNX file')
+class Opened(NamedTuple):
+    """A checkpoint to export: what it holds, the (H, W, C) of its images, what gives its output and its trace."""
+
+    saved: Saved
+    image_shape: Shape
+    run: Run
+    trace: Tracer
 
 
-def run_onnx(content: bytes, options: Options) -> Run:
-    """Return a function of images uint8 (N, H, W, C) that runs an ONNX file's content in onnxruntime, on the CPU.
-
-    Raises CheckpointError where onnxruntime does not take it.
-    """
-    runtime = load_onnxruntime()
-    settings = runtime.SessionOptions()
-    settings.log_severity_level = SILENT
-    settings.intra_op_num_threads = physical_cores()  # its own count ignores what the process may use
-    try:
-        session = runtime.InferenceSession(content, settings, providers=['CPUExecutionProvider'])
-    except Exception as error:  # its errors have no class of their own in common
-        raise CheckpointError(
-            f'onnxruntime does not take the exported network: {_first_line(error)}'
-        ) from error
-
-    def run(images: np.ndarray) -> np.ndarray:
-        data = images if options.uint8_nhwc else WANTED[options.pixels].planes(images)
-        try:
-            return np.asarray(session.run(None, {'data': data})[0])
-        except Exception as error:
-            raise CheckpointError(
-                f'onnxruntime fails on the exported network: {_first_line(error)}'
-            ) from error
-
-    return run
-
-
-def trace_content(content: bytes, image_shape: Sequence[int]) -> Tracer:
-    """Return a function of images uint8 (N, H, W, C) that gives the trace of an ONNX file's content."""
-
-    def trace(images: np.ndarray) -> Trace:
-        with TemporaryDirectory() as folder:
-            path = Path(folder, 'net.onnx')
-            path.write_bytes(content)
-            height, width, channels = image_shape
-            model = settle(Model('onnx', path), faces=True).model
-            return OnnxRuntimeEngine(model, (height, width, channels), None).trace(images)
-
-    return trace
+def open_checkpoint(
+    prefix: PathLike,
+    epoch: int,
+    image_shape: Wanted,
+    output_layer: Optional[str] = None,
+    options: Options = PLAIN,
+) -> Opened:
+    """Read a checkpoint and check that it is whole, finite and in float32; arguments and errors as in `export_onnx`."""
+    saved = load_embedding(prefix, epoch, output_layer)
+    check_float32(saved.symbol, symbol_path(prefix))
+    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
+    check_finite(saved.values, saved.values, params_path(prefix, epoch))
+    return Opened(saved, shape, run_mxnet(net, options), trace_network(saved.symbol, saved.values))
 
 
 def trace_network(symbol: mx.sym.Symbol, values: Mapping[str, Any]) -> Tracer:
     """Return a function of images uint8 (N, H, W, C) that gives the trace of a network in MXNet."""
     return lambda images: trace_each(channels_first(images), partial(trace_symbol, symbol, values))
+
+
+def run_symbol(symbol: mx.sym.Symbol, values: Mapping[str, Any], options: Options = PLAIN) -> Run:
+    """Return a function of images uint8 (N, H, W, C) that gives what a network computes in MXNet."""
+    block = wrap_symbol(symbol)
+    set_parameters(block, values, mx.cpu())
+    return run_mxnet(block, options)
 
 
 def run_mxnet(net: Any, options: Options = PLAIN) -> Run:
@@ -212,8 +192,3 @@ def _content(saved: Saved, options: Options, image_shape: Sequence[int], told: M
         hide_arithmetic(model)
     put_metadata(model, told)
     return bytes(model.SerializeToString())
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple, Optional
 
-from recognition.checkpoint.network import load_embedding, load_network, save_network
+from recognition.checkpoint.network import save_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
-from recognition.engines.model import Model
 from recognition.engines.mxnet_executor import Bound, load_optimized, on_cpu
-from recognition.engines.record import shape_of
 from recognition.export.mxnet_export import check_other_prefix, copy_record
-from recognition.export.onnx_export import run_mxnet, trace_network
+from recognition.export.onnx_export import open_checkpoint, trace_network
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike
 from symbols.ir.rewriter import describe
@@ -45,14 +42,10 @@ def export_optimized(
     `recognition.export.export_onnx`: nothing is written where the numbers are not the network's own.
     """
     check_other_prefix(prefix, output)
-    shape = shape_of(Model('checkpoint', Path(prefix), epoch, output_layer), image_shape)
+    saved, shape, run, trace = open_checkpoint(prefix, epoch, image_shape, output_layer)
     rewritten = load_optimized(prefix, epoch, shape, for_mxnet=for_mxnet, output=output_layer)
-    net = load_network(prefix, epoch, image_shape=shape, output=output_layer)
-    probes = draw_probes(shape, faces)
-    bound = Bound(*rewritten)
-    saved = load_embedding(prefix, epoch, output_layer)
-    layers = trace_network(*rewritten), trace_network(saved.symbol, saved.values)
-    check = compare(lambda images: bound(channels_first(images)), run_mxnet(net), probes, layers)
+    bound, layers = Bound(*rewritten), (trace_network(*rewritten), trace)
+    check = compare(lambda images: bound(channels_first(images)), run, draw_probes(shape, faces), layers)
     save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     copy_record(prefix, output, whole=output_layer is None)
     return Done(check, _operators(saved.symbol), _operators(rewritten.symbol))

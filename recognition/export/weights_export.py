@@ -8,7 +8,6 @@ Each is of a checkpoint with its PREFIX-config.json, for the config says which n
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Dict, Mapping, NamedTuple, Optional
 
 import numpy as np
@@ -17,14 +16,12 @@ from config import Config, complete
 from config.errors import CheckpointError, first_few
 from config.preprocessing import MODES, PIXEL_KEYS
 from recognition.checkpoint.layer_diff import check_same_layers
-from recognition.checkpoint.matching import as_numpy, check_finite, check_fit, set_parameters
-from recognition.checkpoint.network import check_float32, load_embedding, load_network, wrap_symbol
+from recognition.checkpoint.matching import as_numpy, check_fit
 from recognition.engines.base import Wanted
-from recognition.engines.model import Model
-from recognition.engines.record import beside, shape_of
+from recognition.engines.record import beside
 from recognition.export.onnx.metadata import describe_network
-from recognition.export.onnx_export import PLAIN, UNKNOWN, run_mxnet
-from recognition.export.parity import Check, Faces, compare, draw_probes
+from recognition.export.onnx_export import PLAIN, UNKNOWN, open_checkpoint, run_symbol
+from recognition.export.parity import Check, Faces, Run, compare, draw_probes
 from recognition.utils.files import PathLike, read_json, remove_leftovers, replacing
 from recognition.utils.run_paths import config_path, params_path, symbol_path
 from recognition.weights.arcface_torch import SETTINGS, read_arcface_torch, write_arcface_torch
@@ -48,6 +45,7 @@ class Whole(NamedTuple):
     cfg: Config
     symbol: mx.sym.Symbol
     values: Arrays
+    run: Run
 
 
 def export_pytorch(
@@ -70,10 +68,8 @@ def export_pytorch(
         _check_same(read_arcface_torch(temporary, whole.cfg), whole.values)
         theirs = complete({**whole.cfg, **SETTINGS, 'input_order': 'rgb'})
         there = convert(read_arcface_torch(temporary, theirs), theirs)
-        net = wrap_symbol(there.symbol)
-        set_parameters(net, {**there.args, **there.auxs}, mx.cpu())
-        reference = run_mxnet(load_network(prefix, epoch, image_shape=whole.cfg['image_shape']))
-        return compare(run_mxnet(net), reference, draw_probes(whole.cfg['image_shape'], faces))
+        run = run_symbol(there.symbol, {**there.args, **there.auxs})
+        return compare(run, whole.run, draw_probes(whole.cfg['image_shape'], faces))
 
 
 def export_safetensors(
@@ -117,23 +113,19 @@ def export_keras(prefix: PathLike, epoch: int, output: PathLike, *, image_shape:
 def _load(prefix: PathLike, epoch: int, image_shape: Wanted) -> Whole:
     """Read a checkpoint; CheckpointError where it is not the network of its config, or not finite."""
     path, graph = beside(prefix, config_path), symbol_path(prefix)
-    saved = load_embedding(prefix, epoch)
     if path is None:
         raise CheckpointError(
             f'{config_path(prefix)} does not exist, without which it is unknown which network {graph} is; '
             '`facesymbols import-weights insightface` makes a checkpoint with one'
         )
-    cfg = complete(read_json(path))
-    shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
-    check_float32(saved.symbol, graph)
+    cfg, (saved, _, run, _) = complete(read_json(path)), open_checkpoint(prefix, epoch, image_shape)
     own, target = get_symbol(cfg), f'the network of {path}'
     check_fit(
         own, saved.values, image_shape=cfg['image_shape'], source=params_path(prefix, epoch), target=target
     )
     check_same_layers(saved.symbol, own, source=graph, target=target)
-    check_finite(saved.values, saved.values, params_path(prefix, epoch))
     names = [name for name in own.list_inputs() if name != 'data']
-    return Whole(cfg, saved.symbol, {name: as_numpy(saved.values[name]) for name in names})
+    return Whole(cfg, saved.symbol, {name: as_numpy(saved.values[name]) for name in names}, run)
 
 
 def _check_same(found: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:

@@ -5,26 +5,32 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import List, Tuple
+from typing import Callable, List, Tuple
 
 from config.errors import CheckpointError, ConfigError
 from recognition.utils.checksums import checksum_path
 from recognition.utils.files import PathLike
 
 
-def symbol_path(prefix: PathLike) -> Path:
-    """Return `prefix-symbol.json`."""
-    return Path(f'{os.fspath(prefix)}-symbol.json')
+def _beside(ending: str) -> Callable[[PathLike], Path]:
+    """Return what gives the file of a run with this ending, by the prefix."""
+    return lambda prefix: Path(f'{os.fspath(prefix)}{ending}')
+
+
+symbol_path = _beside('-symbol.json')
+config_path = _beside('-config.json')
+classes_path = _beside('-classes.txt')  # the names of the classes of a classifier
+origin_path = _beside('-origin.json')  # the license and the origin of the weights
+environment_path = _beside('-environment.json')
+history_path = _beside('-history.jsonl')
+report_path = _beside('-report.html')
+curves_path = _beside('-curves.png')
+best_prefix = _beside('-best')  # under which a run keeps the best network that it had, as epoch 0
 
 
 def params_path(prefix: PathLike, epoch: int) -> Path:
     """Return `prefix-%04d.params`."""
     return Path(f'{os.fspath(prefix)}-{epoch:04d}.params')
-
-
-def best_prefix(prefix: PathLike) -> Path:
-    """Return `prefix-best`, under which a run keeps the best network that it had, as epoch 0."""
-    return Path(f'{os.fspath(prefix)}-best')
 
 
 def epochs_of(prefix: PathLike, suffix: str = 'params') -> List[int]:
@@ -60,41 +66,6 @@ def files_of(prefix: PathLike, epoch: int) -> List[Path]:
         classes_path(prefix),
         origin_path(prefix),
     ]
-
-
-def classes_path(prefix: PathLike) -> Path:
-    """Return `prefix-classes.txt`, the names of the classes of a classifier."""
-    return Path(f'{prefix}-classes.txt')
-
-
-def origin_path(prefix: PathLike) -> Path:
-    """Return `prefix-origin.json`, the license and the origin of the weights."""
-    return Path(f'{prefix}-origin.json')
-
-
-def config_path(prefix: PathLike) -> Path:
-    """Return `prefix-config.json`."""
-    return Path(f'{prefix}-config.json')
-
-
-def environment_path(prefix: PathLike) -> Path:
-    """Return `prefix-environment.json`."""
-    return Path(f'{prefix}-environment.json')
-
-
-def report_path(prefix: PathLike) -> Path:
-    """Return `prefix-report.html`."""
-    return Path(f'{prefix}-report.html')
-
-
-def history_path(prefix: PathLike) -> Path:
-    """Return `prefix-history.jsonl`."""
-    return Path(f'{prefix}-history.jsonl')
-
-
-def curves_path(prefix: PathLike) -> Path:
-    """Return `prefix-curves.png`."""
-    return Path(f'{prefix}-curves.png')
 
 
 def checkpoint_files(prefix: PathLike) -> List[Path]:

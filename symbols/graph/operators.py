@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
 from symbols.ir.flattening import flattens
-from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
+from symbols.ir.nodes import Node, Shape, flag, list_nodes, read_attribute
 from symbols.ir.prelu_forms import PRELU, merge_prelus
 
 import mxnet as mx
@@ -237,7 +237,7 @@ def _convolution(operator: Operator) -> str:
 
 def _pooling(operator: Operator) -> str:
     kind = {'avg': 'average', 'max': 'max'}.get(operator.get('pool_type', 'max'), operator.get('pool_type'))
-    if operator.attributes.get('global_pool', 'False').lower() in ('true', '1'):
+    if flag(operator.attributes, 'global_pool', False):
         return f'global {kind} pool'
     return f'{kind} pool {_window(operator)}'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Mapping
 
 from symbols.ir.nodes import flag, read_attribute
-from symbols.ir.rewriter import Draft, Entry, Moved, Rule, describe, rewrite
+from symbols.ir.rewriter import describe, replacement, rewrite
 
 import mxnet as mx
 
@@ -26,11 +26,5 @@ def with_flatten(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         if node['op'] != 'FullyConnected' or not flag(node['attrs'], 'flatten', True):
             kept.update(entry[0] for entry in node['inputs'])
     found = {i for i, node in enumerate(nodes) if flattens(node['op'], node.get('attrs', {}))}
-    return rewrite(graph, {i: _flatten(nodes[i]) for i in found - kept})
-
-
-def _flatten(node: Mapping) -> Rule:
-    def put(draft: Draft, moved: Moved) -> Entry:
-        return draft.operator('Flatten', node['name'], [moved(node['inputs'][0])])
-
-    return put
+    flats = {i: replacement('Flatten', nodes[i]['name'], nodes[i]['inputs'][:1]) for i in found - kept}
+    return rewrite(graph, flats)

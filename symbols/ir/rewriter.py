@@ -57,6 +57,11 @@ Moved = Callable[[Sequence[int]], Entry]  # an entry of the old graph -> where i
 Rule = Callable[[Draft, Moved], Entry]  # adds what takes the place of a node's only output, and returns it
 
 
+def replacement(op: str, name: str, inputs: Sequence[Sequence[int]], **attributes: str) -> Rule:
+    """Return the rule that puts one operator in a node's place, which reads these entries of the old graph."""
+    return lambda draft, moved: draft.operator(op, name, [moved(each) for each in inputs], **attributes)
+
+
 def describe(symbol: mx.sym.Symbol) -> Described:
     """Return the graph as MXNet's json has it, its nodes in topological order."""
     graph: Described = json.loads(symbol.tojson())

@@ -11,7 +11,7 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from symbols.ir.nodes import list_nodes
-from symbols.ir.rewriter import Draft, Entry, Moved, Rule, describe, rewrite
+from symbols.ir.rewriter import Draft, Entry, Moved, Rule, describe, replacement, rewrite
 from symbols.passes.fold_batch_norm import fold_norms
 from symbols.passes.prelu import Prelu, as_operators, by_batch_norms, find_prelus
 
@@ -47,17 +47,9 @@ def _with_constant_slopes(symbol: mx.sym.Symbol, values: Values) -> Tuple[mx.sym
     for number, prelu in find_prelus(graph).items():
         slopes = values[graph['nodes'][prelu.slopes[0]]['name']]
         if np.ptp(slopes) == 0:
-            rules[number] = _leaky(prelu, float(slopes.flat[0]))
+            leaky = {'act_type': 'leaky', 'slope': repr(float(slopes.flat[0]))}
+            rules[number] = replacement('LeakyReLU', prelu.name, [prelu.data], **leaky)
     return _fitting(rewrite(graph, rules), values)
-
-
-def _leaky(prelu: Prelu, slope: float) -> Rule:
-    def put(draft: Draft, moved: Moved) -> Entry:
-        return draft.operator(
-            'LeakyReLU', prelu.name, [moved(prelu.data)], act_type='leaky', slope=repr(slope)
-        )
-
-    return put
 
 
 def _for_mxnet(

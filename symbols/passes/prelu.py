@@ -12,7 +12,7 @@ from typing import Dict, Mapping, Sequence, Tuple
 import numpy as np
 
 from symbols.ir.nodes import list_nodes
-from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, rewrite
+from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, replacement, rewrite
 
 import mxnet as mx
 
@@ -63,16 +63,12 @@ def _of_sum(nodes: Sequence[Described], number: int) -> Dict[int, Prelu]:
 
 def as_operators(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Return the symbol with each PReLU as LeakyReLU(act_type='prelu'), under the same name, as InsightFace has it."""
-
-    def rule(prelu: Prelu) -> Rule:
-        def put(draft: Draft, moved: Moved) -> Entry:
-            inputs = [moved(prelu.data), moved(prelu.slopes)]
-            return draft.operator(OPERATOR, prelu.name, inputs, act_type='prelu')
-
-        return put
-
     graph = describe(symbol)
-    return rewrite(graph, {number: rule(each) for number, each in find_prelus(graph).items()})
+    rules = {
+        number: replacement(OPERATOR, each.name, [each.data, each.slopes], act_type='prelu')
+        for number, each in find_prelus(graph).items()
+    }
+    return rewrite(graph, rules)
 
 
 def for_training(

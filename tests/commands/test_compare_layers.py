@@ -120,7 +120,7 @@ def test_mistakes(forms, tmp_path):
         main([net, str(tmp_path / 'none.onnx'), *SIZE])
     with pytest.raises(CheckpointError, match=r'none\.pth does not exist'):
         main([str(tmp_path / 'none.pth'), net])
-    with pytest.raises(ConfigError, match=r"'2' is not a share of the largest value"):
+    with pytest.raises(ConfigError, match=r"'2' is not a share, from 0 to below 1"):
         main([net, net, '--tolerance', '2'])
     with pytest.raises(ConfigError, match=r'images of 40x32 do not fit .*net\.onnx, which takes 32x32x3'):
         main([str(forms / 'net.onnx'), net, '--image-size', '40,32'])

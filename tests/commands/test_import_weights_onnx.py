@@ -65,7 +65,7 @@ def test_what_is_written_and_said(model, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'license   MIT\n' in shown
     assert 'origin    made for a test\n' in shown
-    assert f'pixels    taken as (x - 127.5) * {1 / 127.5!r}, since the file normalises none' in shown
+    assert f'pixels    taken as (x - 127.5) * {1 / 127.5:.10g}, since the file normalises none' in shown
     assert f'(x - 127.5) * {1 / 127.5:.10g} is inside' in shown
     assert 'embedding the embeddings of the file and of this network are ' in shown
     assert written(tmp_path) == [

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(birds, tmp_path):
         (ConfigError, 'contradict each other', (birds, '--test', birds, '--test-share', '0.1')),
         (ConfigError, 'folders in .* name their classes', (birds, '--classes', tmp_path / 'names')),
         (ConfigError, 'is a list of faces', (tmp_path / 'faces.lst', '--test-share', '0.1')),
-        (ConfigError, 'is not a share of images', (birds, '--test-share', '1')),
+        (ConfigError, 'is not a share, from 0 to below 1', (birds, '--test-share', '1')),
         (ConfigError, 'do not go with --pairs', ('--pairs', tmp_path / 'names', '--test', birds)),
     ):
         with pytest.raises(error, match=words) as caught:

@@ -13,7 +13,7 @@ from config.errors import ConfigError, DataError
 from recognition.commands.embed import main as embed
 from recognition.commands.search import main
 from recognition.embedding.storage import load_embeddings
-from recognition.engines.pixels import CENTRED
+from recognition.utils.pixels import CENTRED
 from tests.helpers.small_network import SHAPE, make_values, write_foreign, write_onnx
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 from config.errors import CheckpointError, ConfigError
 from recognition.commands.verify import main
 from recognition.commands.verify_templates import main as verify_templates
-from recognition.engines.pixels import RAW, Pixels
+from recognition.utils.pixels import RAW, Pixels
 from tests.helpers.small_network import FORMS, HEIGHT, WIDTH, make_values, write_checkpoint, write_foreign
 
 import mxnet as mx

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from recognition.engines.pixels import CENTRED, RAW, Pixels
+from recognition.utils.pixels import CENTRED, RAW, Pixels
 
 import mxnet as mx
 

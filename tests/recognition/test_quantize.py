@@ -16,10 +16,10 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.embed import Embedder
 from recognition.embedding.agreement import cosine_distances, trial_images
-from recognition.engines.pixels import CENTRED
 from recognition.export.onnx.metadata import read_metadata
 from recognition.export.onnx_export import Options, export_onnx
 from recognition.quantize import LAYERS, quantize
+from recognition.utils.pixels import CENTRED
 from recognition.verification.lfw import verify
 from tests.helpers.faces import judged_by, photograph_pairs, photographs
 from tests.helpers.narrow import SMALL_SHAPE, small, write_network
@@ -187,7 +187,7 @@ def test_a_file_that_is_none_of_ours(faces, pairs, tmp_path):
     (tmp_path / 'bad.onnx').write_bytes(b'no network')
     for name, words in (
         ('other.onnx', 'is no network that was exported here'),
-        ('bad.onnx', 'is damaged or no ONNX file'),
+        ('bad.onnx', 'is damaged, or no network in the format ONNX'),
         ('none.onnx', 'does not exist'),
     ):
         with pytest.raises(CheckpointError, match=words) as caught:

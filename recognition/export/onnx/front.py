@@ -14,7 +14,7 @@ import numpy as np
 
 from config.errors import ConfigError, nearest
 from recognition.checkpoint.layer_diff import REVERSAL, pixel_layers
-from recognition.engines.pixels import CENTRED, RAW, Pixels
+from recognition.utils.pixels import CENTRED, RAW, Pixels
 from symbols.ir.rewriter import Described, Draft, Entry, Moved, describe, rewrite
 from symbols.passes.affine import read_linear
 
@@ -63,10 +63,10 @@ def take_front(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray], pixels: 
     into the weights of the first convolution, where that alone reads the pixels.
     """
     graph = describe(symbol)
-    last, order, *numbers = pixel_layers(graph['nodes'])
-    mean, scale = (np.asarray(each, np.float64) for each in numbers)
+    last, own = pixel_layers(graph['nodes'])
+    mean, scale = (np.asarray(each, np.float64) for each in own[:2])
     held = dict(values)
-    backwards = order != RAW.order
+    backwards = own.order != RAW.order
     body = (
         symbol if last is None or graph['nodes'][last]['op'] == 'null' else _without(graph, last, backwards)
     )
@@ -107,8 +107,7 @@ def _without(graph: Described, last: int, backwards: bool) -> mx.sym.Symbol:
 def _into_convolution(symbol: mx.sym.Symbol, values: Values, factor: np.ndarray) -> Optional[Values]:
     """Return the values of the layer that alone reads the pixels with a factor taken in; None where there is none."""
     nodes = describe(symbol)['nodes']
-    at = pixel_layers(nodes).last
-    readers = _readers(nodes, at)
+    readers = _readers(nodes, pixel_layers(nodes)[0])
     if len(readers) != 1:
         return None
     names = [nodes[entry[0]]['name'] for entry in readers[0]['inputs']]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod, sqrt
-from typing import Callable, Dict, List, Sequence, Union
+from typing import Any, Callable, Dict, List, Sequence, Union
 
 import numpy as np
 
 from recognition.export.onnx.builder import Call, Draft, Steps
+from recognition.weights.onnx.steps import FUNCTIONS
 
 Result = Union[str, List[str]]
 Rule = Callable[[Draft, Call], Result]
@@ -16,6 +17,13 @@ Rule = Callable[[Draft, Call], Result]
 PLAIN_LAYOUTS = (None, 'None', 'NCW', 'NCHW', 'NCDHW')
 NORM_EPS, L2_EPS, SLOPE = 1e-3, 1e-10, 0.25  # MXNet's defaults
 BOUNDS = (('lower_bound', 0.125), ('upper_bound', 0.334))  # of the slopes of rrelu
+
+
+def plain(
+    op: str, settings: Callable[[Call], Dict[str, Any]] = lambda call: {}
+) -> Callable[[Draft, Call], str]:
+    """Return the rule of an operator that ONNX has, too, with settings made of the call's."""
+    return lambda draft, call: draft.operator(op, call.inputs, call.name, **settings(call))
 
 
 def convolution(draft: Draft, call: Call) -> str:
@@ -102,15 +110,6 @@ def activation(draft: Draft, call: Call) -> str:
     return draft.operator(FUNCTIONS[kind], call.inputs, call.name)
 
 
-FUNCTIONS = {
-    'relu': 'Relu',
-    'sigmoid': 'Sigmoid',
-    'tanh': 'Tanh',
-    'softrelu': 'Softplus',
-    'softsign': 'Softsign',
-}
-
-
 def leaky_relu(draft: Draft, call: Call) -> str:
     """Rectify in one of the ways that MXNet calls so."""
     kind = call.get('act_type', 'leaky')
@@ -141,17 +140,13 @@ def _gelu(do: Steps, data: str) -> str:
 
 
 RECTIFIERS: Dict[str, Callable[[Draft, Call], str]] = {
-    'leaky': lambda draft, call: draft.operator(
-        'LeakyRelu', call.inputs, call.name, alpha=call.get('slope', SLOPE)
-    ),
-    'elu': lambda draft, call: draft.operator('Elu', call.inputs, call.name, alpha=call.get('slope', SLOPE)),
-    'selu': lambda draft, call: draft.operator('Selu', call.inputs, call.name),
+    'leaky': plain('LeakyRelu', lambda call: {'alpha': call.get('slope', SLOPE)}),
+    'elu': plain('Elu', lambda call: {'alpha': call.get('slope', SLOPE)}),
+    'selu': plain('Selu'),
     'prelu': _prelu,
     'gelu': lambda draft, call: draft.finish(call, _gelu),
     # outside of training its slope is the middle of those that it draws
-    'rrelu': lambda draft, call: draft.operator(
-        'LeakyRelu', call.inputs, call.name, alpha=sum(call.get(*bound) for bound in BOUNDS) / 2
-    ),
+    'rrelu': plain('LeakyRelu', lambda call: {'alpha': sum(call.get(*bound) for bound in BOUNDS) / 2}),
 }
 
 

@@ -13,8 +13,9 @@ from config.errors import CheckpointError, FaceSymbolsError
 from recognition.checkpoint.layer_diff import differences, pixel_formula
 from recognition.checkpoint.matching import wanted_shapes
 from recognition.checkpoint.run_files import read_json
+from recognition.engines.onnx_file import read_onnx_file
 from recognition.engines.record import PROVENANCE, beside, checkpoint_record
-from recognition.export.onnx.builder import OPSET, load_onnx
+from recognition.export.onnx.builder import OPSET
 from recognition.export.onnx.front import OUTSIDE, WANTED
 from recognition.utils.checksums import sum_of
 from recognition.utils.environment import package_version
@@ -86,9 +87,12 @@ def read_metadata(path: PathLike) -> Dict[str, Any]:
 
     Raises CheckpointError where the file is missing, damaged, no ONNX file, or none that was exported here.
     """
-    model = _load(Path(path))
-    held = {entry.key: _value(entry.value) for entry in model.metadata_props}
-    held.update((each.key, each.value) for each in model.metadata_props if each.key in PROVENANCE)
+    path = Path(path)
+    if not path.is_file():
+        what = 'is a folder' if path.is_dir() else 'does not exist'
+        raise CheckpointError(f'{path} {what}; `facesymbols export` makes an ONNX file of a checkpoint')
+    metadata = read_onnx_file(path).metadata
+    held = {key: text if key in PROVENANCE else _value(text) for key, text in metadata.items()}
     missing = [key for key in NEEDED if key not in held]
     if missing:
         raise CheckpointError(
@@ -104,21 +108,6 @@ def check_origin(path: PathLike, prefix: PathLike, epoch: int) -> None:
         raise CheckpointError(f'{source} does not exist')
     if held['params_sha256'] != sum_of(source):
         raise CheckpointError(f'{path} is of another network than {source}: it was made of other weights')
-
-
-def _load(path: Path) -> Any:
-    onnx = load_onnx()
-    from google.protobuf.message import DecodeError
-
-    if not path.is_file():
-        what = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'{path} {what}; `facesymbols export` makes an ONNX file of a checkpoint')
-    try:
-        return onnx.load(str(path), load_external_data=False)
-    except DecodeError as error:
-        raise CheckpointError(f'{path} is damaged or no ONNX file') from error
-    except OSError as error:
-        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
 
 
 def _value(text: str) -> Any:

@@ -5,13 +5,12 @@ They take values of any type.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from recognition.export.onnx.builder import Call, Draft, Steps, known
-from recognition.export.onnx.layers import Rule
+from recognition.export.onnx.layers import Rule, plain
 
 END, BEGINNING = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # where a slice goes as far as there is
 CHANNELS, COLOURS = 1, 3  # axis of the channels of images (N, C, H, W), and how many RGB images have
@@ -26,19 +25,11 @@ def _cast(draft: Draft, call: Call) -> str:
     return draft.operator('Cast', call.inputs, call.name, to=TYPES[dtype])
 
 
-def _concat(draft: Draft, call: Call) -> str:
-    return draft.operator('Concat', call.inputs, call.name, axis=call.get('dim', 1))
-
-
 def _stack(draft: Draft, call: Call) -> str:
     axis = call.get('axis', 0)
     return draft.finish(
         call, lambda do, *parts: do('Concat', *(do('Unsqueeze', each, [axis]) for each in parts), axis=axis)
     )
-
-
-def _flatten(draft: Draft, call: Call) -> str:
-    return draft.operator('Flatten', call.inputs, call.name, axis=1)
 
 
 def _reshape(draft: Draft, call: Call) -> str:
@@ -183,16 +174,12 @@ def _repeat(draft: Draft, call: Call) -> str:
     return draft.finish(call, formula)
 
 
-def _blocks(op: str, draft: Draft, call: Call) -> str:
-    return draft.operator(op, call.inputs, call.name, blocksize=call.get('block_size'))
-
-
 SHAPES: Dict[str, Rule] = {
     '_copy': lambda draft, call: call.inputs[0],
     'Cast': _cast,
-    'Concat': _concat,
+    'Concat': plain('Concat', lambda call: {'axis': call.get('dim', 1)}),
     'stack': _stack,
-    'Flatten': _flatten,
+    'Flatten': plain('Flatten', lambda call: {'axis': 1}),
     **dict.fromkeys(('Reshape', 'reshape_like', 'expand_dims', 'squeeze'), _reshape),
     'transpose': _transpose,
     'SwapAxis': _swap_axes,
@@ -206,6 +193,6 @@ SHAPES: Dict[str, Rule] = {
     **dict.fromkeys(('broadcast_axis', 'broadcast_to'), _broadcast),
     'tile': _tile,
     'repeat': _repeat,
-    'depth_to_space': partial(_blocks, 'DepthToSpace'),
-    'space_to_depth': partial(_blocks, 'SpaceToDepth'),
+    'depth_to_space': plain('DepthToSpace', lambda call: {'blocksize': call.get('block_size')}),
+    'space_to_depth': plain('SpaceToDepth', lambda call: {'blocksize': call.get('block_size')}),
 }

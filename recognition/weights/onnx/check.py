@@ -13,9 +13,9 @@ from recognition.checkpoint.matching import set_parameters
 from recognition.checkpoint.network import wrap_symbol
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
+from recognition.utils.pixels import RAW, Pixels
 from recognition.weights.conversion import Converted
-from recognition.weights.onnx.front import RAW, Front
-from recognition.weights.onnx.reader import OnnxFile, front_of, load_file, match_file
+from recognition.weights.onnx.reader import OnnxFile, load_file, match_file
 
 import mxnet as mx
 
@@ -41,7 +41,7 @@ def file_difference(
     normalised = match_file(file, cfg)[1].normalised
     block = wrap_symbol(converted.symbol)
     set_parameters(block, {**converted.args, **converted.auxs}, mx.cpu())
-    session, front = _session(file), front_of(cfg) if file.inside == RAW else RAW
+    session, front = _session(file), Pixels.of(cfg) if file.inside == RAW else RAW
     apart = 0.0
     for images in sets:
         data = mx.nd.array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dtype='float32')
@@ -69,7 +69,7 @@ def _session(file: OnnxFile) -> Any:
         raise CheckpointError(f'{file.path} is damaged: onnxruntime does not load it') from error
 
 
-def _run(file: OnnxFile, session: Any, front: Front, images: np.ndarray) -> np.ndarray:
+def _run(file: OnnxFile, session: Any, front: Pixels, images: np.ndarray) -> np.ndarray:
     """Return what the file gives for one uint8 image (1, H, W, C), in a batch that is full.
 
     front: what its caller does to the pixels.

@@ -9,6 +9,7 @@ from config.errors import ConfigError
 from recognition.weights.onnx.steps import (
     CONV,
     DENSE,
+    FUNCTIONS,
     LEAKY,
     NORM,
     PRELU,
@@ -26,13 +27,6 @@ import mxnet as mx
 SKIPPED = ('Dropout', 'Flatten', 'Reshape', '_copy', 'expand_dims', 'squeeze')
 NORM_EPS = 1e-3  # MXNet's default
 ROLES = ('gamma', 'beta', 'mean', 'variance')
-FUNCTIONS = {
-    'relu': 'Relu',
-    'sigmoid': 'Sigmoid',
-    'tanh': 'Tanh',
-    'softrelu': 'Softplus',
-    'softsign': 'Softsign',
-}
 
 
 class Read(NamedTuple):

@@ -5,7 +5,6 @@ The network is recognised by its operators and their sizes; no name in the file 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +18,10 @@ from config.presets import RESNET_UNITS
 from recognition.checkpoint.matching import BODY, WHOLE, parts_of
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
+from recognition.utils.pixels import RAW, Pixels, pixels_of
 from recognition.weights.arcface_torch import DEPTHS, SETTINGS
 from recognition.weights.onnx.file_steps import FileReader
-from recognition.weights.onnx.front import RAW, Front, split_front
+from recognition.weights.onnx.front import split_front
 from recognition.weights.onnx.matching import Match, Values, assign, match
 from recognition.weights.onnx.network_steps import network_graph
 from recognition.weights.onnx.steps import CONV, NORM, Graph
@@ -32,7 +32,7 @@ IMAGE_AXES = 4
 COLOURS = (1, 3)
 MEAN, SCALE = (KEYS[key].default for key in ('input_mean', 'input_scale'))
 # Of files that say nothing and take no mean off: arcface_torch's, and most of what is published.
-ASSUMED = Front(MEAN, SETTINGS['input_scale'])
+ASSUMED = Pixels(MEAN, SETTINGS['input_scale'])
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class OnnxFile:
 
     path: Path
     graph: Graph
-    inside: Front
-    outside: Optional[Front]
+    inside: Pixels
+    outside: Optional[Pixels]
     sides: Tuple[Optional[int], ...]
     planes: bool
     as_bytes: bool
@@ -58,12 +58,12 @@ class OnnxFile:
         known = self.outside is not None or 'facesymbols' in self.metadata
         return self.inside == RAW and not known and self.graph.steps[0].op != NORM
 
-    def front(self, cfg: Mapping[str, Any]) -> Front:
+    def front(self, cfg: Mapping[str, Any]) -> Pixels:
         """Return what is done to RGB images in 0..255 before the graph; a silent file has what is usual."""
         if self.inside != RAW:
             return self.inside
         if self.silent:
-            return RAW if front_of(cfg) == RAW else ASSUMED  # Keras's networks, and those for faces
+            return RAW if Pixels.of(cfg) == RAW else ASSUMED  # Keras's networks, and those for faces
         return self.outside or RAW
 
     @property
@@ -128,10 +128,11 @@ def _load(path: Path, *version: int) -> OnnxFile:
         raise CheckpointError(f'{path} holds no layers')
     inside, behind = _with_scale(inside, behind)
     sides = tuple(dims[2:] + dims[1:2] if planes else dims[1:])
-    outside = _outside(path, metadata)
+    outside = pixels_of(metadata['pixels'], path) if 'pixels' in metadata else None
     if outside is not None and RAW not in (inside, outside):
         raise CheckpointError(
-            f'{path} does {inside.words()} to the pixels, and its metadata asks its caller for {outside.words()} before'
+            f'{path} does {inside.formula()} to the pixels, and its metadata asks its caller for '
+            f'{outside.formula()} before'
         )
     return OnnxFile(path, behind, inside, outside, sides, planes, kind == UINT8, metadata)
 
@@ -150,7 +151,7 @@ def _parse(path: Path) -> Any:
         ) from error
 
 
-def _with_scale(inside: Front, graph: Graph) -> Tuple[Front, Graph]:
+def _with_scale(inside: Pixels, graph: Graph) -> Tuple[Pixels, Graph]:
     """Take the scale of the pixels out of the first convolution where only the mean is left before it.
 
     As it is there the weights are so small that a step of training would be thousands of times as long.
@@ -162,29 +163,13 @@ def _with_scale(inside: Front, graph: Graph) -> Tuple[Front, Graph]:
     return inside._replace(scale=SCALE), graph._replace(steps=[replace(first, held=held), *graph.steps[1:]])
 
 
-def _outside(path: Path, metadata: Mapping[str, str]) -> Optional[Front]:
-    if 'pixels' not in metadata:
-        return None
-    try:
-        told = json.loads(metadata['pixels'])
-        mean, scale = (
-            tuple(map(float, each)) if isinstance(each, list) else float(each)
-            for each in (told['mean'], told['scale'])
-        )
-        return Front(mean, scale, {'rgb': 'rgb', 'bgr': 'bgr'}[told['order']])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f'{path} is damaged: the metadata {metadata["pixels"]!r} of its pixels cannot be read'
-        ) from error
-
-
 def settings_for(file: OnnxFile, cfg: Mapping[str, Any]) -> Dict[str, Any]:
     """Return what the file asks of the config of its network, where that has otherwise.
 
     The pixels, the size of the images, the width of the output, the eps of the batch norms where it is one, and the
     depth of arcface_torch's iresnet200, by its layers another network than MXNet's.
     """
-    found: Dict[str, Any] = file.front(cfg).settings()
+    found: Dict[str, Any] = file.front(cfg).settings
     sides = zip(file.sides, cfg['image_shape'])
     found['image_shape'] = tuple(side or own for side, own in sides)
     found['num_classes' if output_kind(cfg) == CLASS_SCORES else 'emb_size'] = file.graph.width()
@@ -216,10 +201,10 @@ def read_onnx(
     """
     cfg = complete(cfg)
     file = load_file(path)
-    if file.inside not in (RAW, front_of(cfg)):
+    if file.inside not in (RAW, Pixels.of(cfg)):
         raise CheckpointError(
-            f'{path} does {file.inside.words()} to the pixels, and the config has {front_of(cfg).words()}; leave that '
-            'out'
+            f'{path} does {file.inside.formula()} to the pixels, and the config has {Pixels.of(cfg).formula()}; leave '
+            'that out'
         )
     try:
         return assign(*match_file(file, cfg, part))
@@ -236,17 +221,12 @@ def notes_on(path: PathLike, cfg: Mapping[str, Any]) -> List[str]:
     """Return lines on what a file says of its origin, and on what it leaves to its caller."""
     file = load_file(path)
     lines = [f'{key:<9} {file.metadata[key]}' for key in ('license', 'origin') if key in file.metadata]
-    front = front_of(cfg)
+    front = Pixels.of(cfg)
     if file.silent:
         lines.append(
-            f'pixels    taken as {front.words()}, since the file normalises none and does not say what its caller '
+            f'pixels    taken as {front.formula()}, since the file normalises none and does not say what its caller '
             'does; --config input_mean=... and input_scale=... change that'
         )
     elif file.inside == RAW and front != RAW:
-        lines.append(f'pixels    {front.words()}, which the file leaves to its caller, is inside now')
+        lines.append(f'pixels    {front.formula()}, which the file leaves to its caller, is inside now')
     return lines
-
-
-def front_of(cfg: Mapping[str, Any]) -> Front:
-    """Return what the network of a config does to the pixels."""
-    return Front(cfg['input_mean'], cfg['input_scale'], cfg['input_order'])

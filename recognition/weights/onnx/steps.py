@@ -13,6 +13,14 @@ import numpy as np
 
 CONV, DENSE, NORM, PRELU, LEAKY = 'Conv', 'Gemm', 'BatchNormalization', 'PRelu', 'LeakyRelu'
 LINEAR = (CONV, DENSE)
+# MXNet's act_type: ONNX's operator
+FUNCTIONS = {
+    'relu': 'Relu',
+    'sigmoid': 'Sigmoid',
+    'tanh': 'Tanh',
+    'softrelu': 'Softplus',
+    'softsign': 'Softsign',
+}
 COMMUTATIVE = ('Add', 'Mul', 'Max', 'Min', 'Sum')
 
 

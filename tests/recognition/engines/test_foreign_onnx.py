@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from config.errors import CheckpointError, ConfigError
 from recognition.embed import Embedder
 from recognition.engines.onnx_file import read_onnx_file
-from recognition.engines.pixels import CENTRED, RAW, Pixels
+from recognition.utils.pixels import CENTRED, RAW, Pixels
 from tests.helpers.small_network import FORMS, IMAGES, SHAPE, SIZE, STATISTICS, write_foreign, write_ncnn
 
 ENGINES = ('onnxruntime', 'openvino')

@@ -13,6 +13,7 @@ from recognition.tracing.symbol_trace import trace_symbol
 from symbols import get_symbol
 from symbols.passes.optimize import optimize
 from tests.helpers.narrow import small
+from tests.helpers.onnx.rewritten import numbered
 from tests.helpers.rewritten import draw
 
 MIDDLE = 'stage3_unit7_conv2_weight'
@@ -62,20 +63,8 @@ class R50:
             symbol, values = optimize(symbol, values, {'data': (1, *self.images.shape[1:])}, **settings)
         model = to_onnx(symbol, values, self.image_shape)
         if renamed:
-            numbered(model.graph)
+            numbered(model)
         return trace_onnx(model.SerializeToString(), self.images)
-
-
-def numbered(graph):
-    """Call every tensor by a number, as PyTorch's exporter does."""
-    names = {}
-    for held in (*graph.input, *graph.initializer):
-        held.name = names.setdefault(held.name, str(len(names)))
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            tensors[:] = [names.setdefault(name, str(len(names))) if name else '' for name in tensors]
-    for held in graph.output:
-        held.name = names[held.name]
 
 
 @pytest.fixture(scope='module')

@@ -95,10 +95,9 @@ def test_a_file_of_another_network_is_told(saved, tmp_path):
 def test_a_file_that_is_not_ours_is_told(tmp_path):
     path = tmp_path / 'net.onnx'
     refused(path, 'does not exist')
-    path.write_bytes(b'\x89PNG\r\n no network at all')
-    refused(path, 'is damaged or no ONNX file')
-    path.write_bytes(b'')
-    refused(path, 'no network that was exported here')
+    for content in (b'\x89PNG\r\n no network at all', b''):
+        path.write_bytes(content)
+        refused(path, 'is damaged, or no network in the format ONNX')
     model = to_onnx(mx.sym.relu(mx.sym.var('data')), {}, SHAPE)
     path.write_bytes(model.SerializeToString())
     refused(path, 'no network that was exported here: it does not tell its facesymbols, params_sha256')

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, NamedTuple, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
 
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError
-from recognition.data.images import channels_first
+from config.preprocessing import PIXEL_KEYS
 
 Numbers = Union[float, Tuple[float, ...]]  # one for all channels, or one for each
 ORDERS = ('rgb', 'bgr')
+# What an operator with a number, or one for each channel, makes of (x - mean) * scale; by its name in ONNX.
+ARITHMETIC: Dict[str, Callable[[Any, Any, Any], Tuple[Any, Any]]] = {
+    'Sub': lambda mean, scale, number: (mean + number / scale, scale),
+    'Add': lambda mean, scale, number: (mean - number / scale, scale),
+    'Mul': lambda mean, scale, number: (mean, scale * number),
+    'Div': lambda mean, scale, number: (mean, scale / number),
+}
 
 
 class Pixels(NamedTuple):
@@ -30,9 +37,36 @@ class Pixels(NamedTuple):
             return f'0..255 as they are{order}'
         return f'(x - {_words(self.mean)}) / {_words(1 / np.asarray(self.scale))}{order}'
 
+    def formula(self) -> str:
+        """Return what is done to pixels x, with enough digits to do it again."""
+        formula = f'(x - {_digits(self.mean)}) * {_digits(self.scale)}'
+        return formula if self.order == 'rgb' else f'{formula} of BGR'
+
+    @classmethod
+    def of(cls, cfg: Mapping[str, Any]) -> Pixels:
+        """Return what the network of a config does to the pixels."""
+        return cls(*(cfg[key] for key in PIXEL_KEYS))
+
+    @property
+    def settings(self) -> Dict[str, Any]:
+        """Return it as keys of the config."""
+        return dict(zip(PIXEL_KEYS, self))
+
+    def then(self, operator: str, number: Any) -> Pixels:
+        """Return it with an operator of ARITHMETIC behind it."""
+        mean, scale = ARITHMETIC[operator](
+            *(np.asarray(each, np.float64) for each in (self.mean, self.scale, number))
+        )
+        return Pixels(_numbers(mean), _numbers(scale), self.order)
+
+    def in_other_order(self) -> Pixels:
+        """Return it with the channels in the other order."""
+        mean, scale = (each[::-1] if isinstance(each, tuple) else each for each in self[:2])
+        return Pixels(mean, scale, ORDERS[1 - ORDERS.index(self.order)])
+
     def as_metadata(self) -> Dict[str, Any]:
         """Return it as JSON holds it under the key `pixels` of an exported file."""
-        return {'mean': self.mean, 'scale': self.scale, 'order': self.order}
+        return self._asdict()
 
     def same_as(self, other: Pixels) -> bool:
         """Whether another one means the same, but for digits that a float32 does not hold."""
@@ -58,7 +92,8 @@ class Pixels(NamedTuple):
     def planes(self, images: np.ndarray) -> np.ndarray:
         """Return uint8 images (N, H, W, C), RGB or grey, as the network wants them, float32 (N, C, H, W)."""
         mean, scale = (np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (self.mean, self.scale))
-        return (channels_first(images if self.order == 'rgb' else images[..., ::-1]) - mean) * scale
+        ordered = images if self.order == 'rgb' else images[..., ::-1]
+        return (np.ascontiguousarray(ordered.transpose(0, 3, 1, 2), np.float32) - mean) * scale
 
 
 RAW = Pixels()
@@ -76,6 +111,16 @@ def pixels_of(text: str, source: object) -> Pixels:
     except (ConfigError, KeyError, TypeError, ValueError):
         raise CheckpointError(f'{source} is damaged: what it records of its pixels is {text}') from None
     return found
+
+
+def _numbers(values: np.ndarray) -> Numbers:
+    """Return one number where all channels have the same."""
+    found = tuple(map(float, np.atleast_1d(values)))
+    return found[0] if len(set(found)) == 1 else found
+
+
+def _digits(numbers: Numbers) -> str:
+    return f'({", ".join(map(_digits, numbers))})' if isinstance(numbers, tuple) else f'{numbers:.10g}'
 
 
 def _words(numbers: Any) -> str:
