@@ -141,7 +141,14 @@ class Dense(HybridBlock):
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:
         """Flatten and multiply."""
         flat = F.reshape(x, shape=FLAT, name=f'{self._node}_flatten')
-        return F.FullyConnected(flat, weight, bias, num_hidden=self._units, name=self._node)
+        return F.FullyConnected(
+            flat,
+            weight,
+            bias,
+            num_hidden=self._units,
+            flatten=True,  # the default, which MXNet's own exporter of ONNX takes for False where it is not written
+            name=self._node,
+        )
 
 
 class BatchNorm(HybridBlock):
