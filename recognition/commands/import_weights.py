@@ -7,6 +7,7 @@ and the report says so. Nothing is written unless all is loaded that was asked f
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -183,8 +184,9 @@ def _print_report(source: Source, report: Any, apart: Optional[float]) -> None:
     if report.missing or report.misshaped:
         print('what is missing or misshaped was drawn fresh, and needs training before use')
     if apart is not None:
+        compared = 'embeddings' if report.ok else 'backbones'
         print(
-            f'embedding the embeddings of the file and of this network are {apart:.1g} of the largest value apart'
+            f'embedding the {compared} of the file and of this network are {apart:.1g} of the largest value apart'
         )
 
 
@@ -205,13 +207,13 @@ def _same_head(one: Any, other: Any, sizes: Sequence[str] = HEAD_KEYS[1:]) -> bo
 
 def _read(form: Format, file: str, cfg: Any, others: Sequence[Any], part: str) -> Source:
     """Read a file of the network of `cfg`, or else of the first of `others` that it is of."""
-    for each in (cfg, *others[:-1]):
-        try:
-            return form.read(file, each, part)
-        except CheckpointError:
-            if not others:
-                raise
-    return form.read(file, others[-1], part)
+    try:
+        return form.read(file, cfg, part)
+    except CheckpointError:
+        for other in others:
+            with suppress(CheckpointError):
+                return form.read(file, other, part)
+        raise
 
 
 def _print_use(args: argparse.Namespace, cfg: Any, written: Model, formula: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import pytest
 from onnx import TensorProto
 
 from config import complete
-from config.errors import CheckpointError
+from config.errors import CheckpointError, MissingExtra
 from recognition.checkpoint.network import load_network
 from recognition.checkpoint.run_files import read_json
 from recognition.commands.import_weights import main
@@ -120,7 +121,9 @@ def test_twenty_steps_lower_the_loss(model, tmp_path):
 def test_another_head_is_drawn_fresh(model, tmp_path, capsys):
     path = other.save(other.fold(model), tmp_path / 'net.onnx')
     put_in(path, tmp_path, '--fresh-head', '--head', 'GAP')
-    assert 'was drawn fresh' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert 'was drawn fresh' in shown
+    assert 'embedding the backbones of the file and of this network are ' in shown
     assert complete(read_json(tmp_path / 'new-config.json')).net_output == 'GAP'
 
 
@@ -199,15 +202,59 @@ def test_a_quantised_file(model, tmp_path):
     refused(model, tmp_path, r'is quantised \(ConvInteger\)')
 
 
-def test_a_graph_that_computes_otherwise_is_seen_by_its_outputs(model, tmp_path):
-    """A Reshape that mixes the batch in is no Flatten; only the numbers show it."""
+def test_an_axis_that_moves_behind_the_last_map(model, tmp_path):
+    """The dense layer would read the values in another order."""
     flatten = next(node for node in model.graph.node if node.op_type == 'Flatten')
-    turned = onnx.helper.make_node('Flatten', [flatten.input[0]], [flatten.output[0]], axis=1)
-    swap = onnx.helper.make_node('Reshape', [flatten.input[0], 'mixed'], ['mixed_map'])
-    back = onnx.helper.make_node('Transpose', ['mixed_map'], ['mixed_back'], perm=[0, 2, 1, 3])
-    turned.input[0] = 'mixed_back'
-    place = list(model.graph.node).index(flatten)
-    del model.graph.node[place]
-    for number, node in enumerate((swap, back, turned)):
-        model.graph.node.insert(place + number, node)
-    refused(other.put(model, mixed=np.int64([0, 8, -1, 4])), tmp_path, r'Transpose')
+    turned = onnx.helper.make_node('Transpose', [flatten.input[0]], ['turned'], perm=[0, 2, 3, 1])
+    flatten.input[0] = 'turned'
+    model.graph.node.insert(list(model.graph.node).index(flatten), turned)
+    words = r'has turned \(Transpose, perm \(0, 2, 3, 1\)\) where r18 has pre_fc1 \(Gemm, 256 -> 24\)$'
+    refused(model, tmp_path, words)
+
+
+def behind(model, op, *inputs, **constants):
+    """Put an operator behind the last one; its other inputs and their values."""
+    last = model.graph.node[-1]
+    name, last.output[0] = last.output[0], 'before'
+    model.graph.node.append(onnx.helper.make_node(op, ['before', *inputs], [name], name='further'))
+    return other.put(model, **constants)
+
+
+@pytest.mark.parametrize('op', ['Mul', 'Div'])
+def test_an_operator_behind_the_network(model, tmp_path, op):
+    words = rf'has further \({op}, constant 2\.0\) behind fc1 \(Batch.*\), where r18 ends$'
+    refused(behind(model, op, 'two', two=np.float32(2)), tmp_path, words)
+
+
+def test_a_sum_of_other_maps_is_told_by_what_it_reads(model, tmp_path):
+    node = next(node for node in model.graph.node if node.name == 'stage2_unit2_plus')
+    node.input[:] = [node.input[0]] * 2
+    refused(
+        model, tmp_path, r"\(Add\) of '(\w+)' and '\1', not of .*, where r18 has stage2_unit2_plus \(Add\)$"
+    )
+
+
+@pytest.fixture
+def turned(make_network, tmp_path):
+    """A file whose first slopes are those of columns, of which there are as many as channels."""
+    cfg = small('r18', image_shape=(16, 16, 3), net_multiplier=0.25)
+    model = other.bare(
+        other.exported(write_network(make_network(cfg), tmp_path / 'm'), tmp_path / 'a.onnx', (16, 16, 3))
+    )
+    (name,) = [node.input[1] for node in model.graph.node if node.name == 'relu0']
+    return other.put(model, **{name: other.arrays(model)[name].reshape(-1)})
+
+
+@pytest.mark.parametrize('words', [(), ('--fresh-head', '--head', 'GAP')], ids=['whole', 'body'])
+def test_what_the_structure_does_not_show_is_seen_by_the_outputs(turned, tmp_path, words):
+    first = r'so nothing is written; the first layer that differs is \w+ \(PRelu'
+    refused(turned, tmp_path, first, *words, '--config', 'net_multiplier=0.25')
+
+
+def test_nothing_is_written_without_the_package_that_runs_the_file(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(
+        MissingExtra, match=r'comparison of an ONNX file .* needs the package onnxruntime: pip install'
+    ):
+        put_in(other.save(model, tmp_path / 'net.onnx'), tmp_path)
+    assert written(tmp_path) == []

@@ -6,6 +6,7 @@ Flatten and a Reshape to a computed shape, a mean over rows and columns and a gl
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable, Dict, Optional, Sequence, Set
 
 import numpy as np
@@ -288,8 +289,8 @@ class FileReader:
         if 'bias' in made.held or self._count.get(source, 0) != 1:
             return False
         bias = self._float32(array, _label(node)).reshape(-1)
-        self._steps[source] = Step(**{**vars(made), 'held': {**made.held, 'bias': bias}})
-        self._alias[node.output[0]] = source
+        del self._steps[source]
+        self._steps[node.output[0]] = replace(made, output=node.output[0], held={**made.held, 'bias': bias})
         return True
 
 

@@ -33,18 +33,20 @@ Values = Dict[str, np.ndarray]
 class Difference(CheckpointError):
     """The first step of a network that a file does not have; `matched`: how many before it it has."""
 
-    def __init__(self, matched: int, step: Step, there: str) -> None:
-        super().__init__(f'{there} where {{network}} has {step.name} ({step.words()})')
+    def __init__(self, matched: int, words: str) -> None:
+        super().__init__(words)
         self.matched = matched
 
 
 class Match(NamedTuple):
     """Which step of the file each of the network's is; None for a batch norm that was folded into its neighbours.
 
-    normalised: whether the file makes its embeddings of length 1 behind the network.
+    end: the file's tensor that is the network's output. normalised: whether the file makes its embeddings of length 1
+    behind that.
     """
 
     pairs: Dict[str, Optional[Step]]  # by the output of the network's
+    end: str
     normalised: bool
 
 
@@ -61,19 +63,26 @@ def match(own: Graph, file: Graph, *, whole: bool = True) -> Match:
         free = [each for each in readers.get(sources[0], []) if each.output not in taken]
         found = next((each for each in free if _fits(step, each, sources)), None)
         if found is None and step.op != NORM:
-            raise Difference(len(pairs), step, _there(step, free, sources))
+            raise Difference(
+                len(pairs), f'{_there(step, free, sources)} where {{network}} has {_named(step)}'
+            )
         pairs[step.output] = found
         at[step.output] = sources[0] if found is None else found.output
         taken += [found.output] if found else []
     rest = [step for step in file.steps if step.output not in taken]
     end = at[own.output]
     if not whole or (end == file.output and not rest):
-        return Match(pairs, normalised=False)
+        return Match(pairs, end, normalised=False)
     normalised = bool(rest) and all(step.op in NORMALISING for step in rest)
-    divided = any(step.op in ('Div', 'LpNormalization') and end in step.inputs for step in rest)
+    # a Div by a constant has one input
+    divided = any(
+        end in step.inputs and (step.op == 'LpNormalization' or (step.op == 'Div' and len(step.inputs) == 2))
+        for step in rest
+    )
     if normalised and divided:
-        return Match(pairs, normalised=True)
-    raise Difference(len(pairs), own.steps[-1], f'has {len(rest)} more steps, from {_named(rest[0])} on,')
+        return Match(pairs, end, normalised=True)
+    more = _named(rest[0]) if len(rest) == 1 else f'{len(rest)} more steps, from {_named(rest[0])} on,'
+    raise Difference(len(pairs), f'has {more} behind {_named(own.steps[-1])}, where {{network}} ends')
 
 
 def _fits(own: Step, file: Step, sources: List[str]) -> bool:
@@ -93,8 +102,11 @@ def _there(step: Step, free: List[Step], sources: List[str]) -> str:
     """Return what a file has in the place of a step, of all that reads the same tensor: the likeliest first."""
     if not free:
         return f'ends at {sources[0]!r}'
-    alike = [each for each in free if each.op == step.op] or free
-    return f'has {_named(alike[0])}'
+    alike = next((each for each in free if each.op == step.op), free[0])
+    if alike.words() != step.words():
+        return f'has {_named(alike)}'
+    given, wanted = (' and '.join(map(repr, names)) for names in (alike.inputs, sources))
+    return f'has {_named(alike)} of {given}, not of {wanted},'
 
 
 def _named(step: Step) -> str:

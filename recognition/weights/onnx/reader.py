@@ -95,7 +95,7 @@ def load_file(path: PathLike) -> OnnxFile:
 
 @lru_cache(maxsize=1)
 def _load(path: Path, *version: int) -> OnnxFile:
-    model = _parse(path)
+    model = parse(path)
     graph = model.graph
     held = {each.name for each in graph.initializer}
     inputs = [each for each in graph.input if each.name not in held]
@@ -137,7 +137,8 @@ def _load(path: Path, *version: int) -> OnnxFile:
     return OnnxFile(path, behind, inside, outside, sides, planes, kind == UINT8, metadata)
 
 
-def _parse(path: Path) -> Any:
+def parse(path: PathLike) -> Any:
+    """Return onnx's model of a file, with the values that are beside it; CheckpointError where it is damaged."""
     onnx = require('onnx', 'onnx', 'an ONNX file')
     from google.protobuf.message import DecodeError
 

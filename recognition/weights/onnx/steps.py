@@ -21,6 +21,8 @@ FUNCTIONS = {
     'softrelu': 'Softplus',
     'softsign': 'Softsign',
 }
+COUNTED = ('channels', 'slopes')  # settings that are how many there are
+LISTED = 8  # numbers that a message names
 COMMUTATIVE = ('Add', 'Mul', 'Max', 'Min', 'Sum')
 
 
@@ -48,7 +50,7 @@ class Step:
         told = dict(self.settings)
         sizes = [told.pop(key) for key in ('inputs', 'outputs') if key in told]
         parts = [' -> '.join(map(str, sizes))] if sizes else []
-        parts += [f'{_short(value)} {key}' for key, value in told.items() if value not in (None, (), 0)]
+        parts += [_setting(key, value) for key, value in told.items() if value not in (None, (), 0)]
         return ', '.join([self.op, *parts])
 
     def _convolution(self) -> str:
@@ -66,11 +68,18 @@ class Step:
         return ', '.join(parts)
 
 
+def _setting(key: str, value: Any) -> str:
+    if value is True:
+        return key
+    return f'{value} {key}' if key in COUNTED else f'{key} {_short(value)}'
+
+
 def _short(value: Any) -> str:
-    if isinstance(value, tuple) and value and isinstance(value[0], int):
-        square = len(set(value)) == 1 and len(value) == 2
-        return 'x'.join(map(str, value)) if square or len(value) < 4 else str(value)
-    return str(value)
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    if len(value) == 1 or len(value) > LISTED:
+        return str(value[0]) if len(value) == 1 else f'of {len(value)} numbers'
+    return 'x'.join(map(str, value)) if isinstance(value[0], int) and len(value) < 4 else str(tuple(value))
 
 
 class Graph(NamedTuple):
