@@ -58,7 +58,8 @@ test-torch: $(INSTALLED)  ## install PyTorch and pnnx, and test with them (sever
 test-consumers: $(INSTALLED) $(CONSUMERS)/.installed  ## test exported files in other programs, in an environment of theirs
 	@models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && \
 		$(PY) -W ignore -m tests.consumers.write_models "$$models" && \
-		HOME="$$models" CONSUMER_MODELS="$$models" OMP_WAIT_POLICY=PASSIVE $(CONSUMERS)/bin/python -m pytest -q \
+		$(PY) -W ignore -m tests.consumers.write_keras "$$models" && \
+		HOME="$$models" CONSUMER_MODELS="$$models" KERAS_BACKEND=torch OMP_WAIT_POLICY=PASSIVE $(CONSUMERS)/bin/python -m pytest -q \
 			--confcutdir=tests/consumers -p no:cacheprovider tests/consumers $(ARGS)
 
 test-all: $(INSTALLED)  ## run every test but those that need a browser, PyTorch or pnnx
@@ -84,7 +85,7 @@ $(INSTALLED): setup.py constraints.txt
 $(CONSUMERS)/.installed: tests/consumers/constraints.txt | $(INSTALLED)
 	@$(PY) -m venv --clear $(CONSUMERS)
 	@$(CONSUMERS)/bin/python -m pip install -qq --disable-pip-version-check -c $< \
-		torch onnx onnxruntime openvino ncnn MNN opencv-python-headless scikit-image pytest
+		torch keras onnx onnxruntime openvino ncnn MNN opencv-python-headless scikit-image pytest
 	@$(CONSUMERS)/bin/python -m pip install -qq --disable-pip-version-check -c $< --no-deps \
 		insightface uniface onnx2torch pnnx
 	@touch $@

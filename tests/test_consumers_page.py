@@ -18,3 +18,4 @@ def test_the_versions_of_the_page_are_those_of_the_tests():
     for package in ('insightface', 'uniface', 'onnxruntime', 'ncnn', 'MNN', 'onnx2torch', *NAMES):
         assert f'{pins[package]}.'.startswith(f'{shown[NAMES.get(package, package)]}.'), package
     assert len(rows) == 8
+    assert f'in Keras {pins["keras"].rpartition(".")[0]},' in (ROOT / 'docs/consumers.md').read_text()

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from config.errors import CheckpointError
 from recognition.checkpoint.layer_diff import PIXELS
+from symbols.ir.flattening import flattens
 from symbols.ir.nodes import Node, list_nodes, read_attribute
 from symbols.ir.padding import SAME
 from symbols.keras_layers import CLASSIFIER, KERAS_NAMES
@@ -20,11 +21,7 @@ FUNCTIONAL = 'keras.src.models.functional'  # the module that Keras 3 itself nam
 INPUT = 'input_layer'
 DEPTHWISE, POINTWISE = '_dw_weight', '_pw_weight'
 CHANNELS_LAST = -1
-PASSED = (
-    *PIXELS,
-    'Pad',
-    'Flatten',
-)  # pixels, paddings and flattenings that a layer beside them does in Keras
+PASSED = (*PIXELS, 'Pad')  # pixels and paddings that a layer beside them does in Keras, as it does flattenings
 
 Settings = Dict[str, Any]
 Entry = Dict[str, Any]
@@ -91,7 +88,7 @@ class ModelConfig:
 
     def _node(self, node: Node) -> Built:
         before = self._built[node.inputs[0][0]]
-        if node.operator in PASSED:
+        if node.operator in PASSED or flattens(node.operator, node.attributes):
             return before
         if node.operator == 'Convolution' and self._weight(node).endswith(DEPTHWISE):
             return Built(before.layer, node)
