@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
 from symbols.ir.flattening import flattens
+from symbols.ir.flattening import flattens
 from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
 from symbols.ir.prelu_forms import PRELU, merge_prelus
 
@@ -260,6 +261,7 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     '_mul_scalar': _scalar('×'),
     '_div_scalar': _scalar('÷'),
     '_image_normalize': lambda operator: 'normalise',
+    'Reshape': lambda operator: 'Flatten' if flattens(operator.op, operator.attributes) else operator.op,
     'Concat': lambda operator: 'concat',
     '_copy': lambda operator: 'identity',
     'null': lambda operator: 'input',
