@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Container, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError, first_few, nearest
-from recognition.checkpoint.matching import CLASSIFIER, check_fit, set_parameters
+from recognition.checkpoint.matching import CLASSIFIER, FLAT_AXES, check_fit, set_parameters
 from recognition.utils.checksums import check_checksum, replacing_with_checksum
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
@@ -32,7 +32,6 @@ EMBEDDING = 'fc1_output'
 DATA = 'data'  # what a network's images are called here
 CHANNELS = (3, 1)  # of images, RGB and grey
 SIDES = (112, 112)  # of images of which no size is known
-FLAT_AXES = 2  # of a fully connected layer's weight, whose shape depends on the size of the images
 NAMED = 3  # how many outputs an error names
 IN_FLOAT32 = 'this runs on the CPU, for which `facesymbols import-weights insightface` makes a float32 checkpoint of it'
 

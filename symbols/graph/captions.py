@@ -108,9 +108,10 @@ class Captions:
             sum(self.operators[i].weighted for part in branch for i in part.everything())
             for branch in unit.branches
         ]
-        if unit.kind == 'residual' and len(weights) == 2 and weights[0] != weights[1]:
-            if self.may_be_shortcut(unit.branches[weights.index(min(weights))]):
-                return f'{title} shortcut' if weights[index] < max(weights) else title
+        lightest = unit.branches[weights.index(min(weights))]
+        unequal = unit.kind == 'residual' and len(weights) == 2 and weights[0] != weights[1]
+        if unequal and self.may_be_shortcut(lightest):
+            return f'{title} shortcut' if weights[index] < max(weights) else title
         names = [self.name([i for part in branch for i in part.everything()]) for branch in unit.branches]
         if len(names) == len(set(names)) > 1:
             return names[index] or title

@@ -9,7 +9,6 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from symbols.audit.core import AUXILIARY, Layer, Total, audit
 from symbols.ir.flattening import flattens
-from symbols.ir.flattening import flattens
 from symbols.ir.nodes import Node, Shape, list_nodes, read_attribute
 from symbols.ir.prelu_forms import PRELU, merge_prelus
 
