@@ -24,6 +24,7 @@ import mxnet as mx
 from mxnet import gluon
 
 CLASSIFIER = 'fc7_'  # InsightFace leaves the classifier's weights in the params of the embedding network
+FLAT_AXES = 2  # of a dense layer's weight, whose second one follows from the size of the images
 NAMED = 3  # how many parameters an error or a line of a report names
 COUNTED = re.compile(r'^(densenet|mnasnet)\d+_')
 GROUPED = (
@@ -83,6 +84,9 @@ class Report:
                     held[0] if held[1] > 1 else None
                 )  # filters in groups, as InsightFace has 512, or depthwise
                 return f'; with head_channels={groups} the head is built so'
+        pairs = self.misshaped.values()
+        if pairs and all(len(one) == len(other) == FLAT_AXES and one[0] == other[0] for one, other in pairs):
+            return '; with another --image-size HEIGHT,WIDTH (image_shape) it may fit'
         return ''
 
 

@@ -12,12 +12,13 @@ from functools import cache
 from typing import Any, Container, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError, first_few, nearest
-from recognition.checkpoint.matching import CLASSIFIER, check_fit, set_parameters
+from recognition.checkpoint.matching import CLASSIFIER, FLAT_AXES, check_fit, set_parameters
 from recognition.utils.checksums import check_checksum, replacing_with_checksum
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
 from symbols.context import check_precision
-from symbols.ir.losses import label_names, predictions, without_losses
+from symbols.ir.labels import label_names
+from symbols.ir.losses import predictions, without_losses
 from symbols.ir.nodes import data_variables, load_symbol, variable_names
 from symbols.ir.padding import check_padding
 from symbols.ir.rewriter import describe, from_graph
@@ -31,7 +32,6 @@ EMBEDDING = 'fc1_output'
 DATA = 'data'  # what a network's images are called here
 CHANNELS = (3, 1)  # of images, RGB and grey
 SIDES = (112, 112)  # of images of which no size is known
-FLAT_AXES = 2  # of a fully connected layer's weight, whose shape depends on the size of the images
 NAMED = 3  # how many outputs an error names
 IN_FLOAT32 = 'this runs on the CPU, for which `facesymbols import-weights insightface` makes a float32 checkpoint of it'
 
@@ -98,7 +98,7 @@ def embedding_of(
         return without_losses(internals[_place(output, listed, source, symbol)])
     if EMBEDDING in listed:
         return internals[_place(EMBEDDING, listed, source, symbol)]
-    given = predictions(without_losses(symbol), values)
+    given = predictions(without_losses(symbol), values, image_inputs(symbol, values))
     outputs = _dense_outputs(symbol) if given is None else given.list_outputs()
     if given is None or len(outputs) > 1:
         raise CheckpointError(
@@ -179,7 +179,7 @@ def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -
 def image_inputs(symbol: mx.sym.Symbol, values: Container[str] = ()) -> List[str]:
     """Return the arguments that may be a network's images: data of operators, without a value, and no labels."""
     graph = describe(symbol)
-    labels = label_names(graph)
+    labels = label_names(graph['nodes'])
     found = [name for name in data_variables(graph['nodes']) if name not in values]
     if DATA in found:
         return [DATA]  # what else has no value is missing
@@ -189,7 +189,7 @@ def image_inputs(symbol: mx.sym.Symbol, values: Container[str] = ()) -> List[str
 def _with_data(symbol: mx.sym.Symbol, values: Container[str], source: object) -> mx.sym.Symbol:
     """Return a symbol whose images are called `data`; CheckpointError where it has several inputs, or none."""
     inputs, graph = image_inputs(symbol, values), describe(symbol)
-    labels = [name for name in symbol.list_arguments() if name in label_names(graph) - {*inputs}]
+    labels = [name for name in sorted(label_names(graph['nodes']) - {*inputs}) if name not in values]
     if len(inputs) != 1 or labels:
         reads = first_few([*inputs, *labels], NAMED) or 'none'
         raise CheckpointError(

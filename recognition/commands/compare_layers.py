@@ -25,7 +25,7 @@ from recognition.cli.pixel_options import add_pixel_options, given_pixels
 from recognition.cli.standard_options import add_image_size, add_json, add_output_layer, share
 from recognition.engines.base import Shape, Wanted, agreed_shape, checked_trace
 from recognition.engines.model import find_model
-from recognition.engines.record import shape_of
+from recognition.engines.record import checkpoint_record, shape_of
 from recognition.tracing import Comparison, Trace, first_difference
 from recognition.tracing.difference import TOLERANCE
 
@@ -67,8 +67,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Compare, print, and return 1 where a layer differs."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    first = open_form(args.first, args.image_size, args)
-    second = open_form(args.second, first.image_shape, args)
+    if args.image_size is None and _is_of_unknown_size(args.first):
+        second = open_form(args.second, None, args)
+        first = open_form(args.first, second.image_shape, args)
+    else:
+        first = open_form(args.first, args.image_size, args)
+        second = open_form(args.second, first.image_shape, args)
     from recognition.export.parity import draw_probes
 
     images = draw_probes(first.image_shape, args.faces).one_of_each()
@@ -79,6 +83,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     else:
         _print(args, found, other)
     return 1 if found.first else 0
+
+
+def _is_of_unknown_size(text: str) -> bool:
+    """Return whether a form is a checkpoint without a record, whose images have the size of the other form's."""
+    if text.endswith(STATES):
+        return False
+    model = find_model(text)
+    return model.kind == 'checkpoint' and checkpoint_record(model.path).image_shape is None
 
 
 def open_form(text: str, wanted: Wanted, args: argparse.Namespace) -> Form:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
@@ -98,7 +99,10 @@ def read_lines(path: Path) -> List[Tuple[int, str]]:
     Names of files may be in any encoding, as the files' own names may.
     """
     try:
-        lines = path.read_text('utf-8-sig', errors='surrogateescape').split('\n')
+        held = path.read_bytes()
     except OSError as error:
         raise DataError(f'cannot read {path}: {error.strerror}') from None
+    if held.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f'{path} is text in UTF-16; save it as UTF-8')
+    lines = held.decode('utf-8-sig', errors='surrogateescape').split('\n')
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Tuple
 
 from config.errors import ConfigError
-from recognition.engines.model import Model
+from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.ncnn_engine import read_told
 from recognition.engines.onnx_file import OnnxFile, read_onnx_file
 from recognition.utils.pixels import CENTRED, RAW, Pixels, pixels_of
@@ -43,7 +43,8 @@ def settle(model: Model, *, faces: bool) -> Settled:
         return Settled(model)
     file = read_onnx_file(model.path) if model.kind == 'onnx' else None
     metadata = file.metadata if file else read_told(model.path)
-    if file and [port.name for port in file.outputs] == [model.output]:
+    outputs = [port.name for port in file.outputs] if file else []
+    if model.output is not None and (outputs == [model.output] or _ends_in(metadata, model.output)):
         model = model._replace(output=None)  # that is the one it has anyway
     if CHECKPOINT in metadata or PIXELS in metadata:
         return Settled(model._replace(pixels=_recorded(model, metadata)))
@@ -52,6 +53,12 @@ def settle(model: Model, *, faces: bool) -> Settled:
         pixels, why = _guess(file) if file and faces else (RAW, 'for there is no rule for it')
         assumed = f'{model} does not record what it wants, and is given pixels {pixels}, {why}; {OPTIONS} say otherwise'
     return Settled(model._replace(pixels=pixels), '' if pixels == RAW else str(pixels), assumed)
+
+
+def _ends_in(metadata: Mapping[str, str], output: str) -> bool:
+    """Return whether a file was exported up to a layer, with `_output` behind its name or without."""
+    held = metadata.get(OUTPUT_LAYER)
+    return held is not None and held.removesuffix('_output') == output.removesuffix('_output')
 
 
 def _recorded(model: Model, metadata: Mapping[str, str]) -> Pixels:

@@ -58,9 +58,9 @@ def _line(path: Path, name: str) -> str:
 
 def _lines(path: Path) -> List[str]:
     sums = checksum_path(path)
-    return sums.read_text('ascii', errors='replace').splitlines() if sums.exists() else []
+    return sums.read_text('utf-8', errors='replace').splitlines() if sums.exists() else []
 
 
 def _write(path: Path, lines: List[str]) -> None:
     with replacing(checksum_path(path), CheckpointError) as temporary:
-        temporary.write_text('\n'.join(lines) + '\n', encoding='ascii')
+        temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')

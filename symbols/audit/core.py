@@ -15,7 +15,7 @@ import numpy as np
 
 from config.errors import ConfigError, nearest
 from symbols.audit.flops import count_macs
-from symbols.ir.losses import label_names
+from symbols.ir.labels import batch_variables, label_names
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
 from symbols.ir.prelu_forms import PRELU, merge_prelus
 from symbols.ir.rewriter import describe
@@ -109,15 +109,15 @@ def audit(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], *, fixed: 
     """Return one row per layer of a symbol: its output shapes, parameters and multiply-accumulates.
 
     `shapes` gives the full shape, batch axis included, of each input by name; every other argument is a
-    parameter, except labels and starting states of an RNN. A PReLU is one layer, PReLU, whatever it is built of (its
-    bytes are those of all its operators). A parameter that several layers
+    parameter, except labels, starting states of an RNN, and what has the batch as its first axis. A PReLU is one
+    layer, PReLU, whatever it is built of (its bytes are those of all its operators). A parameter that several layers
     read counts once, at the first. Fixed are the gammas of batch norms with fix_gamma, variables with lr_mult
     0, and the names in `fixed` (grad_req 'null', say).
 
     Raises ConfigError when a name is unknown, or the shapes are too few or contradict the graph.
     """
     graph, listed = describe(symbol), list_nodes(symbol, shapes)
-    data = {*shapes, *label_names(graph)}
+    data = {*shapes, *label_names(graph['nodes']), *batch_variables(symbol, shapes)}
     inputs = {node.name: node.output_shapes[0] for node in listed if node.is_variable and node.name in data}
     items = item_sizes(symbol, listed, inputs)
     nodes, members = merge_prelus(listed, graph['heads'])

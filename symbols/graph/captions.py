@@ -6,7 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Sequence, Set, Tuple
 
-from symbols.graph.operators import ACTIVATIONS, NORMALISING, Operator, composite, describe, excites
+from symbols.graph.operators import (
+    ACTIVATIONS,
+    NORMALISING,
+    PRODUCTS,
+    Operator,
+    composite,
+    describe,
+    excites,
+)
 from symbols.graph.sections import SEPARATORS, Layout, Section, common_label, spatial
 from symbols.graph.topology import Region, Unit, components, decompose
 from symbols.ir.nodes import Shape
@@ -17,6 +25,7 @@ KINDS = {
     'gate': 'gated unit',
     'parallel': 'parallel block',
 }
+NO_SHORTCUT = PRODUCTS | {'FullyConnected'}
 NAMED = 3  # a unit without a common name is called by up to so many operators
 LINES = 6  # a closed block with more of them only counts what it holds
 BREAK = '\n'  # in front of a word that begins a row, to which no arrow leads
@@ -70,9 +79,19 @@ class Captions:
         if name and name != section:
             return name
         if unit.kind in KINDS:
-            return KINDS[unit.kind]
+            return self.kind(unit)
         heavy = self.heavy(unit.own)
         return self.strip(common_label([heavy[0].name])) if heavy else section
+
+    def kind(self, unit: Unit) -> str:
+        """Return what a block is called; a sum without a shortcut joins parallel branches, as two streams."""
+        if unit.kind == 'residual' and not any(map(self.may_be_shortcut, unit.branches)):
+            return KINDS['parallel']
+        return KINDS.get(unit.kind, 'unit')
+
+    def may_be_shortcut(self, branch: Sequence[Unit]) -> bool:
+        """Whether a branch has no gate and no dense layer."""
+        return not any(self.operators[i].op in NO_SHORTCUT for part in branch for i in part.everything())
 
     def alone(self, section: Section, title: str) -> str:
         """Return the title of a section's only unit: its role and, when they are few, its layers' names."""
@@ -89,7 +108,9 @@ class Captions:
             sum(self.operators[i].weighted for part in branch for i in part.everything())
             for branch in unit.branches
         ]
-        if unit.kind == 'residual' and len(weights) == 2 and weights[0] != weights[1]:
+        lightest = unit.branches[weights.index(min(weights))]
+        unequal = unit.kind == 'residual' and len(weights) == 2 and weights[0] != weights[1]
+        if unequal and self.may_be_shortcut(lightest):
             return f'{title} shortcut' if weights[index] < max(weights) else title
         names = [self.name([i for part in branch for i in part.everything()]) for branch in unit.branches]
         if len(names) == len(set(names)) > 1:
@@ -98,7 +119,7 @@ class Captions:
 
     def run(self, run: Sequence[Unit]) -> Tuple[str, str]:
         """Return the title and extent of a folded run: 'residual unit × 13', 'stage3_unit2 … unit14'."""
-        title = f'{KINDS.get(run[0].kind, "unit")} × {len(run)}'
+        title = f'{self.kind(run[0])} × {len(run)}'
         if run[0].kind == 'dense':
             return title, self.channels(run)
         first, last = (self.name(list(unit.everything())) for unit in (run[0], run[-1]))
@@ -134,7 +155,7 @@ class Captions:
 
     def contents(self, section: Section) -> List[str]:
         """Return what a section holds, for its box at stage level."""
-        blocks = Counter(KINDS[unit.kind] for unit in section.units if unit.branches)
+        blocks = Counter(self.kind(unit) for unit in section.units if unit.branches)
         chains = [unit for unit in section.units if not unit.branches]
         lines = [f'{count} {kind}{"s" if count > 1 else ""}' for kind, count in blocks.items()]
         if len(chains) <= NAMED and not blocks:

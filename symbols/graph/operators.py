@@ -260,6 +260,7 @@ DESCRIBE: Mapping[str, Callable[[Operator], str]] = {
     '_mul_scalar': _scalar('×'),
     '_div_scalar': _scalar('÷'),
     '_image_normalize': lambda operator: 'normalise',
+    'Reshape': lambda operator: 'Flatten' if flattens(operator.op, operator.attributes) else operator.op,
     'Concat': lambda operator: 'concat',
     '_copy': lambda operator: 'identity',
     'null': lambda operator: 'input',

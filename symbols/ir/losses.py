@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Container, Dict, Mapping, Optional, Sequence, Set, Tuple
+from typing import Callable, Container, Dict, Mapping, Optional, Sequence, Set
 
+from symbols.ir.labels import label_names
 from symbols.ir.nodes import flag
 from symbols.ir.rewriter import Described, Draft, Entry, Moved, Rule, describe, from_graph, rewrite
 
 import mxnet as mx
 
-# Inputs of an operator that carry data, whether or not the caller gave their shape: labels, indices, the starting state
-# of an RNN. No gradient reaches any of them but the last.
-DATA_SLOTS: Mapping[str, Tuple[int, ...]] = {
-    'SoftmaxOutput': (1,),
-    'LinearRegressionOutput': (1,),
-    'LogisticRegressionOutput': (1,),
-    'MAERegressionOutput': (1,),
-    'SVMOutput': (1,),
-    'softmax_cross_entropy': (1,),
-    'CTCLoss': (1, 2, 3),
-    'pick': (1,),
-    'one_hot': (0,),
-    'batch_take': (1,),
-    'RNN': (2, 3),
-    'SequenceMask': (1,),
-    'SequenceLast': (1,),
-    'SequenceReverse': (1,),
-}
-LABEL = 'label'  # how the names of labels end that Module and the iterators know by default
 LOSS_VALUES = (
     'MakeLoss',
     'make_loss',
@@ -36,24 +18,6 @@ LOSS_VALUES = (
     'CTCLoss',
 )  # what they give is the loss itself
 FLAT = ('FullyConnected', 'Flatten')  # their outputs have two axes, as SoftmaxOutput takes any
-
-
-def label_names(graph: Described) -> Set[str]:
-    """Return the variables of a described graph that are labels or other data by the operators that read them.
-
-    A label may be cut, cast or reshaped on its way. Whoever else reads it, as a margin does through `pick`, does not
-    make it a parameter.
-    """
-    nodes = graph['nodes']
-    found = {node['name'] for node in nodes if node['op'] == 'null' and node['name'].endswith(LABEL)}
-    for node in nodes:
-        for slot in DATA_SLOTS.get(node['op'], ()):
-            source = nodes[node['inputs'][slot][0]] if slot < len(node['inputs']) else {'inputs': []}
-            while len(source['inputs']) == 1:
-                source = nodes[source['inputs'][0][0]]
-            if source.get('op') == 'null':
-                found.add(source['name'])
-    return found
 
 
 def without_losses(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
@@ -69,14 +33,17 @@ def without_losses(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     return rewrite(graph, rules) if rules else symbol
 
 
-def predictions(symbol: mx.sym.Symbol, values: Container[str]) -> Optional[mx.sym.Symbol]:
+def predictions(
+    symbol: mx.sym.Symbol, values: Container[str], images: Container[str]
+) -> Optional[mx.sym.Symbol]:
     """Return the outputs of a symbol `without_losses` that are no loss, as a group; None where there are none.
 
     An output that is computed from labels is replaced by what its formula reads of the network: neither labels, nor
-    parameters, `values`, alone.
+    parameters, `values`, alone. images: the inputs that are none of both.
     """
     graph = describe(symbol)
-    nodes, labels = graph['nodes'], label_names(graph)
+    nodes = graph['nodes']
+    labels = {name for name in label_names(nodes) if name not in images and name not in values}
     of_labels = _depending(nodes, lambda name: name in labels)
     of_data = _depending(nodes, lambda name: name not in labels and name not in values)
     heads = [(head[0], head[1]) for head in graph['heads']]

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Uni
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
 from config.schema import LARGEST_ARRAY
+from symbols.ir.labels import label_shapes
 from symbols.ir.rewriter import Described, describe, from_graph
 from symbols.ir.shapes import quiet, reason_of
 
@@ -101,6 +102,7 @@ def _infer_outputs(
     arguments = internals.list_arguments()
     _check_names(shapes, arguments, described)
     given = {name: tuple(shape) for name, shape in shapes.items()}
+    given.update(label_shapes(internals, described, given))
     try:
         with quiet():
             _, outputs, _ = internals.infer_shape(**given)

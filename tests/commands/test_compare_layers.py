@@ -75,6 +75,22 @@ def faces(folder):
     return path
 
 
+@pytest.mark.parametrize('names', [('net,1', 'net.onnx'), ('net.onnx', 'net,1')])
+def test_a_checkpoint_without_a_record_has_the_size_of_the_file(forms, names, capsys):
+    assert main([str(forms / name) for name in names]) == 0
+    assert capsys.readouterr().out.endswith('differs  none\n')
+
+
+def test_both_forms_up_to_a_layer(forms, tmp_path, capsys):
+    export(forms / 'net', tmp_path / 'part.onnx', output_layer='pre_fc1')
+    pair = [str(forms / 'net,1'), str(tmp_path / 'part.onnx')]
+    for name in ('pre_fc1', 'pre_fc1_output'):
+        assert main([*pair, '--output-layer', name]) == 0
+        assert capsys.readouterr().out.endswith('differs  none\n')
+    with pytest.raises(ConfigError, match=r"part\.onnx has no output 'conv1'"):
+        main([*pair, '--output-layer', 'conv1'])
+
+
 def test_json_of_a_difference(forms, capsys):
     assert main([str(forms / 'net,1'), str(forms / 'wrong,1'), *SIZE, '--json', '--tolerance', '1e-3']) == 1
     first = json.loads(capsys.readouterr().out)['first']

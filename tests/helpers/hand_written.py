@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from symbols.ir.losses import label_names
+from symbols.ir.labels import label_names
 from symbols.ir.rewriter import describe
 
 import mxnet as mx
@@ -165,7 +165,7 @@ def values_of(symbol, seed=3, **shapes):
     """Return random values of the parameters of a symbol by name, arguments and auxiliary states."""
     shapes = shapes or {'data': FACE}
     arguments, _, states = symbol.infer_shape_partial(**shapes)  # of a label it may be unknown
-    random, labels = np.random.RandomState(seed), label_names(describe(symbol))
+    random, labels = np.random.RandomState(seed), label_names(describe(symbol)['nodes'])
     names = symbol.list_arguments(), symbol.list_auxiliary_states()
     found = []
     for each, sizes in zip(names, (arguments, states)):

@@ -82,6 +82,13 @@ KEPT = {
         scores,
         softmax,
     ),
+    'the distance to a class centre': (
+        lambda: S.MakeLoss(
+            S.square(age() - S.Embedding(S.var('who', shape=(1,)), input_dim=4, output_dim=1))
+        ),
+        age,
+        None,
+    ),
     'a margin below fc1': (label_margin, face, None),
 }
 

@@ -47,6 +47,14 @@ def held_by(net):
     return {name: parameter.data().asnumpy() for name, parameter in net.collect_params().items()}
 
 
+def test_a_dense_layer_for_images_of_another_size_has_a_hint():
+    values = {'a_weight': np.ones((2, 9)), 'b_weight': np.ones((4, 3))}
+    faults = compare({'a_weight': (2, 16), 'b_weight': (4, 3)}, values).faults
+    assert faults.endswith('; with another --image-size HEIGHT,WIDTH (image_shape) it may fit')
+    for wanted in ((3, 9), (3, 16), (2, 9, 1)):
+        assert 'image-size' not in compare({'a_weight': wanted, 'b_weight': (4, 3)}, values).faults
+
+
 def test_a_report_names_what_is_missing_extra_and_misshaped():
     wanted = {'a_weight': (2, 3), 'b_weight': (4,), 'c_weight': (5,)}
     report = compare(wanted, {'a_weight': np.ones((2, 3)), 'b_weight': np.ones(3), 'd_weight': np.ones(1)})

@@ -34,6 +34,12 @@ def test_the_people_of_a_list(text, tmp_path):
     assert paths(tmp_path, text) == [['p0/1.jpg', 'p0/2.jpg'], ['p1/a b.jpg']]
 
 
+@pytest.mark.parametrize('mark', ['\ufeff', ''])
+def test_a_list_in_utf_16_is_named(tmp_path, mark):
+    with pytest.raises(DataError, match=r'faces\.lst is text in UTF-16; save it as UTF-8'):
+        paths(tmp_path, mark + IM2REC, 'utf-16-le' if mark else 'utf-16')
+
+
 def test_of_several_labels_the_first_is_the_person_and_that_is_said(tmp_path, caplog):
     caplog.set_level('INFO')
     assert paths(tmp_path, '0\t1\t0.3\t0.7\ta.jpg\n1\t0\t0.1\t0.2\tb.jpg\n') == [['b.jpg'], ['a.jpg']]

@@ -22,11 +22,13 @@ def path(tmp_path):
     return tmp_path / 'a.params'
 
 
-def test_sha256sum_agrees(path):
-    assert (
-        subprocess.run(['sha256sum', '-c', 'a.params.sha256'], cwd=path.parent, check=False).returncode == 0
-    )
-    assert sorted(each.name for each in path.parent.iterdir()) == ['a.params', 'a.params.sha256']
+@pytest.mark.parametrize('name', ['a.params', '人脸 ü-0001.params'])
+def test_sha256sum_agrees(tmp_path, name):
+    write(tmp_path / name, b'one')
+    sums = f'{name}.sha256'
+    assert subprocess.run(['sha256sum', '-c', sums], cwd=tmp_path, check=False).returncode == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([name, sums])
+    check_checksum(tmp_path / name)
 
 
 @pytest.mark.parametrize('content', [b'onf', b'on', b''])

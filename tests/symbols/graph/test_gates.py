@@ -110,3 +110,21 @@ def test_branches_within_one_box_are_beside_each_other():
     assert lines[start + 2].startswith('beside: Conv 3×3, 8')
     assert not lines[start + 1].endswith('→')
     assert 'multiply' in lines
+
+
+def attended(x):
+    return S.broadcast_mul(x, sigmoid(S.Convolution(x, num_filter=1, kernel=(1, 1), name='attend')))
+
+
+def two_dense(x):
+    ways = [S.Convolution(x, num_filter=4, kernel=(3, 3), stride=(i, i), name=f'way{i}') for i in (2, 4)]
+    return [S.FullyConnected(way, num_hidden=6, name=f'top{i}') for i, way in enumerate(ways)]
+
+
+@pytest.mark.parametrize('ways', [lambda x: (squeeze(x, sigmoid), attended(x)), two_dense])
+def test_a_sum_of_two_gates_or_of_two_dense_layers_has_no_shortcut(ways):
+    one, other = ways(conv(S.var('data'), 8, 'stem'))
+    graph = build_graph(S.FullyConnected(one + other, num_hidden=3, name='fc1'), IMAGE)
+    titles = [box.title for box in graph.boxes]
+    assert not [title for title in titles if 'shortcut' in title or 'residual' in title]
+    assert [title for title in titles if 'parallel block' in title]
