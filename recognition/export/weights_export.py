@@ -120,8 +120,8 @@ def _load(prefix: PathLike, epoch: int, image_shape: Wanted) -> Whole:
     saved = load_embedding(prefix, epoch)
     if path is None:
         raise CheckpointError(
-            f'{config_path(prefix)} does not exist, without which it is unknown which network {graph} is; '
-            '`facesymbols import-weights insightface` makes a checkpoint with one'
+            f'{config_path(prefix)}, which records the network of {graph}, does not exist; `facesymbols import-weights '
+            f'insightface {prefix},{epoch} --network NAME -o PREFIX` writes a checkpoint that has one'
         )
     cfg = complete(read_json(path))
     shape_of(Model('checkpoint', Path(prefix), epoch), image_shape)
@@ -142,5 +142,5 @@ def _check_same(found: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray
     wrong += [name for name in values if name in found and found[name].tobytes() != values[name].tobytes()]
     if wrong:
         raise CheckpointError(
-            f'the exported weights, read back, differ in {first_few(wrong, NAMED)}, and nothing is written'
+            f'the exported weights, read back, differ in {first_few(wrong, NAMED)}, so nothing is written'
         )

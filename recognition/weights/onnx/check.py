@@ -1,4 +1,4 @@
-"""How far a network here is from the ONNX file that its values came from, as onnxruntime runs it."""
+"""Comparison of a network here with the ONNX file that its values came from, as onnxruntime runs it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _session(file: OnnxFile) -> Any:
     try:
         return runtime.InferenceSession(str(file.path), settings, providers=['CPUExecutionProvider'])
     except Exception as error:  # its errors have no class of their own in common
-        raise CheckpointError(f'{file.path} is damaged: onnxruntime does not load it') from error
+        raise CheckpointError(f'{file.path} is damaged: onnxruntime cannot load it') from error
 
 
 def _run(file: OnnxFile, session: Any, front: Front, images: np.ndarray) -> np.ndarray:
