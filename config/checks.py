@@ -35,8 +35,8 @@ def check_training(cfg: Mapping[str, Any]) -> None:
     check_partial(cfg)
     if cfg['flip_noise_prob']:
         raise ConfigError(
-            f'flip_noise_prob={cfg["flip_noise_prob"]:g} asks for wrong labels, which neither this training nor '
-            "InsightFace's makes; it must be 0"
+            f'flip_noise_prob={cfg["flip_noise_prob"]:g} is not supported; it must be 0, as labels are changed neither '
+            "here nor in InsightFace's scripts"
         )
     for key in ('pretrained_part', 'pretrained_fc7'):
         if cfg[key] != KEYS[key].default and not cfg['pretrained']:

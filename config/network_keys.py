@@ -122,8 +122,8 @@ NETWORK = group(
     head_channels=(
         None,
         or_word('insightface', optional(integer(1, 65536))),
-        'groups and filters in GDC and SFC, the heads that read it; None: depthwise; insightface: 512 where that '
-        "divides the map's channels, as m1 has it, and else depthwise",
+        'groups and filters of the convolution in the heads GDC and SFC; None: depthwise; insightface: 512 as there '
+        "(and in m1) where that divides the map's channels, else depthwise",
     ),
     kernel_l2=(
         None,

@@ -46,9 +46,9 @@ class Embedder(Runner):
     """Embeds face images; any number of threads may call it, and their requests are put together into batches.
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
-    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
-    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded. provenance:
-    license and origin of its weights, where they are known.
+    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels:
+    preprocessing of a file that does not record its own, in words; '' for 0..255 as they are, and where it is recorded.
+    provenance: license and origin of its weights, where they are known.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class Embedder(Runner):
         image_shape: (H, W, C) where nothing records it (None: 112, 112, and 3 or what the first convolution takes); C
         may be None. PREFIX-config.json records it for a checkpoint, and an ONNX file by itself.
         output_layer: the output that is the embedding, where the network has several; None: fc1, or the only one.
-        pixels: what a file wants done to RGB images in 0..255; None: as it records that, or else, for ONNX, as
-        InsightFace's package decides by the names of its first eight nodes, with a warning.
+        pixels: preprocessing of RGB images in 0..255 that a file leaves to its caller; None: as the file records, or
+        else, for ONNX, as InsightFace's package decides by the names of its first eight nodes, with a warning.
 
         Raises CheckpointError for a network that is missing, damaged or refused, ConfigError for a wrong setting
         and for a network that is known to give no embeddings, MissingExtra for an engine that is not installed.

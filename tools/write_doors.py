@@ -62,16 +62,17 @@ CONVERT = 'import sys, MNN, _tools; _tools.mnnconvert(["mnnconvert", *sys.argv[1
 EXACT = 'equal'
 NONE, MISSING = '-', 'n/a'  # no such network in that form; no such command yet
 PATH = 'docs/doors.md'
-HEAD = """# The table of doors
+HEAD = """# Formats out and in
 
-Each network goes out to each form and comes back. A cell has three words:
+Each network is exported to each format and imported again. A cell has up to three entries:
 
-- the largest difference of the outputs to MXNet's, as a share of the largest value ('equal': what was read back of the
-  file is the same weights to the bit);
-- what came back by `facesymbols import-weights`: 'equal' to the bit, or the largest difference of its outputs;
-- whether that trains: a few steps of gradient descent lower a loss.
+- the largest difference between the file's outputs and MXNet's, as a share of the largest value ('equal': the weights
+  read back from the file are the same to the bit);
+- the checkpoint that `facesymbols import-weights` makes of the file: 'equal' to the bit, or the largest difference of
+  its outputs;
+- 'trains', if a few steps of gradient descent on that checkpoint lower a loss.
 
-'-': the form does not have that network, or is not read; 'n/a': not available in this installation.
+'-': the format does not have that network, or is not imported; 'n/a': not measured in this installation.
 
 Measured by `python tools/write_doors.py` with random weights, whose batch norms have the statistics of noise, at full
 width on images of 112x112, on noise and photographs of faces in batches of 1 and 4, on a CPU. `r200` is arcface_torch's

@@ -103,7 +103,7 @@ def embedding_of(
     if given is None or len(outputs) > 1:
         raise CheckpointError(
             f'{source} has no output {EMBEDDING} but {" and ".join(outputs[:NAMED]) or "those of its loss"}; '
-            '--output-layer NAME (output_layer) names the one to take'
+            'choose one by --output-layer NAME (output_layer)'
         )
     if describe(given) != describe(symbol):
         graph = describe(given)
@@ -116,7 +116,7 @@ def embedding_of(
 
 @cache
 def note(words: str) -> None:
-    """Log what is to be known of a file, once, however often it is read."""
+    """Log a note on a file, once, however often the file is read."""
     logger.warning(words)
 
 
@@ -131,7 +131,7 @@ def _place(output: str, listed: Sequence[str], source: object, symbol: mx.sym.Sy
         )
     if listed.count(names[0]) > 1:
         raise CheckpointError(
-            f'{source} has {listed.count(names[0])} outputs {names[0]}; give each its own name'
+            f'{source} has {listed.count(names[0])} outputs called {names[0]}; give each its own name'
         )
     return listed.index(names[0])
 
@@ -193,13 +193,15 @@ def _with_data(symbol: mx.sym.Symbol, values: Container[str], source: object) ->
     if len(inputs) != 1 or labels:
         reads = first_few([*inputs, *labels], NAMED) or 'none'
         raise CheckpointError(
-            f'{source}: {symbol.list_outputs()[0]} must read one input without a value in the .params file, the '
-            f'images, and it reads {reads}; --output-layer NAME (output_layer) names another layer'
+            f'{source}: beside the parameters in the .params file, {symbol.list_outputs()[0]} must read one input, the '
+            f'images, but it reads {reads}; choose another layer by --output-layer NAME (output_layer)'
         )
     if inputs == [DATA]:
         return symbol
     if DATA in symbol.list_inputs():
-        raise CheckpointError(f'{source} has an input {inputs[0]!r} and a parameter {DATA!r}; rename that')
+        raise CheckpointError(
+            f'{source} has an input {inputs[0]!r} and a parameter {DATA!r}; rename the parameter'
+        )
     for node in graph['nodes']:
         if node['op'] == 'null' and node['name'] == inputs[0]:
             node['name'] = DATA

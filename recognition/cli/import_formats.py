@@ -1,4 +1,4 @@
-"""The kinds of files that `import-weights` reads: how each is called, read, and what it sets in the config."""
+"""File formats that `import-weights` reads: how each is named and read, and its settings in the config."""
 
 from __future__ import annotations
 
@@ -140,21 +140,29 @@ FORMATS = {
         'FILE', "Keras's .h5, .weights.h5 or .keras, of a keras_... network", _keras, _keras_settings
     ),
     'arcface_torch': Format(
-        'FILE', "PyTorch's backbone.pth of an iresnet", _arcface_torch, _arcface_torch_settings, _kept_config
+        'FILE',
+        "arcface_torch's backbone.pth of an iresnet, from PyTorch",
+        _arcface_torch,
+        _arcface_torch_settings,
+        _kept_config,
     ),
     'onnx': Format(
         'FILE',
-        'an ONNX file of a network here, by its structure',
+        'an ONNX file, whose network is recognised by its structure',
         _onnx,
         _onnx_settings,
         identifies=True,
     ),
     'safetensors': Format(
         'FILE',
-        'a file of `facesymbols export`, which holds its config',
+        'a file of `facesymbols export --format safetensors`',
         _safetensors,
         inside=_safetensors_config,
         names_network=True,
     ),
-    'insightface': Format('PREFIX,EPOCH', 'PREFIX-symbol.json and the .params of that epoch', _insightface),
+    'insightface': Format(
+        'PREFIX,EPOCH',
+        "InsightFace's checkpoint: PREFIX-symbol.json and the .params of that epoch",
+        _insightface,
+    ),
 }

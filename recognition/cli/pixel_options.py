@@ -1,4 +1,4 @@
-"""The options that say what a network's file wants done to the pixels of images."""
+"""Options for the preprocessing of pixels that a network's file leaves to its caller."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ def add_pixel_options(parser: Parser) -> None:
         '--input-mean',
         type=numbers,
         metavar='NUMBER[,..]',
-        help='what a file wants taken off RGB pixels in 0..255 (default: as it records, else as InsightFace has it)',
+        help="mean that a file's caller subtracts from pixels in 0..255 (default: as the file records, else by "
+        "InsightFace's rule)",
     )
     add(
         '--input-scale',
         type=numbers,
         metavar='NUMBER[,..]',
-        help='what they are multiplied by then, such as 1/127.5',
+        help='factor that pixels are multiplied by after that, such as 1/127.5',
     )
     add(
-        '--channels', choices=ORDERS, help='their order in the file, in which three means and scales are, too'
+        '--channels',
+        choices=ORDERS,
+        help='order of the channels that the file takes, and of three means and scales (default: rgb)',
     )
 
 
@@ -55,7 +58,7 @@ def given_pixels(args: argparse.Namespace) -> Optional[Pixels]:
         return None
     if mean is None or scale is None:
         raise ConfigError(
-            '--input-mean, --input-scale and --channels go together: give a mean and a scale, which are 0 and 1 for '
-            'pixels as they are'
+            '--input-mean, --input-scale and --channels go together: give a mean and a scale (0 and 1 where the file '
+            'takes pixels in 0..255)'
         )
     return Pixels(mean, scale, order or ORDERS[0])

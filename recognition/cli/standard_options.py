@@ -99,7 +99,7 @@ def add_overwrite(parser: Parser) -> None:
 
 def add_output_layer(parser: Parser, help_text: str = '') -> None:
     """Add --output-layer."""
-    words = 'output that is the embedding, where the network has several (default: fc1, or its only output)'
+    words = 'layer whose output is taken (default: fc1, or the only output)'
     parser.add_argument('--output-layer', metavar='NAME', help=help_text or words)
 
 

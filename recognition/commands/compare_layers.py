@@ -56,7 +56,7 @@ def build_parser() -> Parser:
         type=share,
         default=TOLERANCE,
         metavar='SHARE',
-        help="how far values may be apart, as a share of the layer's largest (default: %(default)g)",
+        help="largest difference of a layer's values, as a share of its largest value (default: %(default)g)",
     )
     add('-v', '--verbose', action='store_true', help='print every layer that agrees, too')
     add_json(parser, 'print the comparison as JSON')
@@ -150,11 +150,13 @@ def _print(args: argparse.Namespace, found: Comparison, other: Trace) -> None:
     if args.verbose:
         for one, same, share in found.agreed:
             print(f'  {one}{"" if one == same else f" ({same} in B)"}: {share:.1g} apart')
-    print(f'agree    {len(found.agreed)} operators of A have the same values in B, within {args.tolerance:g}')
+    print(
+        f"agree    {len(found.agreed)} of the operators of A, within {args.tolerance:g} of a layer's largest value"
+    )
     if found.first:
         print(f'differs  first {found.first.words()}')
         print(f'before   {found.first.before or "nothing"} is the last operator that agrees')
     elif not found.same_output:
-        print('differs  no layer of both; one of them has further layers at its end')
+        print('differs  none that both have; one of them has further layers at its end')
     else:
         print('differs  none')

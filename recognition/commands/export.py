@@ -1,4 +1,4 @@
-"""Write a network for ONNX, ncnn, PyTorch, Keras or MXNet, or as safetensors, once it is seen to be the same."""
+"""Export a network to ONNX, ncnn, PyTorch, safetensors, Keras or MXNet; a file is written only if it passes a check."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
 
     check = export_pytorch(*source[:2], args.output, image_shape=source.image_shape, faces=source.faces)
     return [
-        "network     arcface_torch's, by load_state_dict",
+        "network     arcface_torch's, which takes the file by load_state_dict",
         'input       RGB, float32 (N, 3, 112, 112), as (x - 127.5) / 127.5 of 0..255',
         *check.lines(),
     ]

@@ -1,4 +1,4 @@
-"""Import weights of Keras, InsightFace's arcface_torch or its MXNet, an ONNX or safetensors file, as a checkpoint.
+"""Write a checkpoint from weights of Keras, PyTorch (arcface_torch) or InsightFace, an ONNX or a safetensors file.
 
 Every parameter must find its value, and every value its parameter; another --head than the weights have is drawn fresh,
 and the report says so. Nothing is written unless all is loaded that was asked for.
@@ -29,7 +29,7 @@ from recognition.utils.checksums import checksum_path
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path
 
-AUTO = 'auto'  # the network that an ONNX file is recognised as
+AUTO = 'auto'  # --network: the preset is recognised
 LAST_EPOCH = 999_999  # six digits in a checkpoint's name
 # Settings that may ask for another head than the weights have.
 HEAD_KEYS = ('net_output', 'emb_size', 'num_classes')
@@ -170,7 +170,7 @@ def _clash(form: Format, inside: Any, args: argparse.Namespace, settings: Dict[s
     for key, value in {**row, **settings}.items():
         if KEYS[key].group == 'network' and key not in HEAD_KEYS and check_value(key, value) != inside[key]:
             option = f'--network {args.network}' if key not in settings else 'the command line'
-            return f'{args.file} is of a network with {key}={inside[key]!r}, and {option} has {value!r}'
+            return f'{args.file} holds a network with {key}={inside[key]!r}, but {option} has {value!r}'
     return ''
 
 
@@ -220,7 +220,8 @@ def _print_use(args: argparse.Namespace, cfg: Any, written: Model, formula: str)
     """Print which files there are now, what the network takes, and how it is trained on."""
     from recognition.weights.conversion import as_option, own_settings, training_command
 
-    print('written  ', ', '.join(map(str, [*written.files, config_path(args.output)])))
+    beside_it = [path for path in (config_path(args.output), origin_path(args.output)) if path.is_file()]
+    print('written  ', ', '.join(map(str, [*written.files, *beside_it])))
     settings = own_settings(cfg, args.network)
     if settings:
         print('settings ', ' '.join(f'--config {key}={as_option(value)}' for key, value in settings.items()))

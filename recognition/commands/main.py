@@ -39,9 +39,12 @@ COMMANDS = {
     'check-data': Command('recognition.commands.check_data', 'check a data set for faults'),
     'clean': Command('recognition.commands.clean', 'leave images with wrong labels out of a data set'),
     'import-weights': Command(
-        'recognition.commands.import_weights', 'import weights of Keras, PyTorch, InsightFace'
+        'recognition.commands.import_weights',
+        'import weights of Keras, PyTorch, InsightFace, ONNX or safetensors',
     ),
-    'export': Command('recognition.commands.export', 'write a network for ONNX or ncnn'),
+    'export': Command(
+        'recognition.commands.export', 'export a network to ONNX, ncnn, PyTorch, safetensors, Keras or MXNet'
+    ),
     'optimize': Command('recognition.commands.optimize', 'rewrite a checkpoint for faster inference'),
     'quantize': Command('recognition.commands.quantize', 'write an ONNX network in INT8'),
     'report': Command('recognition.commands.report', 'write the report of a training run'),

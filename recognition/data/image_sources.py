@@ -66,7 +66,9 @@ def _items(images: Any, channels: int, count: List[int]) -> Iterator[Item]:
             yield from _items(each, channels, count)
         return
     else:
-        raise DataError(f'{kind_of(images)} is no image; give numpy arrays, files, folders or encoded bytes')
+        raise DataError(
+            f'{kind_of(images)} is not an image; give numpy arrays, files, folders or encoded bytes'
+        )
     for item in found:
         count[0] += 1
         yield item

@@ -33,11 +33,11 @@ def listed_people(path: Path) -> List[Person]:
     """
     lines = [(number, line, line.split('\t')) for number, line in read_lines(path)]
     if not lines:
-        raise DataError(f'{path} lists no image; lines {ALIGNED} or {IM2REC} are wanted')
+        raise DataError(f'{path} lists no images; lines {ALIGNED} or {IM2REC} are expected')
     first = lines[0][2]
     read = _im2rec if _is_im2rec(first) else _aligned
     if read is _im2rec and len(first) > len(IM2REC.split('<TAB>')):
-        log.info(f'{path} has {len(first) - 2} labels in a line, of which the first is taken for the person')
+        log.info(f'{path} has {len(first) - 2} labels in a line; the first is taken as the person')
     images: Dict[int, List[Path]] = {}
     for number, line, fields in lines:
         entry = read(fields, f'{path}, line {number}', line)
@@ -64,7 +64,7 @@ def _aligned(fields: Sequence[str], where: str, line: str) -> Entry:
         hint = f', or {IM2REC} in all lines'
         if len(fields) == 1 and len(line.split()) > 1:
             hint = '; it has spaces in place of tabs'
-        raise DataError(f'{where} is {line[:SHOWN]!r} where {ALIGNED} is wanted{hint}')
+        raise DataError(f'{where} is {line[:SHOWN]!r} where {ALIGNED} is expected{hint}')
     if fields[0] == '0':
         raise DataError(f'{where}: {fields[1]} is marked as not aligned; align the faces first')
     return Entry(fields[1], int(fields[2]))
@@ -72,10 +72,10 @@ def _aligned(fields: Sequence[str], where: str, line: str) -> Entry:
 
 def _im2rec(fields: Sequence[str], where: str, line: str) -> Entry:
     if not _is_im2rec(fields):
-        raise DataError(f'{where} is {line[:SHOWN]!r} where {IM2REC} is wanted, as in the first line')
+        raise DataError(f'{where} is {line[:SHOWN]!r} where {IM2REC} is expected, as in the first line')
     label = float(fields[1])
     if not 0 <= label < LARGEST_LABEL or label != int(label):
-        raise DataError(f'{where} has the label {fields[1]}; whole numbers from 0 are right')
+        raise DataError(f'{where} has the label {fields[1]}; labels are whole numbers from 0')
     return Entry(fields[-1], int(label))
 
 
@@ -87,7 +87,7 @@ def listed_pairs(path: Path) -> List[Tuple[Path, Path, bool]]:
         if len(fields) != 3 or fields[2] not in ('0', '1'):
             hint = '; a path with spaces needs tabs between the fields' if len(fields) > 3 else ''
             raise DataError(
-                f'{path}, line {number} is {line[:SHOWN]!r} where `first second 0|1` is wanted{hint}'
+                f'{path}, line {number} is {line[:SHOWN]!r} where `first second 0|1` is expected{hint}'
             )
         pairs.append((path.parent / fields[0], path.parent / fields[1], fields[2] == '1'))
     return pairs

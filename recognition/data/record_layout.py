@@ -1,4 +1,4 @@
-"""Which records of a file are images, and of whom: InsightFace's two layouts, and files without an index.
+"""Layouts of record files, by which images are told from other records: InsightFace's two, and files without an index.
 
 Indexed layout: record 0 is a header whose labels are [N+1, N+C+1); records 1..N are images, those of one
 identity side by side; records N+1..N+C are identities, whose labels are the range [first, last) of their
@@ -55,8 +55,8 @@ def header_fault(records: Records, others: Sequence[int]) -> str:
     if records.without_index or 0 in records or not others:
         return ''
     return (
-        f'{records.idx_path} has no key 0, the header of identity records such as key {others[0]}; without that file '
-        '`facesymbols check-data --write-index` makes it anew'
+        f'{records.idx_path} has no key 0, the header of identity records such as key {others[0]}; delete that file, '
+        'and `facesymbols check-data --write-index` writes a new one'
     )
 
 

@@ -55,7 +55,7 @@ class Gallery:
         return len(self.names)
 
     def check_network(self, network: str, source: object, pixels: str = '') -> None:
-        """Raise ConfigError unless the network of that sum made the gallery, of such pixels; `source` names it."""
+        """Raise ConfigError unless the gallery was made by the network of that sum and with these pixels."""
         if network != self.network:
             raise ConfigError(
                 f'{self.path} was made by another network ({self.network[:SHOWN]}) than {source} '
@@ -63,8 +63,8 @@ class Gallery:
             )
         if pixels != self.pixels:
             raise ConfigError(
-                f'{self.path} was made with pixels {self.pixels or RAW}, and {source} is given {pixels or RAW}, so '
-                'that distances mean nothing; give the same options as to `facesymbols embed`, or embed its images anew'
+                f'{self.path} was made with pixels {self.pixels or RAW}, but {source} is given {pixels or RAW}, so '
+                'distances mean nothing; give the options of its `facesymbols embed`, or embed its images again'
             )
 
     def search(self, queries: np.ndarray, top: int = 5) -> List[List[Neighbour]]:

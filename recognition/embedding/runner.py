@@ -110,8 +110,8 @@ class Runner:
     """Runs a network on images; any number of threads may call it, and their requests are put together into batches.
 
     engine: name of the engine (`recognition.engines.ENGINES`). precision: what it computes in. image_shape: (H, W, C)
-    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels: what a
-    file that does not record that is given, in words; '' for 0..255 as they are, and for what is recorded.
+    of the network's images. network: SHA-256 sum of the values, by which networks are told apart. pixels:
+    preprocessing of a file that does not record its own, in words; '' for 0..255 as they are, and where it is recorded.
     """
 
     pixels = ''

@@ -145,8 +145,8 @@ def output_of(model: Model, names: Sequence[str]) -> str:
     """Return the name of the output that a model names, or of the only one; ConfigError lists them for another."""
     if model.output in names or (model.output is None and len(names) == 1):
         return model.output or names[0]
-    fault = 'several outputs and none is named' if model.output is None else f'no output {model.output!r}'
-    raise ConfigError(f'{model} has {fault}; --output-layer names one of {", ".join(names)}')
+    fault = f'{len(names)} outputs' if model.output is None else f'no output {model.output!r}'
+    raise ConfigError(f'{model} has {fault}; choose one by --output-layer: {", ".join(names)}')
 
 
 def _words(shape: Sequence[Optional[int]]) -> str:

@@ -30,8 +30,8 @@ PAIR = re.compile(r'(.+)\.(param|bin)')
 class Model(NamedTuple):
     """Where a network is: `kind` (of KINDS), and the path of its file or the prefix of its files.
 
-    output: the layer that gives the embedding, where the user names it. pixels: what the user says that the network
-    wants; None leaves it to its files.
+    output: the layer that gives the embedding, where the user names it. pixels: the preprocessing that the user sets;
+    None: as the files record.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Model(NamedTuple):
         return self._sum(self.files[-1])
 
     def content_key(self) -> str:
-        """Return a sum of the files and of what is said of them, by which what was made of them is known again.
+        """Return a sum of the files, `output` and `pixels`, the key of what is cached for the model.
 
         Errors as `fingerprint`.
         """

@@ -1,4 +1,4 @@
-"""What an ONNX file says of its network, read without a package: its first nodes, inputs, outputs, metadata.
+"""Description of an ONNX file, read without the onnx package: its first nodes, inputs, outputs and metadata.
 
 The numbers are those of the fields in ONNX's onnx.proto, the encoding is that of protocol buffers.
 """
@@ -67,7 +67,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror}') from error
     except (ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f'{path} is damaged, or no network in the format ONNX') from error
+        raise CheckpointError(f'{path} is damaged or not an ONNX file') from error
 
 
 def _port(message: memoryview) -> Port:

@@ -1,4 +1,4 @@
-"""What the engines that read an ONNX file have in common: how its graph takes images, and which output it gives."""
+"""Input and output of ONNX files, common to the engines that run them."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def input_of(model: Model, file: OnnxFile, image_shape: Wanted) -> Input:
     if len(file.inputs) != 1:
         names = ', '.join(port.name for port in file.inputs) or 'none'
         raise CheckpointError(
-            f'{model} has {len(file.inputs)} inputs ({names}) where images are the only one'
+            f'{model} has {len(file.inputs)} inputs ({names}); it must have one, the images'
         )
     port, pixels = file.inputs[0], model.pixels or RAW
     batch, *sides = port.sides or (None,)
@@ -144,7 +144,7 @@ def input_of(model: Model, file: OnnxFile, image_shape: Wanted) -> Input:
     shape = agreed_shape(model, (height, width, channels), image_shape)
     pixels.check(shape[2])
     if port.kind == 'uint8' and not pixels.same_as(RAW._replace(order=pixels.order)):
-        raise ConfigError(f'{model} takes images as bytes, which cannot hold pixels {pixels}')
+        raise ConfigError(f'{model} takes bytes, 0..255 as they are, which cannot hold pixels {pixels}')
     outputs = {each.name: each for each in file.outputs}
     output = outputs[output_of(model, list(outputs))]
     return Input(port.name, output, port.kind, last, pixels, shape, batch)

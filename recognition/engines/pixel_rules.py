@@ -1,4 +1,4 @@
-"""The pixels that a network's file wants: as it records, as the user says, or by InsightFace's rule."""
+"""Choice of the pixels for a network's file: as it records, as the user sets, or by InsightFace's rule."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ARITHMETIC = ('Add', 'Div', 'Mul', 'Sub')
 
 
 class Settled(NamedTuple):
-    """A model with its pixels; `said`: these in words, where they are not recorded and so make its embeddings others.
+    """A model with its pixels; `said`: these in words, where they are not recorded, since embeddings depend on them.
 
-    assumed: a sentence on what was assumed, and by which rule. Both are '' otherwise.
+    assumed: a warning that names the pixels assumed and the rule. Both are '' otherwise.
     """
 
     model: Model
@@ -28,17 +28,17 @@ class Settled(NamedTuple):
 
 
 def settle(model: Model, *, faces: bool) -> Settled:
-    """Settle the pixels that a network wants; `faces`: whether it is to embed faces, as InsightFace's do.
+    """Choose the pixels for a network; `faces`: whether it is to embed faces, as InsightFace's do.
 
-    Raises ConfigError where the user says something else than the file records, and for a checkpoint, whose network
-    holds what is done to pixels; CheckpointError for a damaged file.
+    Raises ConfigError where the user's differ from those that the file records, and for a checkpoint, whose network
+    normalises pixels itself; CheckpointError for a damaged file.
     """
     if model.pixels is not None:
         model.pixels.check()
     if model.kind == 'checkpoint':
         if model.pixels is not None:
             raise ConfigError(
-                f'{OPTIONS} are for files; {model} is a checkpoint, whose network holds its own'
+                f'{OPTIONS} are for files; {model} is a checkpoint, whose network normalises pixels itself'
             )
         return Settled(model)
     file = read_onnx_file(model.path) if model.kind == 'onnx' else None
@@ -50,8 +50,10 @@ def settle(model: Model, *, faces: bool) -> Settled:
         return Settled(model._replace(pixels=_recorded(model, metadata)))
     pixels, assumed = model.pixels, ''
     if pixels is None:
-        pixels, why = _guess(file) if file and faces else (RAW, 'for there is no rule for it')
-        assumed = f'{model} does not record what it wants, and is given pixels {pixels}, {why}; {OPTIONS} say otherwise'
+        pixels, why = _guess(file) if file and faces else (RAW, 'by default')
+        assumed = (
+            f'{model} does not record its preprocessing: pixels are {pixels}, {why}; {OPTIONS} change that'
+        )
     return Settled(model._replace(pixels=pixels), '' if pixels == RAW else str(pixels), assumed)
 
 
@@ -65,24 +67,21 @@ def _recorded(model: Model, metadata: Mapping[str, str]) -> Pixels:
     found = pixels_of(metadata[PIXELS], model) if PIXELS in metadata else RAW
     if model.pixels is not None and not found.same_as(model.pixels):
         raise ConfigError(
-            f'{model} records that it wants pixels {found}, and {OPTIONS} say {model.pixels}; leave them out'
+            f'{model} records pixels {found}, but {OPTIONS} give {model.pixels}; leave these options out'
         )
     return found
 
 
 def _guess(file: OnnxFile) -> Tuple[Pixels, str]:
-    """Return what InsightFace's package would give a face network (model_zoo/arcface_onnx.py), and why."""
+    """Return the pixels that InsightFace's package gives a face network (model_zoo/arcface_onnx.py), and why."""
     if file.inputs and file.inputs[0].kind == 'uint8':
-        return RAW, 'for it takes bytes'
+        return RAW, 'since it takes bytes'
     found = [
         any(name.startswith(starts) for name in file.node_names)
         for starts in (('Sub', '_minus'), ('Mul', '_mul'))
     ]
     if all(found):
-        return RAW, "by InsightFace's rule, for a Sub and a Mul are among the names of its first eight nodes"
+        return RAW, "by InsightFace's rule (a Sub and a Mul among the names of its first eight nodes)"
     own = [operator for operator in file.first_operators if operator in ARITHMETIC]
-    but = f' (if its own {own[0]} normalises, give --input-mean 0 --input-scale 1)' if own else ''
-    return (
-        CENTRED,
-        f"by InsightFace's rule, for no Sub and Mul are among the names of its first eight nodes{but}",
-    )
+    but = f'; if its own {own[0]} normalises, give --input-mean 0 --input-scale 1' if own else ''
+    return CENTRED, f"by InsightFace's rule (no Sub and Mul among the names of its first eight nodes){but}"

@@ -91,16 +91,16 @@ def provenance_in(held: Mapping[str, Any]) -> Dict[str, str]:
 
 
 def read_provenance(prefix: PathLike) -> Dict[str, str]:
-    """Return what lies beside a checkpoint says of its license and origin; CheckpointError where that is damaged."""
+    """Read the license and the origin beside a checkpoint; CheckpointError where the file is damaged."""
     path = beside(prefix, origin_path)
     held = {} if path is None else read_json(path)
     if not isinstance(held, dict) or not all(isinstance(each, str) for each in held.values()):
-        raise CheckpointError(f'{path} is damaged: it holds no license and origin, which are text')
+        raise CheckpointError(f'{path} is damaged: license and origin must be text')
     return provenance_in(held)
 
 
 def write_provenance(prefix: PathLike, held: Mapping[str, str]) -> None:
-    """Write the license and the origin beside a checkpoint; where neither is known, what an older one left goes."""
+    """Write the license and the origin beside a checkpoint; where neither is known, remove an older file."""
     from recognition.checkpoint.run_files import write_json
 
     if held:

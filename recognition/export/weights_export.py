@@ -115,8 +115,8 @@ def _load(prefix: PathLike, epoch: int, image_shape: Wanted) -> Whole:
     path, graph = beside(prefix, config_path), symbol_path(prefix)
     if path is None:
         raise CheckpointError(
-            f'{config_path(prefix)} does not exist, without which it is unknown which network {graph} is; '
-            '`facesymbols import-weights insightface` makes a checkpoint with one'
+            f'{config_path(prefix)}, which records the network of {graph}, does not exist; `facesymbols import-weights '
+            f'insightface {prefix},{epoch} --network NAME -o PREFIX` writes a checkpoint that has one'
         )
     cfg, (saved, _, run, _) = complete(read_json(path)), open_checkpoint(prefix, epoch, image_shape)
     own, target = get_symbol(cfg), f'the network of {path}'
@@ -134,5 +134,5 @@ def _check_same(found: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray
     wrong += [name for name in values if name in found and found[name].tobytes() != values[name].tobytes()]
     if wrong:
         raise CheckpointError(
-            f'the exported weights, read back, differ in {first_few(wrong, NAMED)}, and nothing is written'
+            f'the exported weights, read back, differ in {first_few(wrong, NAMED)}, so nothing is written'
         )

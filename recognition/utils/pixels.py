@@ -1,4 +1,4 @@
-"""What a network wants done to the pixels of RGB images in 0..255 before it sees them."""
+"""Preprocessing of pixels that a network leaves to its caller, from RGB in 0..255."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARITHMETIC: Dict[str, Callable[[Any, Any, Any], Tuple[Any, Any]]] = {
 class Pixels(NamedTuple):
     """(x - mean) * scale by the caller, with the channels in `order`; mean and scale are in that order, too.
 
-    The default is of a network that takes RGB in 0..255 as it is, whatever it makes of that inside.
+    The default is for a network that takes RGB in 0..255, and may normalise it inside.
     """
 
     mean: Numbers = 0.0
@@ -76,32 +76,32 @@ class Pixels(NamedTuple):
         )
 
     def check(self, channels: int = 3) -> None:
-        """Raise ConfigError unless it can be of images of so many channels."""
-        for name, value in (('mean', self.mean), ('scale', self.scale)):
+        """Raise ConfigError unless it is valid for images of that many channels."""
+        for name, value in (('mean', self.mean), ('scale', self.scale)):  # set by --input-mean, --input-scale
             try:
                 numbers = np.atleast_1d(np.asarray(value, np.float64))
             except (TypeError, ValueError):
                 numbers = np.empty(0)
             if numbers.shape not in ((1,), (channels,)) or not np.isfinite(numbers).all():
-                raise ConfigError(f'{name}={value} of the pixels is not 1 finite number, or {channels}')
+                raise ConfigError(f'{name}={value} (--input-{name}) must be 1 finite number, or {channels}')
         if not np.all(self.scale):
-            raise ConfigError(f'scale={self.scale} of the pixels leaves nothing of them')
+            raise ConfigError(f'scale={self.scale} (--input-scale) must not be 0')
         if self.order not in ORDERS:
-            raise ConfigError(f'order={self.order!r} of the pixels is not one of {", ".join(ORDERS)}')
+            raise ConfigError(f'order={self.order!r} (--channels) must be {" or ".join(ORDERS)}')
 
     def planes(self, images: np.ndarray) -> np.ndarray:
-        """Return uint8 images (N, H, W, C), RGB or grey, as the network wants them, float32 (N, C, H, W)."""
+        """Preprocess uint8 images (N, H, W, C), RGB or grey, to float32 (N, C, H, W)."""
         mean, scale = (np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (self.mean, self.scale))
         ordered = images if self.order == 'rgb' else images[..., ::-1]
         return (np.ascontiguousarray(ordered.transpose(0, 3, 1, 2), np.float32) - mean) * scale
 
 
 RAW = Pixels()
-CENTRED = Pixels(127.5, 1 / 127.5)  # as arcface_torch and most of the networks that came of it want them
+CENTRED = Pixels(127.5, 1 / 127.5)  # for arcface_torch and most networks derived from it
 
 
 def pixels_of(text: str, source: object) -> Pixels:
-    """Return what `as_metadata` made, from its JSON; CheckpointError, which names the source, for anything else."""
+    """Read the JSON of `as_metadata`; CheckpointError, which names the source, for anything else."""
     try:
         held = json.loads(text)
         numbers = [np.asarray(held[key], np.float64).tolist() for key in ('mean', 'scale')]
@@ -109,7 +109,7 @@ def pixels_of(text: str, source: object) -> Pixels:
         found = Pixels(mean, scale, held['order'])
         found.check()
     except (ConfigError, KeyError, TypeError, ValueError):
-        raise CheckpointError(f'{source} is damaged: what it records of its pixels is {text}') from None
+        raise CheckpointError(f'{source} is damaged: its record of pixels is invalid: {text}') from None
     return found
 
 

@@ -11,6 +11,16 @@ from config.errors import CheckpointError, ConfigError
 from recognition.utils.checksums import checksum_path
 from recognition.utils.files import PathLike
 
+# Suffixes of weights that are not a checkpoint: the format of `import-weights` that reads them.
+IMPORTED = {
+    '.h5': 'keras',
+    '.keras': 'keras',
+    '.onnx': 'onnx',
+    '.pt': 'arcface_torch',
+    '.pth': 'arcface_torch',
+    '.safetensors': 'safetensors',
+}
+
 
 def _beside(ending: str) -> Callable[[PathLike], Path]:
     """Return what gives the file of a run with this ending, by the prefix."""
@@ -101,8 +111,11 @@ def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:
         return prefix, int(epoch)
     file = re.fullmatch(r'(.+)-(\d{4,})\.params', text)
     hint = 'model,7 stands for model-symbol.json, model-0007.params'
+    weights = IMPORTED.get(Path(text).suffix)
     if file:
         hint = f'that file is {file.group(1)},{int(file.group(2))}'
+    elif weights:
+        hint = f'`facesymbols import-weights {weights}` makes a checkpoint of such a file'
     raise CheckpointError(f'{option} {text!r} is not PREFIX,EPOCH: {hint}')
 
 

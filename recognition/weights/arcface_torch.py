@@ -74,7 +74,7 @@ def config_of(path: PathLike) -> Any:
     network, dense = network_of(units), state.get('fc.weight')
     if network is None or dense is None:
         raise CheckpointError(
-            f'{path} is no iresnet of arcface_torch: it has {listed(units)} units in its stages, {name_of(units)}'
+            f'{path} is not an iresnet of arcface_torch: it has {listed(units)} units in its stages, {name_of(units)}'
             if any(units)
             else f'{path} holds no weights of an iresnet of arcface_torch'
         )
@@ -103,12 +103,12 @@ def read_arcface_torch(path: PathLike, cfg: Mapping[str, Any], part: str = WHOLE
     strange = [name for name in state if name not in rules]
     if strange:
         raise CheckpointError(
-            f'{path} is no iresnet of arcface_torch: there is no rule for {first_few(map(shown, strange), 1)}'
+            f'{path} is not an iresnet of arcface_torch: there is no rule for {first_few(map(shown, strange), 1)}'
         )
     missing = [name for name, ours in rules.items() if ours and name not in state]
     if missing:
         raise CheckpointError(
-            f'{path} is no whole iresnet of arcface_torch: it lacks {first_few(map(shown, missing), 1)}'
+            f'{path} is not a complete iresnet of arcface_torch: missing {first_few(map(shown, missing), 1)}'
         )
     wanted = RESNET_UNITS[cfg['num_layers']]
     if units != wanted:
@@ -174,9 +174,7 @@ def _kept(path: PathLike, state: Mapping[str, np.ndarray]) -> Optional[Kept]:
             np.array_equal(as_torch(name, value, cfg), state[theirs[name]]) for name, value in values.items()
         )
     except (FaceSymbolsError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f'{path} is damaged: what it holds of the network that it was made of is invalid'
-        ) from error
+        raise CheckpointError(f'{path} is damaged: its record of the exported network is invalid') from error
     return Kept(cfg, values) if same else None
 
 

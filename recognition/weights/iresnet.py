@@ -155,7 +155,7 @@ def name_of(units: Tuple[int, ...]) -> str:
     """Return the end of a sentence that names the network with so many units, or says that there is none."""
     network = network_of(units)
     if network:
-        return f'as the {network}, whose preset is {PRESETS[network]}'
+        return f'as {network} (--network {PRESETS[network]})'
     return f'{NO_NETWORK} {", ".join(PRESETS)}'
 
 

@@ -43,8 +43,9 @@ def read_safetensors(path: PathLike) -> Held:
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from error
     except Exception as error:  # the package has an error of its own, and numpy knows no bfloat16
-        reason = ' '.join(str(error).split())
-        raise CheckpointError(f'{path} is damaged, or not a safetensors file: {reason}') from error
+        raise CheckpointError(
+            f'{path} is damaged, not a safetensors file, or not of types that numpy has'
+        ) from error
     return Held(values, metadata, _config(metadata, path))
 
 

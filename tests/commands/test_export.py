@@ -82,7 +82,7 @@ def test_the_options_are_those_of_the_file(prefix, tmp_path, capsys):
 def test_pixels_outside(prefix, tmp_path, capsys):
     output = tmp_path / 'net.onnx'
     assert not main(arguments(prefix, output, '--pixels', 'outside'))
-    words = 'RGB, float32 (N, 3, 32, 32), (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
+    words = 'RGB, float32 (N, 3, 32, 32), as (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
     assert f'input       {words}\n' in capsys.readouterr().out
     with pytest.raises(ConfigError, match="pixels='outside' does not go with ncnn"):
         main(arguments(prefix, tmp_path / 'net.param', '--format', 'ncnn', '--pixels', 'outside'))

@@ -66,9 +66,11 @@ def test_what_is_written_and_said(model, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'license   MIT\n' in shown
     assert 'origin    made for a test\n' in shown
-    assert f'pixels    taken as (x - 127.5) * {1 / 127.5:.10g}, since the file normalises none' in shown
+    assert f'pixels    (x - 127.5) * {1 / 127.5:.10g} is assumed: the file neither normalises them' in shown
     assert f'(x - 127.5) * {1 / 127.5:.10g} is inside' in shown
     assert 'embedding the embeddings of the file and of this network are ' in shown
+    assert 'new-config.json, ' in shown
+    assert 'new-origin.json\n' in shown
     assert written(tmp_path) == [
         'new-0000.params',
         'new-0000.params.sha256',
@@ -137,7 +139,7 @@ def test_another_network_is_refused_by_what_differs_first(model, tmp_path):
     refused(
         model,
         tmp_path,
-        r'is of no preset; the nearest is r18, but it has .*\(Softsign\) where',
+        r'is not a network of any preset; the nearest is r18: the file has .*\(Softsign\) where',
         network='auto',
     )
 
@@ -181,7 +183,7 @@ def test_graphs_of_other_kinds(model, tmp_path):
     model.graph.output.append(
         onnx.helper.make_tensor_value_info('conv0', TensorProto.FLOAT, ['N', 8, 32, 32])
     )
-    refused(model, tmp_path, r"has 2 outputs \('embedding', 'conv0'\), where one is wanted$")
+    refused(model, tmp_path, r"has 2 outputs \('embedding', 'conv0'\); it must have one$")
     del model.graph.output[1:]
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
     refused(model, tmp_path, 'does not take images in float32 or uint8')

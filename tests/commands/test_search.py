@@ -86,7 +86,7 @@ def test_a_gallery_of_the_same_file_with_other_pixels_is_refused(small, photos, 
         assert not main([*query, gallery, '--top', '1', *options])
         assert 'cosine  1.0000' in capsys.readouterr().out
     with pytest.raises(
-        ConfigError, match=r'with pixels \(x - 127\.5\) / 127\.5, and .* is given 0\.\.255 as they are'
+        ConfigError, match=r'with pixels \(x - 127\.5\) / 127\.5, but .* is given 0\.\.255 as they are'
     ):
         main([*query, gallery, *layer, *raw])
 

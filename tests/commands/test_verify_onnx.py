@@ -54,7 +54,7 @@ def test_the_figures_are_those_of_the_checkpoint(folder, capsys, caplog, tmp_pat
         path = write_foreign(tmp_path / 'net.onnx', make_values(), **settings)
         found = figures(folder, capsys, path, *more)
         assert found == pytest.approx(wanted, abs=1e-6), form
-    assert caplog.text.count('does not record what it wants, and is given pixels') == len(FORMS)
+    assert caplog.text.count('does not record its preprocessing: pixels are') == len(FORMS)
 
 
 def test_the_options_say_what_is_wanted(folder, capsys, tmp_path):
@@ -64,9 +64,9 @@ def test_the_options_say_what_is_wanted(folder, capsys, tmp_path):
     assert found == pytest.approx(wanted, abs=1e-6)
     wrong = figures(folder, capsys, path, '--output-layer', '683', *BGR_OPTIONS[:-1], 'rgb')
     assert abs(wrong['auc'] - wanted['auc']) > 0.01
-    with pytest.raises(ConfigError, match='--output-layer names one of age, 683'):
+    with pytest.raises(ConfigError, match='choose one by --output-layer: age, 683'):
         figures(folder, capsys, path, *BGR_OPTIONS)
-    with pytest.raises(ConfigError, match=r'is a checkpoint, whose network holds its own'):
+    with pytest.raises(ConfigError, match=r'is a checkpoint, whose network normalises pixels itself'):
         figures(folder, capsys, f'{folder / "model"},7', *BGR_OPTIONS)
 
 
@@ -95,13 +95,13 @@ def test_another_size_than_the_file_takes_is_refused(folder, capsys, tmp_path):
         (['--input-mean', '127.5'], '--input-mean, --input-scale and --channels go together'),
         (
             ['--channels', 'bgr'],
-            'go together: give a mean and a scale, which are 0 and 1 for pixels as they are',
+            r'go together: give a mean and a scale \(0 and 1 where the file takes pixels in 0..255\)',
         ),
         (['--input-mean', 'x', '--input-scale', '1'], "--input-mean: 'x' is not a number, or three"),
         (['--input-mean', '1,2', '--input-scale', '1'], "'1,2' is not a number, or three"),
         (['--input-mean', '0', '--input-scale', '1/0'], "'1/0' is not a number, or three"),
-        (['--input-mean', '0', '--input-scale', '0'], 'scale=0.0 of the pixels leaves nothing of them'),
-        (['--input-mean', 'nan', '--input-scale', '1'], 'mean=nan of the pixels'),
+        (['--input-mean', '0', '--input-scale', '0'], r'scale=0.0 \(--input-scale\) must not be 0'),
+        (['--input-mean', 'nan', '--input-scale', '1'], r'mean=nan \(--input-mean\) must be'),
     ],
 )
 def test_options_that_say_too_little_or_nothing(folder, capsys, tmp_path, options, words):

@@ -164,7 +164,7 @@ def test_its_names_are_taken_wherever_a_key_is():
 
 def test_labels_are_not_made_wrong():
     check_training(resolve('r18', flip_noise_prob=0.0))
-    with pytest.raises(ConfigError, match=r'flip_noise_prob=0\.1 asks for wrong labels'):
+    with pytest.raises(ConfigError, match=r'flip_noise_prob=0\.1 is not supported'):
         check_training(resolve('r18', flip_noise_prob=0.1))
 
 

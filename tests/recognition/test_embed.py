@@ -288,6 +288,6 @@ def test_what_is_assumed_of_a_file_is_said_unless_it_is_compared(small, tmp_path
     Embedder.load(small.checkpoint, 'onnxruntime', image_shape=SHAPE)
     assert 'does not record' not in caplog.text
     Embedder.load(small.onnx, 'onnxruntime')
-    assert 'net.onnx does not record what it wants, and is given pixels 0..255 as they are, by' in caplog.text
+    assert 'net.onnx does not record its preprocessing: pixels are 0..255 as they are, by' in caplog.text
     Embedder.load(small.ncnn, 'ncnn', image_shape=SHAPE)
-    assert 'is given pixels 0..255 as they are, for there is no rule for it' in caplog.text
+    assert 'pixels are 0..255 as they are, by default' in caplog.text

@@ -179,7 +179,7 @@ def test_of_others_classifiers_no_rule_is_assumed_and_the_options_say_it(small, 
     path = write_foreign(tmp_path / 'net.onnx', small.values, STATISTICS, extra=['features'])
     settings = {'classes': list(NAMES), 'output_layer': '683'}
     Predictor.load(path, 'onnxruntime', **settings)
-    assert 'is given pixels 0..255 as they are, for there is no rule for it' in caplog.text
+    assert 'pixels are 0..255 as they are, by default' in caplog.text
     found = Predictor.load(path, 'onnxruntime', pixels=STATISTICS, **settings).probabilities(images)
     np.testing.assert_allclose(found, softmax(small.values.embed(images)), atol=1e-4)
 

@@ -1,9 +1,8 @@
-"""The front of an exported network: what is done to the pixels inside the file, and what is left to its caller.
+"""The front of an exported network: the preprocessing inside the file, and the part left to its caller.
 
-Readers of ONNX files guess this from names. The package insightface takes pixels in 0..255 to be wanted where the names
-of two of the first eight nodes begin with `Sub` (or `_minus`) and `Mul` (or `_mul`), as in files of MXNet's own
-exporter, and else gives (x - 127.5) / 127.5 (insightface 2.1, model_zoo/arcface_onnx.py). So the names here are a part
-of the format.
+Readers of ONNX files guess this from names. The package insightface gives pixels in 0..255 if the names of two of the
+first eight nodes begin with `Sub` (or `_minus`) and `Mul` (or `_mul`), as in files of MXNet's own exporter, and else
+(x - 127.5) / 127.5 (insightface 2.1, model_zoo/arcface_onnx.py). So the names here are a part of the format.
 """
 
 from __future__ import annotations
@@ -45,22 +44,22 @@ class Front(NamedTuple):
 
 
 def check_pixels(pixels: str, *, uint8_nhwc: bool) -> None:
-    """Raise ConfigError for another value than inside and outside, and for bytes that are to be centred outside."""
+    """Raise ConfigError for another value than inside and outside, and for outside together with bytes."""
     if pixels not in WANTED:
         raise ConfigError(f'pixels={pixels!r} is not {" or ".join(WANTED)}{nearest(pixels, WANTED)}')
     if uint8_nhwc and pixels == OUTSIDE:
         raise ConfigError(
-            "uint8_nhwc takes images as they are decoded, and pixels='outside' wants (x - 127.5) / 127.5 of them; "
-            'choose one'
+            "--uint8-nhwc (uint8_nhwc) and --pixels outside (pixels='outside') exclude each other: bytes cannot hold "
+            '(x - 127.5) / 127.5'
         )
 
 
 def take_front(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray], pixels: str) -> Front:
-    """Return a network with its own (x - mean) * scale taken out, for a file whose pixels are normalised as named.
+    """Return a network without its own (x - mean) * scale, and the steps that take its place in the file.
 
-    inside: the file does the whole of it; where there is nothing to do it takes 0 off and multiplies by 1, since a
-    reader that finds neither would normalise. outside: the file does what is left after CENTRED; a factor goes
-    into the weights of the first convolution, where that alone reads the pixels.
+    inside: the file normalises; a network that takes pixels as they are gets a subtraction of 0 and a multiplication by
+    1, since a reader that finds neither would normalise. outside: the file does what is left after CENTRED; a factor
+    goes into the weights of the first convolution, where that alone reads the pixels.
     """
     graph = describe(symbol)
     last, own = pixel_layers(graph['nodes'])

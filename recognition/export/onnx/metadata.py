@@ -68,7 +68,7 @@ def preprocessing(symbol: mx.sym.Symbol, options: Mapping[str, Any], image_shape
     if options.get('uint8_nhwc'):
         form = f'uint8 (N, {height}, {width}, {channels})'
     if options.get('pixels') == OUTSIDE:
-        return f'{pixels}, {form}, (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
+        return f'{pixels}, {form}, as (x - 127.5) / 127.5 of x in 0..255, which the caller computes'
     formula = pixel_formula(symbol)
     if not formula:
         return f'{pixels}, {form}, as the network was trained on; it takes no mean off and scales nothing'

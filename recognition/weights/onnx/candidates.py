@@ -1,4 +1,4 @@
-"""Which preset, with which settings, an ONNX file is of."""
+"""Search for the preset and the settings of an ONNX file."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def identify(file: OnnxFile, given: Mapping[str, Any]) -> Tuple[str, Settings]:
             if nearest is None or error.matched > nearest.matched:
                 nearest, name = error, network
     if nearest is None:
-        raise CheckpointError(f'{file.path} is of no network here')
+        raise CheckpointError(f'{file.path} is not a network of any preset')
     raise CheckpointError(
-        f'{file.path} is of no preset; the nearest is {name}, but it {named(nearest, name)}'
+        f'{file.path} is not a network of any preset; the nearest is {name}: the file {named(nearest, name)}'
     )
 
 

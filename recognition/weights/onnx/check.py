@@ -1,4 +1,4 @@
-"""How far a network here is from the ONNX file that its values came from, as onnxruntime runs it."""
+"""Comparison of a network here with the ONNX file that its values came from, as onnxruntime runs it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _session(file: OnnxFile, content: bytes) -> Any:
     try:
         return runtime.InferenceSession(content, settings, providers=['CPUExecutionProvider'])
     except Exception as error:  # its errors have no class of their own in common
-        raise CheckpointError(f'{file.path} is damaged: onnxruntime does not load it') from error
+        raise CheckpointError(f'{file.path} is damaged: onnxruntime cannot load it') from error
 
 
 def _ours(images: np.ndarray) -> mx.nd.NDArray:

@@ -180,7 +180,7 @@ class FileReader:
     def _gemm(self, node: Any) -> Step:
         held = self._held(node, weight=1, bias=2)
         if self._get(node, 'transA', 0):
-            raise self.refuse(f'turns the input of {_label(node)} around; it is of another kind of network')
+            raise self.refuse(f'transposes the input of {_label(node)}, which no network here does')
         weight = held['weight'] if self._get(node, 'transB', 0) else held['weight'].T
         return self._dense(
             node, weight * self._get(node, 'alpha', 1.0), held.get('bias'), self._get(node, 'beta', 1.0)

@@ -54,7 +54,7 @@ class OnnxFile:
 
     @property
     def silent(self) -> bool:
-        """Whether the file does nothing to the pixels, and does not say what its caller has to do."""
+        """Whether the file neither normalises pixels nor records what its caller does."""
         known = self.outside is not None or 'facesymbols' in self.metadata
         return self.inside == RAW and not known and self.graph.steps[0].op != NORM
 
@@ -102,7 +102,7 @@ def _load(path: Path, *version: int) -> OnnxFile:
     for ports, words in ((inputs, 'inputs'), (graph.output, 'outputs')):
         if len(ports) != 1:
             names = first_few(repr(each.name) for each in ports)
-            raise CheckpointError(f'{path} has {len(ports)} {words} ({names}), where one is wanted')
+            raise CheckpointError(f'{path} has {len(ports)} {words} ({names}); it must have one')
     kind = inputs[0].type.tensor_type.elem_type
     if kind not in (FLOAT, UINT8):
         raise CheckpointError(f'{path} does not take images in float32 or uint8; give one that does')
@@ -225,8 +225,8 @@ def notes_on(path: PathLike, cfg: Mapping[str, Any]) -> List[str]:
     front = Pixels.of(cfg)
     if file.silent:
         lines.append(
-            f'pixels    taken as {front.formula()}, since the file normalises none and does not say what its caller '
-            'does; --config input_mean=... and input_scale=... change that'
+            f'pixels    {front.formula()} is assumed: the file neither normalises them nor records what its caller does; '
+            '--config input_mean=... and --config input_scale=... change that'
         )
     elif file.inside == RAW and front != RAW:
         lines.append(f'pixels    {front.formula()}, which the file leaves to its caller, is inside now')

@@ -71,14 +71,14 @@ def read_records(path: PathLike, folder: str) -> Dict[str, bytes]:
 def _state_dict(loaded: Any) -> Dict[str, Tensor]:
     """Return the dict of tensors in what was pickled, which is the whole of it or stands under one of WRAPPERS."""
     if not isinstance(loaded, dict):
-        raise DamagedError(f'it holds {kind_of(loaded)} where a dict of weights is wanted')
+        raise DamagedError(f'it holds {kind_of(loaded)} where a dict of weights is expected')
     wrapper = next((key for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
     found = loaded if wrapper is None else loaded[wrapper]
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             keys = ', '.join(map(shown, list(found)[:NAMED]))
             raise DamagedError(
-                f'it is no dict of weights: {shown(name)} is {kind_of(value)} (its keys are {keys}, ...; '
+                f'it is not a dict of weights: {shown(name)} is {kind_of(value)} (its keys are {keys}, ...; '
                 f'weights are looked for under {" and ".join(WRAPPERS)})'
             )
     if not found:

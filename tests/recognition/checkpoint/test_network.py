@@ -178,7 +178,7 @@ def test_a_network_in_float16_is_refused_on_a_cpu(tmp_path):
 def test_a_symbol_with_two_embeddings_is_refused(saved):
     prefix, symbol, args, auxs = saved
     save_network(prefix, 3, mx.sym.Group([symbol, mx.sym.identity(symbol, name='fc1')]), args, auxs)
-    refused(prefix, 'has 2 outputs fc1_output')
+    refused(prefix, 'has 2 outputs called fc1_output')
 
 
 def test_a_failed_write_leaves_the_old_file(saved):

@@ -88,6 +88,10 @@ def test_a_checkpoint_is_prefix_and_epoch():
         (',3', 'model,7 stands for'),
         ('model', 'model,7 stands for'),
         ('run/model-0001.params', 'that file is run/model,1$'),
+        ('backbone.pth', '`facesymbols import-weights arcface_torch` makes a checkpoint of such a file$'),
+        ('net.weights.h5', '`facesymbols import-weights keras` makes a checkpoint of such a file$'),
+        ('a/net.safetensors', '`facesymbols import-weights safetensors` makes a checkpoint of such a file$'),
+        ('net.onnx', '`facesymbols import-weights onnx` makes a checkpoint of such a file$'),
     ],
 )
 def test_a_checkpoint_of_another_form_is_refused(text, hint):

@@ -107,10 +107,10 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ('given', 'words'),
     [
-        (3, 'an int is no image'),
-        ({'a': GREY}, 'a dict is no image'),
-        (None, 'a NoneType is no image'),
-        ([GREY, 3.5], 'a float is no image'),
+        (3, 'an int is not an image'),
+        ({'a': GREY}, 'a dict is not an image'),
+        (None, 'a NoneType is not an image'),
+        ([GREY, 3.5], 'a float is not an image'),
         (GREY / 255, 'image 0 is float64, where uint8'),
         (np.zeros((3, 9, 7), np.uint8), r'shape \(3, 9, 7\)'),
         (np.zeros((2, 3, 9, 7), np.uint8), r'shape \(3, 9, 7\)'),
@@ -163,7 +163,7 @@ class LikeAnArray:
 @pytest.mark.parametrize(
     ('given', 'words'),
     [
-        (LikeAnArray(), 'a LikeAnArray is no image; give numpy arrays'),
+        (LikeAnArray(), 'a LikeAnArray is not an image; give numpy arrays'),
         ('', 'the path of an image is empty'),
         ('a\0b', 'cannot be read: .*null'),
         ('a' * 5000, 'cannot be read: File name too long'),

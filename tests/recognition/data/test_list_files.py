@@ -43,7 +43,7 @@ def test_a_list_in_utf_16_is_named(tmp_path, mark):
 def test_of_several_labels_the_first_is_the_person_and_that_is_said(tmp_path, caplog):
     caplog.set_level('INFO')
     assert paths(tmp_path, '0\t1\t0.3\t0.7\ta.jpg\n1\t0\t0.1\t0.2\tb.jpg\n') == [['b.jpg'], ['a.jpg']]
-    assert 'has 3 labels in a line, of which the first is taken for the person' in caplog.text
+    assert 'has 3 labels in a line; the first is taken as the person' in caplog.text
     caplog.clear()
     assert paths(tmp_path, IM2REC)
     assert not caplog.records
@@ -62,17 +62,17 @@ def test_a_folder_whose_name_is_a_number(tmp_path):
             r"line 1 is '1 a\.jpg 0' where aligned<TAB>path<TAB>label .*; it has spaces in place of tabs",
         ),
         ('0 0.000000 a.jpg\n', 'spaces in place of tabs'),
-        ('1\ta.jpg\n', r'line 1 .* is wanted, or index<TAB>label<TAB>path in all lines$'),
+        ('1\ta.jpg\n', r'line 1 .* is expected, or index<TAB>label<TAB>path in all lines$'),
         (
             IM2REC + '1\tp1/2.jpg\t1\n',
-            r'line 4 .* where index<TAB>label<TAB>path is wanted, as in the first line',
+            r'line 4 .* where index<TAB>label<TAB>path is expected, as in the first line',
         ),
-        ('1\tp1/2.jpg\t1\n' + IM2REC, r'line 2 .* where aligned<TAB>path<TAB>label is wanted'),
-        ('0\t0.5\ta.jpg\n', r'line 1 has the label 0\.5; whole numbers from 0 are right'),
+        ('1\tp1/2.jpg\t1\n' + IM2REC, r'line 2 .* where aligned<TAB>path<TAB>label is expected'),
+        ('0\t0.5\ta.jpg\n', r'line 1 has the label 0\.5; labels are whole numbers from 0'),
         ('0\t-1\ta.jpg\n', r'has the label -1'),
         ('0\tnan\ta.jpg\n', r'has the label nan'),
         ('0\t1e30\ta.jpg\n', r'has the label 1e30'),
-        ('\n', 'lists no image; lines aligned<TAB>path<TAB>label or index<TAB>label<TAB>path are wanted'),
+        ('\n', 'lists no images; lines aligned<TAB>path<TAB>label or index<TAB>label<TAB>path are expected'),
     ],
 )
 def test_a_line_of_another_form(text, words, tmp_path):

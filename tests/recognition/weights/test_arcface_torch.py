@@ -132,7 +132,7 @@ def test_another_depth_is_named_with_its_preset(write, name, preset):
     other = 'r34' if preset == 'r18' else 'r18'
     text = message(path, resolve(other, emb_size=EMB, **SETTINGS))
     assert f'{path} does not fit num_layers={other[1:]}' in text
-    assert text.endswith(f'as the {name}, whose preset is {preset}')
+    assert text.endswith(f'as {name} (--network {preset})')
 
 
 def test_insightfaces_own_200_is_another_network(write):
@@ -190,7 +190,7 @@ def test_another_embedding_or_image_size(write):
 )
 def test_what_has_no_rule_is_named(write, name):
     path, _ = write({**iresnet(UNITS['iresnet18']), name: (1,)})
-    assert message(path) == f'{path} is no iresnet of arcface_torch: there is no rule for {name!r}'
+    assert message(path) == f'{path} is not an iresnet of arcface_torch: there is no rule for {name!r}'
 
 
 def test_other_networks_of_torch(write):
@@ -209,13 +209,13 @@ def test_what_is_missing_is_named(write, name):
     shapes = iresnet(UNITS['iresnet18'])
     del shapes[name]
     path, _ = write(shapes)
-    assert message(path) == f'{path} is no whole iresnet of arcface_torch: it lacks {name!r}'
+    assert message(path) == f'{path} is not a complete iresnet of arcface_torch: missing {name!r}'
 
 
 def test_a_unit_that_is_missing(write):
     shapes = {name: s for name, s in iresnet(UNITS['iresnet34']).items() if not name.startswith('layer3.2.')}
     path, _ = write(shapes)
-    assert "it lacks 'layer3.2.bn1.weight' and 14 more" in message(path)
+    assert "missing 'layer3.2.bn1.weight' and 14 more" in message(path)
 
 
 def test_another_shape_is_named(write):

@@ -137,7 +137,9 @@ def test_weights_of_arcface_torch_keep_nothing_but_their_config(tmp_path, values
 )
 def test_a_damaged_record(path, records):
     changed(path, **records)
-    with pytest.raises(CheckpointError, match=r'b\.pth is damaged: what it holds of the network') as caught:
+    with pytest.raises(
+        CheckpointError, match=r'b\.pth is damaged: its record of the exported network'
+    ) as caught:
         kept_config(path, 18)
     assert '\n' not in str(caught.value)
 

@@ -137,7 +137,7 @@ def test_in_int8_and_in_the_cache_the_names_are_kept(saved, tmp_path, cache):
 def test_what_cannot_be_asked_for_is_one_sentence(saved, tmp_path):
     for options, words in (
         (Options(pixels='outsid'), "pixels='outsid' is not inside or outside; did you mean 'outside'"),
-        (Options(pixels='outside', uint8_nhwc=True), 'uint8_nhwc takes images as they are decoded'),
+        (Options(pixels='outside', uint8_nhwc=True), r'--uint8-nhwc \(uint8_nhwc\) and --pixels outside'),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
             export_onnx(saved, 1, tmp_path / 'net.onnx', options=options)
