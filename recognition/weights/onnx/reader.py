@@ -225,8 +225,8 @@ def notes_on(path: PathLike, cfg: Mapping[str, Any]) -> List[str]:
     front = Pixels.of(cfg)
     if file.silent:
         lines.append(
-            f'pixels    {front.formula()} is assumed: the file neither normalises them nor records what its caller does; '
-            '--config input_mean=... and --config input_scale=... change that'
+            f'pixels    {front.formula()} is assumed: the file neither normalises them nor records what its caller '
+            'does; --config input_mean=... and --config input_scale=... change that'
         )
     elif file.inside == RAW and front != RAW:
         lines.append(f'pixels    {front.formula()}, which the file leaves to its caller, is inside now')
