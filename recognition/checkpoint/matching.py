@@ -82,9 +82,7 @@ class Report:
                 groups = (
                     held[0] if held[1] > 1 else None
                 )  # filters in groups, as InsightFace has 512, or depthwise
-                return (
-                    f'; head_channels={groups} (--config head_channels={groups}) makes a head of that shape'
-                )
+                return f'; with head_channels={groups} the head is built so'
         return ''
 
 
