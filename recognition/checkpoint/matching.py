@@ -83,9 +83,7 @@ class Report:
                 groups = (
                     held[0] if held[1] > 1 else None
                 )  # filters in groups, as InsightFace has 512, or depthwise
-                return (
-                    f'; head_channels={groups} (--config head_channels={groups}) makes a head of that shape'
-                )
+                return f'; with head_channels={groups} the head is built so'
         pairs = self.misshaped.values()
         if pairs and all(len(one) == len(other) == FLAT_AXES and one[0] == other[0] for one, other in pairs):
             return '; with another --image-size HEIGHT,WIDTH (image_shape) it may fit'

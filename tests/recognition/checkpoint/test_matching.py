@@ -141,10 +141,7 @@ def test_insightfaces_heads_of_512_groups_come_with_the_setting_that_takes_them(
         fitting, ours = (resolve(network, net_output=head, head_channels=each) for each in (groups, other))
         shapes = {name: p.shape for name, p in get_block(fitting).collect_params().items()}
         values = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-        with pytest.raises(
-            CheckpointError,
-            match=rf'; head_channels={groups} \(--config head_channels={groups}\) makes a head',
-        ):
+        with pytest.raises(CheckpointError, match=f'; with head_channels={groups} the head is built so'):
             check_fit(get_symbol(ours), values)
         check_fit(get_symbol(fitting), values)
 
