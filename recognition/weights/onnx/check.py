@@ -15,7 +15,7 @@ from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.utils.pixels import RAW, Pixels
 from recognition.weights.conversion import Converted
-from recognition.weights.onnx.reader import OnnxFile, load_file, match_file
+from recognition.weights.onnx.reader import OnnxFile, front_of, load_file, match_file
 
 import mxnet as mx
 
@@ -41,7 +41,7 @@ def file_difference(
     normalised = match_file(file, cfg)[1].normalised
     block = wrap_symbol(converted.symbol)
     set_parameters(block, {**converted.args, **converted.auxs}, mx.cpu())
-    session, front = _session(file), Pixels.of(cfg) if file.inside == RAW else RAW
+    session, front = _session(file), front_of(cfg) if file.inside == RAW else RAW
     apart = 0.0
     for images in sets:
         data = mx.nd.array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dtype='float32')

@@ -13,6 +13,7 @@ import numpy as np
 
 CONV, DENSE, NORM, PRELU, LEAKY = 'Conv', 'Gemm', 'BatchNormalization', 'PRelu', 'LeakyRelu'
 LINEAR = (CONV, DENSE)
+COMMUTATIVE = ('Add', 'Mul', 'Max', 'Min', 'Sum')
 # MXNet's act_type: ONNX's operator
 FUNCTIONS = {
     'relu': 'Relu',
@@ -21,7 +22,6 @@ FUNCTIONS = {
     'softrelu': 'Softplus',
     'softsign': 'Softsign',
 }
-COMMUTATIVE = ('Add', 'Mul', 'Max', 'Min', 'Sum')
 
 
 @dataclass(frozen=True)
