@@ -120,7 +120,7 @@ def _settings(kinds: Iterable[Tuple[str, Any, Any]]) -> Dict[str, Any]:
 def pixel_formula(symbol: mx.sym.Symbol) -> str:
     """Return what a network makes of the pixels x before its first layer, '' where it takes them as they are."""
     pixels = pixel_layers(json.loads(symbol.tojson())['nodes'])[1]
-    return '' if pixels == RAW else pixels.formula()
+    return '' if pixels == RAW else pixels.words()
 
 
 def traits(symbol: mx.sym.Symbol) -> Traits:
@@ -219,7 +219,7 @@ def pixel_layers(nodes: Nodes) -> Tuple[Optional[int], Pixels]:
         if at is not None:
             for operator, key in PIXELS[nodes[at]['op']]:
                 pixels = pixels.then(operator, read_attribute(nodes[at]['attrs'], key))
-            pixels = pixels.in_other_order() if nodes[at]['op'] == REVERSAL else pixels
+            pixels = pixels.turned() if nodes[at]['op'] == REVERSAL else pixels
     return last, pixels
 
 

@@ -119,7 +119,7 @@ def _running(engine: Engine, what: str) -> Iterator[None]:
     except FaceSymbolsError:
         raise
     except Exception as error:  # the packages have no error in common
-        raise CheckpointError(f'the engine {engine.name} cannot run {what}: {last_line(error)}') from error
+        raise CheckpointError(f'the engine {engine.name} cannot run {what}: {_last_line(error)}') from error
 
 
 def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
@@ -155,10 +155,9 @@ def _words(shape: Sequence[Optional[int]]) -> str:
 
 def damaged(model: Model, error: BaseException) -> CheckpointError:
     """Return what to raise where a package cannot read a network's file."""
-    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {last_line(error)}')
+    return CheckpointError(f'{model} is damaged, or no network that can be loaded: {_last_line(error)}')
 
 
-def last_line(error: BaseException) -> str:
-    """Return the last line of an error of a package, or its class where it has no text."""
+def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__

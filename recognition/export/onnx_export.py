@@ -22,7 +22,7 @@ from config.errors import CheckpointError
 from recognition.checkpoint.matching import as_numpy, check_finite, set_parameters
 from recognition.checkpoint.network import Saved, check_float32, load_embedding, load_network, wrap_symbol
 from recognition.data.images import channels_first
-from recognition.engines.base import Shape, Wanted, embed_as, last_line
+from recognition.engines.base import Shape, Wanted, embed_as
 from recognition.engines.model import OUTPUT_LAYER, Model
 from recognition.engines.onnxruntime_engine import OnnxRuntimeEngine
 from recognition.engines.pixel_rules import settle
@@ -93,7 +93,7 @@ def export_onnx(
         try:
             engine = OnnxRuntimeEngine(model, None, threads)
         except CheckpointError as error:  # which names the temporary file
-            reason = last_line(error.__cause__ or error)
+            reason = str(error).partition(': ')[2]
             raise CheckpointError(f'onnxruntime does not take the exported network: {reason}') from error
         run = embed_as(engine, ready.told['embedding_shape'])
         return compare(run, ready.reference, ready.probes, (engine.trace, ready.trace))

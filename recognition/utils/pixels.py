@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
+from typing import Any, Callable, Dict, NamedTuple, Tuple, Union
 
 import numpy as np
 
@@ -37,17 +37,11 @@ class Pixels(NamedTuple):
             return f'0..255 as they are{order}'
         return f'(x - {_words(self.mean)}) / {_words(1 / np.asarray(self.scale))}{order}'
 
-    def formula(self) -> str:
+    def words(self) -> str:
         """Return what is done to pixels x, with enough digits to do it again."""
         formula = f'(x - {_digits(self.mean)}) * {_digits(self.scale)}'
         return formula if self.order == 'rgb' else f'{formula} of BGR'
 
-    @classmethod
-    def of(cls, cfg: Mapping[str, Any]) -> Pixels:
-        """Return what the network of a config does to the pixels."""
-        return cls(*(cfg[key] for key in PIXEL_KEYS))
-
-    @property
     def settings(self) -> Dict[str, Any]:
         """Return it as keys of the config."""
         return dict(zip(PIXEL_KEYS, self))
@@ -59,7 +53,7 @@ class Pixels(NamedTuple):
         )
         return Pixels(_numbers(mean), _numbers(scale), self.order)
 
-    def in_other_order(self) -> Pixels:
+    def turned(self) -> Pixels:
         """Return it with the channels in the other order."""
         mean, scale = (each[::-1] if isinstance(each, tuple) else each for each in self[:2])
         return Pixels(mean, scale, ORDERS[1 - ORDERS.index(self.order)])

@@ -18,7 +18,7 @@ from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.utils.pixels import RAW, Pixels
 from recognition.weights.conversion import Converted
-from recognition.weights.onnx.reader import OnnxFile, load_file, match_file, parse
+from recognition.weights.onnx.reader import OnnxFile, front_of, load_file, match_file, parse
 
 import mxnet as mx
 
@@ -47,7 +47,7 @@ def file_difference(
     block = wrap_symbol(symbol)
     set_parameters(block, values, mx.cpu())
     content = _content(path, '' if whole else matched.end)
-    session, front = _session(file, content), Pixels.of(cfg) if file.inside == RAW else RAW
+    session, front = _session(file, content), front_of(cfg) if file.inside == RAW else RAW
     apart, limit = 0.0, FOLDED_TOLERANCE if None in matched.pairs.values() else TOLERANCE
     for images in sets:
         ours = block(_ours(images)).asnumpy()

@@ -33,7 +33,7 @@ def _apply(front: Pixels, step: Step) -> Optional[Pixels]:
     if step.op == 'Transpose' and tuple(step.settings.get('perm', ())) == PLANES:
         return front
     if step.op == 'Reverse' and step.settings['axes'] == (1,):
-        return front.in_other_order()
+        return front.turned()
     constant = step.settings.get('constant')
     if step.op not in ARITHMETIC or not constant or step.settings.get('first'):
         return None

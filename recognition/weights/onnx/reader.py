@@ -63,7 +63,7 @@ class OnnxFile:
         if self.inside != RAW:
             return self.inside
         if self.silent:
-            return RAW if Pixels.of(cfg) == RAW else ASSUMED  # Keras's networks, and those for faces
+            return RAW if front_of(cfg) == RAW else ASSUMED  # Keras's networks, and those for faces
         return self.outside or RAW
 
     @property
@@ -131,8 +131,7 @@ def _load(path: Path, *version: int) -> OnnxFile:
     outside = pixels_of(metadata['pixels'], path) if 'pixels' in metadata else None
     if outside is not None and RAW not in (inside, outside):
         raise CheckpointError(
-            f'{path} does {inside.formula()} to the pixels, and its metadata asks its caller for '
-            f'{outside.formula()} before'
+            f'{path} does {inside.words()} to the pixels, and its metadata asks its caller for {outside.words()} before'
         )
     return OnnxFile(path, behind, inside, outside, sides, planes, kind == UINT8, metadata)
 
@@ -170,7 +169,7 @@ def settings_for(file: OnnxFile, cfg: Mapping[str, Any]) -> Dict[str, Any]:
     The pixels, the size of the images, the width of the output, the eps of the batch norms where it is one, and the
     depth of arcface_torch's iresnet200, by its layers another network than MXNet's.
     """
-    found: Dict[str, Any] = file.front(cfg).settings
+    found: Dict[str, Any] = file.front(cfg).settings()
     sides = zip(file.sides, cfg['image_shape'])
     found['image_shape'] = tuple(side or own for side, own in sides)
     found['num_classes' if output_kind(cfg) == CLASS_SCORES else 'emb_size'] = file.graph.width()
@@ -202,10 +201,10 @@ def read_onnx(
     """
     cfg = complete(cfg)
     file = load_file(path)
-    if file.inside not in (RAW, Pixels.of(cfg)):
+    if file.inside not in (RAW, front_of(cfg)):
         raise CheckpointError(
-            f'{path} does {file.inside.formula()} to the pixels, and the config has {Pixels.of(cfg).formula()}; leave '
-            'that out'
+            f'{path} does {file.inside.words()} to the pixels, and the config has {front_of(cfg).words()}; leave that '
+            'out'
         )
     try:
         return assign(*match_file(file, cfg, part))
@@ -222,12 +221,17 @@ def notes_on(path: PathLike, cfg: Mapping[str, Any]) -> List[str]:
     """Return lines on what a file says of its origin, and on what it leaves to its caller."""
     file = load_file(path)
     lines = [f'{key:<9} {file.metadata[key]}' for key in ('license', 'origin') if key in file.metadata]
-    front = Pixels.of(cfg)
+    front = front_of(cfg)
     if file.silent:
         lines.append(
-            f'pixels    {front.formula()} is assumed: the file neither normalises them nor records what its caller '
+            f'pixels    {front.words()} is assumed: the file neither normalises them nor records what its caller '
             'does; --config input_mean=... and --config input_scale=... change that'
         )
     elif file.inside == RAW and front != RAW:
-        lines.append(f'pixels    {front.formula()}, which the file leaves to its caller, is inside now')
+        lines.append(f'pixels    {front.words()}, which the file leaves to its caller, is inside now')
     return lines
+
+
+def front_of(cfg: Mapping[str, Any]) -> Pixels:
+    """Return what the network of a config does to the pixels."""
+    return Pixels(cfg['input_mean'], cfg['input_scale'], cfg['input_order'])

@@ -13,6 +13,7 @@ import numpy as np
 
 CONV, DENSE, NORM, PRELU, LEAKY = 'Conv', 'Gemm', 'BatchNormalization', 'PRelu', 'LeakyRelu'
 LINEAR = (CONV, DENSE)
+COMMUTATIVE = ('Add', 'Mul', 'Max', 'Min', 'Sum')
 # MXNet's act_type: ONNX's operator
 FUNCTIONS = {
     'relu': 'Relu',
@@ -23,7 +24,6 @@ FUNCTIONS = {
 }
 COUNTED = ('channels', 'slopes')  # settings that are how many there are
 LISTED = 8  # numbers that a message names
-COMMUTATIVE = ('Add', 'Mul', 'Max', 'Min', 'Sum')
 
 
 @dataclass(frozen=True)
