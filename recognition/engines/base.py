@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from importlib.util import find_spec
 from math import prod
@@ -28,6 +29,12 @@ WINOGRAD_LIMIT = 1e-3  # 3x3 convolutions by way of a transform that rounds more
 BFLOAT16_LIMIT = 1e-3  # 8 bits of mantissa
 FLOAT16_LIMIT = 1e-3  # 11 bits
 INT8_LIMIT = 5e-2  # weights and activations in 256 steps
+
+# What onnxruntime puts before the reason: its codes, the file, and the places in its source with their functions.
+CPLUSPLUS = re.compile(
+    r'\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|Exception during initialization: |'
+    r'/\S+\.(?:cc|h):\d+ .*?\) (?=\S)|\w+\.(?:cc|h):\d+ \w+ |Fatal error: '
+)
 
 
 class Engine:
@@ -142,9 +149,14 @@ def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
 
 
 def output_of(model: Model, names: Sequence[str]) -> str:
-    """Return the name of the output that a model names, or of the only one; ConfigError lists them for another."""
+    """Return the name of the output that a model names, or of the only one.
+
+    Raises ConfigError, which lists them, for another one; CheckpointError where there is none.
+    """
     if model.output in names or (model.output is None and len(names) == 1):
         return model.output or names[0]
+    if not names:
+        raise CheckpointError(f'{model} is damaged: it has no output')
     fault = f'{len(names)} outputs' if model.output is None else f'no output {model.output!r}'
     raise ConfigError(f'{model} has {fault}; choose one by --output-layer: {", ".join(names)}')
 
@@ -159,5 +171,5 @@ def damaged(model: Model, error: BaseException) -> CheckpointError:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = CPLUSPLUS.sub('', str(error)).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from recognition.engines.base import (
 from recognition.engines.model import Model
 from recognition.engines.onnx_file import OnnxFile, Port, read_onnx_file
 from recognition.tracing.onnx_trace import Run as RunAll
-from recognition.tracing.onnx_trace import trace_onnx
+from recognition.tracing.onnx_trace import trace_onnx, whole_content
 from recognition.tracing.points import Trace, trace_each
 from recognition.utils.pixels import RAW, Pixels
 
@@ -37,6 +37,9 @@ class OnnxEngine(Engine):
     def _read(self, model: Model, image_shape: Wanted) -> None:
         """Read what the file says of its network; errors as `input_of` and `read_onnx_file`."""
         self._path, self._file = model.path, read_onnx_file(model.path)
+        for each in self._file.value_files:
+            if not each.is_file():
+                raise CheckpointError(f'{each} does not exist, in which {model} keeps values')
         self._input = input_of(model, self._file, image_shape)
         self.image_shape = self._input.image_shape
         if self._file.is_int8:
@@ -64,7 +67,7 @@ class OnnxEngine(Engine):
 
     def trace(self, images: np.ndarray) -> Trace:
         """Return what every operator gives."""
-        return self._input.trace(self._path.read_bytes(), images)
+        return self._input.trace(whole_content(self._path), images)
 
     def _forward(self, data: np.ndarray) -> np.ndarray:
         """Return the output for a batch as the graph takes it."""
@@ -86,6 +89,12 @@ class Input(NamedTuple):
     pixels: Pixels
     image_shape: Shape
     batch: Optional[int]  # images at a time, where the graph fixes it
+
+    def sides(self) -> Tuple[int, ...]:
+        """Return the sides of a batch as the graph takes it; -1 where any number of images will do."""
+        height, width, channels = self.image_shape
+        planes = (height, width, channels) if self.channels_last else (channels, height, width)
+        return (self.batch or -1, *planes)
 
     def run(self, images: np.ndarray, forward: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Return `forward` of uint8 images (N, H, W, C), in as many calls as the graph's batch asks for."""

@@ -9,6 +9,7 @@ import numpy as np
 from recognition.engines.base import BFLOAT16_LIMIT, LIMIT, Wanted, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import OnnxEngine
+from recognition.tracing.onnx_trace import whole_content
 from recognition.tracing.points import Trace
 from recognition.utils.processes import kept_signal_stack
 
@@ -30,7 +31,12 @@ class OpenVINOEngine(OnnxEngine):
         self._core, self._settings = core, settings
         try:
             with kept_signal_stack():
-                self._compiled: Any = core.compile_model(core.read_model(str(model.path)), 'CPU', settings)
+                network = core.read_model(str(model.path))
+                if (
+                    None in self._file.inputs[0].sides
+                ):  # its kernels do not check shapes that are open until they run
+                    network.reshape(list(self._input.sides()))
+                self._compiled: Any = core.compile_model(network, 'CPU', settings)
         except Exception as error:  # a RuntimeError, mostly
             raise damaged(model, error) from error
         self._settle_batch()
@@ -42,7 +48,7 @@ class OpenVINOEngine(OnnxEngine):
     def trace(self, images: np.ndarray) -> Trace:
         """Return what every operator gives."""
         with kept_signal_stack():
-            return self._input.trace(self._path.read_bytes(), images, self._run_all)
+            return self._input.trace(whole_content(self._path), images, self._run_all)
 
     def _run_all(self, content: bytes, data: np.ndarray) -> Sequence[np.ndarray]:
         compiled = self._core.compile_model(self._core.read_model(content, b''), 'CPU', self._settings)

@@ -200,8 +200,8 @@ def _match(mine: _Form, theirs: _Form, tolerance: float) -> None:
 
 def _may_be_constant(mine: _Form, theirs: _Form, place: int, match: int) -> bool:
     """Return whether values that are all the same, as dead layers give them anywhere, are those of the same layer."""
-    same = mine.points[place].name == theirs.points[match].name
-    return same or (place in mine.outputs and match in theirs.outputs)
+    both_end = place in mine.outputs and match in theirs.outputs
+    return both_end or mine.points[place].name == theirs.points[match].name
 
 
 def _largest(values: np.ndarray) -> float:
@@ -216,9 +216,15 @@ def _sample(rows: np.ndarray) -> np.ndarray:
 
 def _difference(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Difference:
     """Return what differs first, compared where the two forms are most alike."""
-    pair = place, match = _compared(mine, theirs, paths, tolerance)
-    layer, operator, folded = mine.layer(paths[0], place)
-    layers = layer, theirs.layer(paths[1], match)[0]
+    rest = _behind_shifts(mine, theirs, paths, tolerance)
+    pair = _compared(mine, theirs, rest, tolerance)
+    # which alone make up for a shift
+    kernels = [at for at in rest[0] if at <= pair[0] and mine.is_kernel(at)]
+    if not kernels or _is_shift(mine, theirs, pair, tolerance, border=1):  # the shift is what is wrong
+        rest, pair = paths, _compared(mine, theirs, paths, tolerance)
+    place, match = pair
+    layer, operator, folded = mine.layer(rest[0], place)
+    layers = layer, theirs.layer(rest[1], match)[0]
     point, other = mine.points[place], theirs.points[match]
     shapes = tuple(point.values.shape), tuple(other.values.shape)
     rows = mine.rows[place], theirs.rows[match]
@@ -234,6 +240,27 @@ def _difference(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> D
     share = float(apart.flat[at]) / mine.scales[place]
     weight = _weight(mine, theirs, pair, tolerance)
     return Difference(*words, where, values, share, shapes, weight)
+
+
+def _behind_shifts(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Paths:
+    """Return what two paths are behind their last shift: one form may add what a batch norm adds further behind."""
+    near = product(*(path[:CANDIDATES] for path in paths))
+    pairs = [pair for pair in near if _is_shift(mine, theirs, pair, tolerance)]
+    last = [max(places) for places in zip(*pairs)] or [-1, -1]
+    one, other = ([place for place in path if place > end] for path, end in zip(paths, last))
+    return (one, other) if one and other else paths
+
+
+def _is_shift(mine: _Form, theirs: _Form, pair: Sequence[int], tolerance: float, border: int = 0) -> bool:
+    """Return whether two points are apart by the same number everywhere in a channel; border: is left out of maps."""
+    one, other = (form.points[place].values for form, place in zip((mine, theirs), pair))
+    if one.shape != other.shape:
+        return False
+    edge = border if one.ndim == 4 and min(one.shape[2:]) > 2 * border else 0
+    one, other = (each[:, :, edge:-edge, edge:-edge] if edge else each for each in (one, other))
+    axes = tuple(axis for axis in range(one.ndim) if axis != 1)
+    spreads = (np.ptp(each, axis=axes).max() for each in (one - other, one))
+    return bool(next(spreads) <= tolerance * mine.scales[pair[0]] < next(spreads))
 
 
 def _compared(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Tuple[int, int]:

@@ -9,10 +9,18 @@ import numpy as np
 
 from config.errors import CheckpointError, first_few
 from recognition.tracing.points import Point, Trace
+from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 
 ERRORS_ONLY = 3  # of onnxruntime's log
 Run = Callable[[bytes, np.ndarray], Sequence[np.ndarray]]  # a file's content and its input -> its outputs
+
+
+def whole_content(path: PathLike) -> bytes:
+    """Return the content of a file that `trace_onnx` takes: with the values, where they are in files beside it."""
+    onnx = require('onnx', 'onnx', 'the layers of an ONNX file')
+    content: bytes = onnx.load(str(path)).SerializeToString()
+    return content
 
 
 def trace_onnx(content: bytes, data: np.ndarray, run: Optional[Run] = None) -> Trace:

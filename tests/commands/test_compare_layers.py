@@ -91,6 +91,13 @@ def test_both_forms_up_to_a_layer(forms, tmp_path, capsys):
         main([*pair, '--output-layer', 'conv1'])
 
 
+def test_values_in_a_file_beside_the_graph(forms, tmp_path, capsys):
+    model = onnx.load(forms / 'wrong.onnx')
+    onnx.save(model, tmp_path / 'wrong.onnx', save_as_external_data=True, location='values', size_threshold=0)
+    assert main([str(forms / 'net,1'), str(tmp_path / 'wrong.onnx'), *SIZE]) == 1
+    assert 'differs  first conv1 (Conv' in capsys.readouterr().out
+
+
 def test_json_of_a_difference(forms, capsys):
     assert main([str(forms / 'net,1'), str(forms / 'wrong,1'), *SIZE, '--json', '--tolerance', '1e-3']) == 1
     first = json.loads(capsys.readouterr().out)['first']

@@ -23,7 +23,7 @@ from recognition.weights.onnx.reader import OnnxFile, front_of, load_file, match
 import mxnet as mx
 
 # Of the largest value. Another eps or scale of the pixels moves an embedding by 2e-4 and more; rounding by 5e-6 in
-# iresnets of 18 to 200 layers, and by 2e-5 where batch norms of tiny variances are folded into the file's weights.
+# iresnets of 18 to 100 layers, and by 2e-5 where batch norms of tiny variances are folded into the file's weights.
 TOLERANCE, FOLDED_TOLERANCE = 1e-5, 1e-4
 SILENT = 4  # onnxruntime's level of logging for what ends the process; an error is raised as well as logged
 QUIET = 'ORT_DISABLE_TELEMETRY'

@@ -234,6 +234,10 @@ def test_values_in_a_file_beside_it_tell_networks_apart(small, images, tmp_path)
     (tmp_path / 'net.data').unlink()
     with pytest.raises(CheckpointError, match=r'net\.data cannot be read: No such file'):
         opened(path, 'auto')
+    with pytest.raises(
+        CheckpointError, match=r'net\.data does not exist, in which \S+net\.onnx keeps values$'
+    ):
+        opened(path)
 
 
 @pytest.mark.parametrize('engine', ENGINES)

@@ -114,12 +114,28 @@ def test_it_is_named_in_the_full_r50():
         assert first_difference(net.own, form).first.layers[0] == 'stage3_unit7_conv2'
 
 
+SHIFTED = {'fold': True, 'for_mxnet': False}
+
+
 def test_sums_that_one_form_shifts_lead_nowhere(r50):
     """The shifts of folded batch norms are added further behind: no sum of the other network has its equal."""
-    shifted = {'fold': True, 'for_mxnet': False}
-    assert first_difference(r50.own, r50.onnx(r50.values, **shifted)).first is None
-    found = first_difference(r50.own, r50.onnx(r50.planted(MIDDLE), **shifted)).first
-    assert found.layers == ('stage3_unit7_conv2',) * 2
+    assert first_difference(r50.own, r50.onnx(r50.values, **SHIFTED)).first is None
+
+
+@pytest.mark.parametrize(
+    ('name', 'layer'),
+    [
+        (MIDDLE, 'stage3_unit7_conv2'),
+        ('stage3_unit7_conv1_weight', 'stage3_unit7_conv1'),
+        ('stage3_unit7_bn2_moving_var', 'stage3_unit7_conv1'),
+        ('stage3_unit7_relu1_gamma', 'stage3_unit7_relu1'),
+        ('stage3_unit6_bn3_beta', 'stage3_unit6_conv2'),
+    ],
+)
+def test_a_fault_behind_a_shifted_sum_is_not_laid_on_the_sum(r50, name, layer):
+    one, other = r50.own, r50.onnx(r50.planted(name), **SHIFTED)
+    assert first_difference(one, other).first.layers == (layer, layer)
+    assert first_difference(other, one).first.layers == (layer, layer)
 
 
 def test_forms_that_compute_the_same_differ_nowhere(r50):
