@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation')  # of Keras on PyTorch, with numpy 2
+pytestmark = pytest.mark.filterwarnings(
+    'ignore:__array__ implementation'
+)  # of Keras on PyTorch, with numpy 2
 NPZ = Path(os.environ['CONSUMER_MODELS']) / 'keras.npz'
 HELD = dict(np.load(NPZ))
 NAMES = [name for name in HELD if name != 'images' and not name.startswith('mode ')]

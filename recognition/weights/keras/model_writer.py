@@ -21,7 +21,10 @@ FUNCTIONAL = 'keras.src.models.functional'  # the module that Keras 3 itself nam
 INPUT = 'input_layer'
 DEPTHWISE, POINTWISE = '_dw_weight', '_pw_weight'
 CHANNELS_LAST = -1
-PASSED = (*PIXELS, 'Pad')  # pixels and paddings that a layer beside them does in Keras, as it does flattenings
+PASSED = (
+    *PIXELS,
+    'Pad',
+)  # pixels and paddings that a layer beside them does in Keras, as it does flattenings
 
 Settings = Dict[str, Any]
 Entry = Dict[str, Any]

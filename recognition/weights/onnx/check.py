@@ -41,7 +41,7 @@ def file_difference(
     normalised = match_file(file, cfg)[1].normalised
     block = wrap_symbol(converted.symbol)
     set_parameters(block, {**converted.args, **converted.auxs}, mx.cpu())
-    session, front = _session(file), front_of(cfg) if file.inside == RAW else RAW
+    session, front = _session(file), front_of(cfg) if file.inside == RAW else file.outside or RAW
     apart = 0.0
     for images in sets:
         data = mx.nd.array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dtype='float32')

@@ -27,6 +27,18 @@ class Front(NamedTuple):
         turned = ' of BGR' if self.order == 'bgr' else ''
         return f'(x - {self.mean}) * {self.scale}{turned}'
 
+    def after(self, first: Front) -> Front:
+        """Return what both do, one after the other."""
+        if self.order == 'bgr':
+            first = first.turned()
+        mean = _each(lambda m, s, then: m + then / s, first.mean, first.scale, self.mean)
+        return Front(mean, _each(lambda s, then: s * then, first.scale, self.scale), first.order)
+
+    def turned(self) -> Front:
+        """Return it with the channels in the other order."""
+        order = 'rgb' if self.order == 'bgr' else 'bgr'
+        return Front(_reversed(self.mean), _reversed(self.scale), order)
+
 
 RAW = Front()
 
@@ -53,8 +65,7 @@ def _apply(front: Front, step: Step) -> Optional[Front]:
     if step.op == 'Transpose' and tuple(step.settings.get('perm', ())) == PLANES:
         return front
     if step.op == 'Reverse' and step.settings['axes'] == (1,):
-        order = 'rgb' if front.order == 'bgr' else 'bgr'
-        return Front(_reversed(front.mean), _reversed(front.scale), order)
+        return front.turned()
     constant = step.settings.get('constant')
     if step.op not in ('Sub', 'Add', 'Mul', 'Div') or not constant or step.settings.get('first'):
         return None
