@@ -61,7 +61,7 @@ def model_layers(cfg: Mapping[str, Any]) -> Dict[str, List[str]]:
     family = FAMILY_NAMES.get(cfg['net_name'])
     if family not in FAMILIES:
         raise ConfigError(
-            f'net_name={cfg["net_name"]!r} is no network of Keras; those are {", ".join(FAMILIES)}'
+            f'net_name={cfg["net_name"]!r} is not a network of Keras; those are {", ".join(FAMILIES)}'
         )
     found: Dict[str, List[str]] = {}
     for parameter in BACKBONES.get(family)(cfg).collect_params():

@@ -158,7 +158,7 @@ def test_options_that_do_not_go_together(net, tmp_path, form, name, more, words)
     ('form', 'name', 'words'),
     [
         ('pytorch', 'net.pth', "net_name='fmobilefacenet' does not go with weights of arcface_torch"),
-        ('keras', 'net.keras', "net_name='fmobilefacenet' is no network of Keras"),
+        ('keras', 'net.keras', "net_name='fmobilefacenet' is not a network of Keras"),
     ],
 )
 def test_networks_that_a_format_does_not_have(net, tmp_path, form, name, words):

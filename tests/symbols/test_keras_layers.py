@@ -93,6 +93,6 @@ def test_neither_head_nor_activation_nor_size_changes_the_order(overrides):
 @pytest.mark.parametrize('preset', ['r50', 'd121', 'd2l_densenet'])
 def test_other_networks_are_not_keras_ones(preset):
     with pytest.raises(
-        ConfigError, match='is no network of Keras; those are keras_densenet, keras_resnet, xception'
+        ConfigError, match='is not a network of Keras; those are keras_densenet, keras_resnet, xception'
     ):
         keras_layers(resolve(preset))

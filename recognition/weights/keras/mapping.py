@@ -144,7 +144,7 @@ def _wanted(cfg: Mapping[str, Any]) -> Dict[str, Shape]:
     if FAMILY_NAMES.get(cfg['net_name']) not in FAMILIES:
         presets = ', '.join(preset for family in FAMILIES for preset in NETWORKS_OF[family].presets)
         raise CheckpointError(
-            f'net_name={cfg["net_name"]!r} is no network of Keras, so no file of Keras fits it; those of Keras are '
+            f'net_name={cfg["net_name"]!r} is not a network of Keras, whose files do not fit it; those of Keras are '
             f'{presets}'
         )
     parts = parts_of(cfg)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures('hdf5_here')
 
 @pytest.mark.parametrize('network', ['r50', 'd121', 'd2l_densenet'])
 def test_networks_that_keras_does_not_have(network, path):
-    with pytest.raises(CheckpointError, match=r'net_name=.* is no network of Keras.*keras_resnet50_elu'):
+    with pytest.raises(CheckpointError, match=r'net_name=.* is not a network of Keras.*keras_resnet50_elu'):
         read_keras(path, resolve(network))
 
 

@@ -118,7 +118,8 @@ def test_folded_batch_norms_are_open_again(spelled, save, tmp_path, make_images)
 
 
 @pytest.mark.parametrize(
-    'pixels', [{'input_mean': 0.0, 'input_scale': 1.0}, {'input_mean': (104.0, 117, 124), 'input_order': 'bgr'}]
+    'pixels',
+    [{'input_mean': 0.0, 'input_scale': 1.0}, {'input_mean': (104.0, 117, 124), 'input_order': 'bgr'}],
 )
 def test_what_the_caller_and_the_file_do_to_pixels_is_inside(pixels, save, tmp_path, make_images):
     """A network with another mean than its caller's takes off the rest itself."""
