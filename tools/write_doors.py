@@ -1,7 +1,7 @@
 """Write docs/doors.md: which networks go out to which forms and come back, how equal, and whether they train then.
 
-Every cell is measured, with random weights at full size: a network is exported, imported, and trained for a few steps.
-A whole run takes about a quarter of an hour; --networks and --forms measure some cells anew and leave the others.
+Every cell is measured, with random weights: a network is exported, imported, and trained for a few steps. A whole run
+takes about ten minutes and needs the package MNN; --networks and --forms measure some cells anew and leave the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stdout
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
@@ -20,14 +19,13 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 import numpy as np
 
 from recognition.cli import run
-from config import resolve
+from config import Config, resolve
 from config.errors import CheckpointError, ConfigError
 from recognition.checkpoint import load_embedding, load_network, save_network
 from recognition.checkpoint.initialize import prepare
 from recognition.checkpoint.matching import as_numpy, set_parameters
 from recognition.checkpoint.network import arrays_of, wrap_symbol
 from recognition.checkpoint.run_files import write_json
-from recognition.cli.import_formats import FORMATS as IMPORTS
 from recognition.commands.import_weights import main as import_weights
 from recognition.data.images import channels_first
 from recognition.export import (
@@ -43,24 +41,31 @@ from recognition.export.onnx_export import run_mxnet
 from recognition.export.parity import draw_probes
 from recognition.utils.checksums import sum_of
 from recognition.utils.files import read_json, write_whole
+from recognition.utils.packages import require
 from recognition.utils.run_paths import config_path, params_path
 from recognition.weights.conversion import as_option
 from symbols import get_block, get_symbol
 
 import mxnet as mx
 
+ARCFACE_TORCH = ('r18', 'r34', 'r50', 'r100', 'r200')
 KERAS = {'image_shape': (112, 112, 3)}
 NETWORKS: Dict[str, Dict[str, Any]] = {
-    **{f'r{depth}': {} for depth in (18, 34, 50, 100)},
+    **{name: {} for name in ARCFACE_TORCH},
     'r200': {'num_layers': 198},  # arcface_torch's
     'r50 with SE': {'net_se': True},
-    **{name: {} for name in ('y1', 'm1', 'd121', 'vargfacenet')},
+    'y1': {},
+    'm1': {'net_multiplier': 0.5},  # at least: its head has 512 groups
+    'd121': {},
+    'vargfacenet': {},
     **dict.fromkeys(('keras_densenet121', 'keras_resnet50', 'keras_resnet50_elu', 'keras_xception'), KERAS),
 }
+WIDTH = {'net_multiplier': 0.25}  # a sixteenth of the arithmetic, the same layers
 EPOCH, STEPS, RATE = 1, 3, 1e-4
 CONVERT = 'import sys, MNN, _tools; _tools.mnnconvert(["mnnconvert", *sys.argv[1:]])'
 EXACT = 'equal'
-NONE, MISSING = '-', 'n/a'  # no such network in that form; no such command yet
+NONE = '-'  # no such network in that form
+LEAST_WINOGRAD = (3, 0)  # MNN's hint WINOGRAD_MEMORY_LEVEL: the smallest tiles, which round the least
 PATH = 'docs/doors.md'
 HEAD = """# Formats out and in
 
@@ -72,45 +77,45 @@ Each network is exported to each format and imported again. A cell has up to thr
   its outputs;
 - 'trains', if a few steps of gradient descent on that checkpoint lower a loss.
 
-'-': the format does not have that network, or is not imported; 'n/a': not measured in this installation.
+'-': the format does not have that network, or is not imported.
 
-Measured by `python tools/write_doors.py` with random weights, whose batch norms have the statistics of noise, at full
-width on images of 112x112, on noise and photographs of faces in batches of 1 and 4, on a CPU. `r200` is arcface_torch's
-(num_layers=198).
+Measured by `python tools/write_doors.py` with random weights, whose batch norms have the statistics of noise, on images
+of 112x112, on noise and photographs of faces in batches of 1 and 4, on a CPU. The networks have a quarter of their
+channels (`m1` half), and all of them in the column of PyTorch, since arcface_torch has no others. `r200` is
+arcface_torch's (num_layers=198). MNN runs with the hint WINOGRAD_MEMORY_LEVEL at 0: with its own choice of tiles
+rounding grows in networks of full width (`d121`: 1e-03, and 6e-06 with the hint; `r34`: 2e-04 and 4e-06).
 
 """
 
 
 class Form(NamedTuple):
-    """One column: writes a checkpoint to a path and returns the difference; the words of `import-weights` for it."""
+    """One column: writes a checkpoint to a path and returns the difference; the words of `import-weights` for it.
+
+    full: at full width where arcface_torch has the network.
+    """
 
     suffix: str
     write: Callable[[Path, Path], Optional[float]]
     read: Sequence[str] = ()
+    full: bool = False
 
 
 def _onnx(pixels: str) -> Callable[[Path, Path], Optional[float]]:
-    def write(prefix: Path, path: Path) -> float:
-        if pixels != 'inside' and 'pixels' not in {field.name for field in fields(Options)}:
-            raise NotImplementedError
-        options: Any = {} if pixels == 'inside' else {'pixels': pixels}
-        return export_onnx(prefix, EPOCH, path, options=Options(**options)).difference
-
-    return write
+    options = Options(pixels=pixels)
+    return lambda prefix, path: export_onnx(prefix, EPOCH, path, options=options).difference
 
 
 def _mnn(prefix: Path, path: Path) -> float:
     """Convert an ONNX file by what MNN's mnnconvert calls; that program itself installs a package and reports on it."""
-    try:
-        import MNN
-    except ImportError:
-        raise NotImplementedError from None
+    MNN: Any = require('MNN', '', 'the column of MNN', command='pip install --no-deps MNN==3.6.1')
     source, shape = path.with_suffix('.onnx'), read_json(config_path(prefix))['image_shape']
     export_onnx(prefix, EPOCH, source)
     words = ['-f', 'ONNX', '--modelFile', str(source), '--MNNModel', str(path), '--bizCode', 'facesymbols']
     subprocess.run([sys.executable, '-c', CONVERT, *words], check=True, capture_output=True)
     (output,) = load_onnx().load(str(source)).graph.output
-    module = MNN.nn.load_module_from_file(str(path), ['data'], [output.name])
+    runtime = MNN.nn.create_runtime_manager(({'precision': 'high', 'numThread': 1},))
+    runtime.set_hint(*LEAST_WINOGRAD)
+    module = MNN.nn.load_module_from_file(str(path), ['data'], [output.name], runtime_manager=runtime)
 
     def forward(images: np.ndarray) -> np.ndarray:
         data = np.ascontiguousarray(channels_first(images), np.float32)
@@ -136,7 +141,10 @@ FORMS: Dict[str, Form] = {
     'ONNX, pixels inside': Form('.onnx', _onnx('inside'), ('onnx',)),
     'ONNX, pixels outside': Form('.onnx', _onnx('outside'), ('onnx',)),
     'PyTorch': Form(
-        '.pth', lambda prefix, path: export_pytorch(prefix, EPOCH, path).difference, ('arcface_torch',)
+        '.pth',
+        lambda prefix, path: export_pytorch(prefix, EPOCH, path).difference,
+        ('arcface_torch',),
+        full=True,
     ),
     'safetensors': Form('.safetensors', _same(export_safetensors), ('safetensors',)),
     'Keras': Form('.keras', _same(export_keras), ('keras', '--preprocessing', 'none')),
@@ -145,9 +153,13 @@ FORMS: Dict[str, Form] = {
 }
 
 
-def draw(name: str, prefix: Path) -> None:
-    """Write a checkpoint of a row with random weights and its config."""
-    cfg = resolve(name.partition(' ')[0], **NETWORKS[name])
+def settings_of(name: str, form: Form) -> Dict[str, Any]:
+    """Return the settings of a row's preset."""
+    return {**({} if form.full and name in ARCFACE_TORCH else WIDTH), **NETWORKS[name]}
+
+
+def draw(cfg: Config, prefix: Path) -> None:
+    """Write a checkpoint with random weights and its config."""
     net, rng = get_block({**cfg, 'bn_mom': 0.0}), np.random.RandomState(1)
     for parameter, each in net.collect_params().items():
         if each.grad_req == 'null':
@@ -175,24 +187,24 @@ def draw(name: str, prefix: Path) -> None:
 
 def measure(name: str, folder: Path, forms: Sequence[str] = tuple(FORMS)) -> List[str]:
     """Return the cells of a row."""
-    draw(name, folder / 'net')
     return [_cell(name, FORMS[form], folder) for form in forms]
 
 
 def _cell(name: str, form: Form, folder: Path) -> str:
-    prefix, back, path = folder / 'net', folder / 'back', folder / f'file{form.suffix}'
+    preset, settings = name.partition(' ')[0], settings_of(name, form)
+    prefix, back, path = folder / '-'.join(['net', *settings]), folder / 'back', folder / f'file{form.suffix}'
+    if not config_path(prefix).is_file():
+        draw(resolve(preset, **settings), prefix)
     try:
         difference = form.write(prefix, path)
-    except NotImplementedError:
-        return MISSING
     except (CheckpointError, ConfigError):
         return NONE
     out = EXACT if difference is None else f'{difference:.0e}'
-    if not form.read or form.read[0] not in IMPORTS:
-        return f'{out}, {MISSING if form.read else NONE}'
+    if not form.read:
+        return f'{out}, {NONE}'
     source = str(path) if form.suffix else f'{prefix},{EPOCH}'
-    words = [form.read[0], source, *form.read[1:], '--network', name.partition(' ')[0], '--epoch', str(EPOCH)]
-    for key, value in NETWORKS[name].items():
+    words = [form.read[0], source, *form.read[1:], '--network', preset, '--epoch', str(EPOCH)]
+    for key, value in settings.items():
         words += ['--config', f'{key}={as_option(value)}']
     try:
         with redirect_stdout(io.StringIO()):
@@ -268,7 +280,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = parser.parse_args(argv)
     path = Path(args.page)
     held = rows_of(path.read_text('utf-8')) if path.is_file() else {}
-    rows = {name: {**dict.fromkeys(FORMS, MISSING), **held.get(name, {})} for name in NETWORKS}
+    rows = {name: {**dict.fromkeys(FORMS, NONE), **held.get(name, {})} for name in NETWORKS}
     for name in args.networks:
         with tempfile.TemporaryDirectory() as folder:
             rows[name].update(zip(args.forms, measure(name, Path(folder), args.forms)))

@@ -53,6 +53,11 @@ class Pixels(NamedTuple):
         )
         return Pixels(_numbers(mean), _numbers(scale), self.order)
 
+    def after(self, first: Pixels) -> Pixels:
+        """Return what `first` and then this one do."""
+        ordered = first.turned() if self.order == 'bgr' else first
+        return ordered.then('Sub', self.mean).then('Mul', self.scale)
+
     def turned(self) -> Pixels:
         """Return it with the channels in the other order."""
         mean, scale = (each[::-1] if isinstance(each, tuple) else each for each in self[:2])

@@ -47,7 +47,7 @@ def file_difference(
     block = wrap_symbol(symbol)
     set_parameters(block, values, mx.cpu())
     content = _content(path, '' if whole else matched.end)
-    session, front = _session(file, content), front_of(cfg) if file.inside == RAW else RAW
+    session, front = _session(file, content), front_of(cfg) if file.inside == RAW else file.outside or RAW
     apart, limit = 0.0, FOLDED_TOLERANCE if None in matched.pairs.values() else TOLERANCE
     for images in sets:
         ours = block(_ours(images)).asnumpy()

@@ -61,7 +61,7 @@ class OnnxFile:
     def front(self, cfg: Mapping[str, Any]) -> Pixels:
         """Return what is done to RGB images in 0..255 before the graph; a silent file has what is usual."""
         if self.inside != RAW:
-            return self.inside
+            return self.inside.after(self.outside or RAW)
         if self.silent:
             return RAW if front_of(cfg) == RAW else ASSUMED  # Keras's networks, and those for faces
         return self.outside or RAW
@@ -129,10 +129,6 @@ def _load(path: Path, *version: int) -> OnnxFile:
     inside, behind = _with_scale(inside, behind)
     sides = tuple(dims[2:] + dims[1:2] if planes else dims[1:])
     outside = pixels_of(metadata['pixels'], path) if 'pixels' in metadata else None
-    if outside is not None and RAW not in (inside, outside):
-        raise CheckpointError(
-            f'{path} does {inside.words()} to the pixels, and its metadata asks its caller for {outside.words()} before'
-        )
     return OnnxFile(path, behind, inside, outside, sides, planes, kind == UINT8, metadata)
 
 
@@ -201,10 +197,10 @@ def read_onnx(
     """
     cfg = complete(cfg)
     file = load_file(path)
-    if file.inside not in (RAW, front_of(cfg)):
+    if file.inside != RAW and file.front(cfg) != front_of(cfg):
         raise CheckpointError(
-            f'{path} does {file.inside.words()} to the pixels, and the config has {front_of(cfg).words()}; leave that '
-            'out'
+            f'{path} takes {file.front(cfg).words()} of the pixels, and the config has {front_of(cfg).words()}; '
+            'leave that out'
         )
     try:
         return assign(*match_file(file, cfg, part))

@@ -117,6 +117,22 @@ def test_folded_batch_norms_are_open_again(spelled, save, tmp_path, make_images)
     assert_same(path, found, values, images, ((images.asnumpy() - 127.5) / 127.5).astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    'pixels',
+    [{'input_mean': 0.0, 'input_scale': 1.0}, {'input_mean': (104.0, 117, 124), 'input_order': 'bgr'}],
+)
+def test_what_the_caller_and_the_file_do_to_pixels_is_inside(pixels, save, tmp_path, make_images):
+    """A network with another mean than its caller's takes off the rest itself."""
+    path = tmp_path / 'a.onnx'
+    other.exported(save(config(**pixels)), path, SHAPE, pixels='outside')
+    found, values = read(path, net_multiplier=0.125)
+    assert found.input_scale == pytest.approx(1 / 127.5)
+    assert found.input_mean == pytest.approx(pixels['input_mean'], abs=1e-4)
+    assert found.input_order == pixels.get('input_order', 'rgb')
+    images = make_images(SHAPE)
+    assert_same(path, found, values, images, ((images.asnumpy() - 127.5) / 127.5).astype(np.float32))
+
+
 @pytest.mark.parametrize('head', HEADS)
 def test_the_head_is_recognised(head, save, tmp_path):
     cfg = config(net_output=head)
