@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / 'docs' / 'doors.md'
 NUMBER = r'\d(?:\.\d)?e-\d\d'
 CELL = re.compile(rf'{NONE}|{MISSING}|({EXACT}|{NUMBER}), ({NONE}|({EXACT}|{NUMBER}), trains)')
 LARGEST = 1e-4
-UNMEASURED = 'r200, r50 with SE, keras_xception'
+UNMEASURED = 'keras_xception'
 OF_SOME = ('PyTorch', 'Keras')  # networks alone
 
 
