@@ -58,13 +58,14 @@ NETWORKS: Dict[str, Dict[str, Any]] = {
     'm1': {'net_multiplier': 0.5},  # at least: its head has 512 groups
     'd121': {},
     'vargfacenet': {},
-    **dict.fromkeys(('keras_densenet121', 'keras_resnet50', 'keras_resnet50_elu', 'keras_xception'), KERAS),
+    **dict.fromkeys(('keras_densenet121', 'keras_resnet50', 'keras_resnet50_elu'), KERAS),
+    'keras_xception': {**KERAS, 'net_multiplier': 1.0},  # MNN crashes at a quarter and at a half
 }
 WIDTH = {'net_multiplier': 0.25}  # a sixteenth of the arithmetic, the same layers
-EPOCH, STEPS, RATE = 1, 3, 1e-4
+EPOCH, STEPS, RATE = 1, 3, 1e-3
 CONVERT = 'import sys, MNN, _tools; _tools.mnnconvert(["mnnconvert", *sys.argv[1:]])'
 EXACT = 'equal'
-NONE = '-'  # no such network in that form
+NONE, MISSING = '-', 'n/a'  # no such network in that form; not measured
 LEAST_WINOGRAD = (3, 0)  # MNN's hint WINOGRAD_MEMORY_LEVEL: the smallest tiles, which round the least
 PATH = 'docs/doors.md'
 HEAD = """# Formats out and in
@@ -77,13 +78,13 @@ Each network is exported to each format and imported again. A cell has up to thr
   its outputs;
 - 'trains', if a few steps of gradient descent on that checkpoint lower a loss.
 
-'-': the format does not have that network, or is not imported.
+'-': the format does not have that network, or is not imported; 'n/a': not measured.
 
 Measured by `python tools/write_doors.py` with random weights, whose batch norms have the statistics of noise, on images
 of 112x112, on noise and photographs of faces in batches of 1 and 4, on a CPU. The networks have a quarter of their
-channels (`m1` half), and all of them in the column of PyTorch, since arcface_torch has no others. `r200` is
-arcface_torch's (num_layers=198). MNN runs with the hint WINOGRAD_MEMORY_LEVEL at 0: with its own choice of tiles
-rounding grows in networks of full width (`d121`: 1e-03, and 6e-06 with the hint; `r34`: 2e-04 and 4e-06).
+channels (`m1` half, `keras_xception` all), and all of them in the column of PyTorch, since arcface_torch has no others.
+`r200` is arcface_torch's (num_layers=198). MNN runs with the hint WINOGRAD_MEMORY_LEVEL at 0: with its own choice of
+tiles rounding grows in networks of full width (`d121`: 1e-03, and 6e-06 with the hint; `r34`: 2e-04 and 4e-06).
 
 """
 
@@ -111,7 +112,10 @@ def _mnn(prefix: Path, path: Path) -> float:
     source, shape = path.with_suffix('.onnx'), read_json(config_path(prefix))['image_shape']
     export_onnx(prefix, EPOCH, source)
     words = ['-f', 'ONNX', '--modelFile', str(source), '--MNNModel', str(path), '--bizCode', 'facesymbols']
-    subprocess.run([sys.executable, '-c', CONVERT, *words], check=True, capture_output=True)
+    command = [sys.executable, '-c', CONVERT, *words]
+    subprocess.run(
+        command, cwd=path.parent, check=True, capture_output=True
+    )  # it leaves a file where it runs
     (output,) = load_onnx().load(str(source)).graph.output
     runtime = MNN.nn.create_runtime_manager(({'precision': 'high', 'numThread': 1},))
     runtime.set_hint(*LEAST_WINOGRAD)
@@ -229,7 +233,7 @@ def _equality(prefix: Path, back: Path) -> str:
 
 @cache
 def _training(prefix: Path, digest: str) -> str:
-    """Return whether a few steps of Adam bring the outputs of two images nearer to random ones.
+    """Return whether a few steps of Adam bring the outputs of four images nearer to random ones.
 
     digest: of the values, for each of which that is done once.
     """
@@ -238,7 +242,7 @@ def _training(prefix: Path, digest: str) -> str:
     prepare(net, saved.symbol, image_shape=shape, ctx=mx.cpu())
     set_parameters(net, saved.values)
     trainer = mx.gluon.Trainer(net.collect_params(), 'adam', {'learning_rate': RATE})
-    images = mx.nd.array(channels_first(draw_probes(shape).sets[0][:2]))
+    images = mx.nd.array(channels_first(draw_probes(shape).sets[0]))
     output = net(images)
     scale, target = output.abs().max(), mx.nd.random.uniform(-1, 1, output.shape)
     losses: List[float] = []
@@ -280,7 +284,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     args = parser.parse_args(argv)
     path = Path(args.page)
     held = rows_of(path.read_text('utf-8')) if path.is_file() else {}
-    rows = {name: {**dict.fromkeys(FORMS, NONE), **held.get(name, {})} for name in NETWORKS}
+    rows = {name: {**dict.fromkeys(FORMS, MISSING), **held.get(name, {})} for name in NETWORKS}
     for name in args.networks:
         with tempfile.TemporaryDirectory() as folder:
             rows[name].update(zip(args.forms, measure(name, Path(folder), args.forms)))

@@ -136,7 +136,8 @@ def mnn(path, pixels, folder):
 
     out = folder / 'net.mnn'
     words = ['-f', 'ONNX', '--modelFile', str(path), '--MNNModel', str(out), '--bizCode', 'facesymbols']
-    subprocess.run([sys.executable, '-c', f'import MNN; {CONVERT}', *words], check=True, capture_output=True)
+    command = [sys.executable, '-c', f'import MNN; {CONVERT}', *words]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)  # it leaves a file where it runs
     module = MNN.nn.load_module_from_file(str(out), ['data'], ['embedding'])
 
     def embed(faces):
