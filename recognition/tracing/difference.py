@@ -278,7 +278,15 @@ def _compared(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Tup
         return paths[0][0], paths[1][0]
     least = min(shares.values())
     near = [pair for pair, share in shares.items() if share <= NEAR * least]
-    return min(near, key=lambda pair: mine.points[pair[0]].name != theirs.points[pair[1]].name)
+    return min(near, key=lambda pair: _are_called_otherwise(mine, theirs, pair))
+
+
+def _are_called_otherwise(mine: _Form, theirs: _Form, pair: Tuple[int, int]) -> bool:
+    """Return whether two points have other names; what is done to pixels has another one in each form."""
+    place, match = pair
+    return mine.points[place].name != theirs.points[match].name and any(
+        map(mine.is_weighted, range(place + 1))
+    )
 
 
 def _weight(

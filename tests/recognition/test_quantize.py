@@ -187,7 +187,7 @@ def test_a_file_that_is_none_of_ours(faces, pairs, tmp_path):
     (tmp_path / 'bad.onnx').write_bytes(b'no network')
     for name, words in (
         ('other.onnx', 'is no network that was exported here'),
-        ('bad.onnx', 'is damaged, or no network in the format ONNX'),
+        ('bad.onnx', 'is damaged or not an ONNX file'),
         ('none.onnx', 'does not exist'),
     ):
         with pytest.raises(CheckpointError, match=words) as caught:

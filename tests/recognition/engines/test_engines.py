@@ -89,7 +89,7 @@ def test_ncnn_says_what_it_is(small):
 def test_a_damaged_onnx_file_is_one_sentence(small, tmp_path, engine, content):
     cut = Path(small.onnx).read_bytes()[:900]
     (tmp_path / 'net.onnx').write_bytes(cut if content is None else content)
-    with pytest.raises(CheckpointError, match=r'net\.onnx is damaged, or no network') as caught:
+    with pytest.raises(CheckpointError, match=r'net\.onnx is damaged or not an ONNX file') as caught:
         opened(tmp_path / 'net.onnx', engine)
     assert len(str(caught.value).splitlines()) == 1
 

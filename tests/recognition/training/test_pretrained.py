@@ -252,7 +252,7 @@ def test_older_names_are_passed_over_on_request(saved, start, caplog):
         ({'input_scale': 1 / 127.5}, 'with input_scale=0.0078125 it is built so'),
         (
             {'input_order': 'bgr', 'input_mean': (1, 2, 3)},
-            "with input_order='rgb' and input_mean=127.5 it is built so",
+            "with input_mean=127.5 and input_order='rgb' it is built so",
         ),
     ],
 )

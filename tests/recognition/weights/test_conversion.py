@@ -16,7 +16,7 @@ def test_the_first_layer_that_differs_is_named():
     args, auxs = parameters(own)
     converted = Converted(own, args, auxs, Report((), (), (), {}))
     values = {**args, **auxs}
-    assert embedding_difference(Saved(own, values, {}), converted, SHAPE) == 0
+    assert embedding_difference(Saved(own, values, {}), converted, image_shape=SHAPE) == 0
     first = r'name another preset; the first layer that differs is relu0 \(Activation\): value \[.*\] for image \d is '
     with pytest.raises(CheckpointError, match=first + r'\S+ in the checkpoint and \S+ in the network here'):
-        embedding_difference(Saved(network(activation='tanh'), values, {}), converted, SHAPE)
+        embedding_difference(Saved(network(activation='tanh'), values, {}), converted, image_shape=SHAPE)

@@ -97,7 +97,7 @@ def test_a_file_that_is_not_ours_is_told(tmp_path):
     refused(path, 'does not exist')
     for content in (b'\x89PNG\r\n no network at all', b''):
         path.write_bytes(content)
-        refused(path, 'is damaged, or no network in the format ONNX')
+        refused(path, 'is damaged or not an ONNX file')
     model = to_onnx(mx.sym.relu(mx.sym.var('data')), {}, SHAPE)
     path.write_bytes(model.SerializeToString())
     refused(path, 'no network that was exported here: it does not tell its facesymbols, params_sha256')

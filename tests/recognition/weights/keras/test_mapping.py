@@ -161,7 +161,7 @@ def test_each_mode_of_keras_can_be_put_inside(mode, layout, path):
 def test_what_is_no_mode_of_keras_is_refused_but_for_an_article(layout, path):
     made = layout(NAMED)
     made.write(path)
-    words = "input_order='rgb', input_mean=127.5, input_scale=1.0 do not go with"
+    words = "input_mean=127.5, input_scale=1.0, input_order='rgb' do not go with"
     refused(path, config_of(made.network, input_mean=127.5), words, 'torch, caffe, tf, none')
     refused(path, config_of(made.network, **{**MODES['caffe'], 'input_order': 'rgb'}), "input_order='rgb'")
     made = layout(WEIGHTS)
