@@ -99,7 +99,7 @@ def test_the_table_of_all_networks(capsys, monkeypatch):
 def test_all_networks_are_in_the_table(capsys):
     main(['--all', '--json'])
     rows = json.loads(capsys.readouterr().out)['Networks']
-    assert len(rows) == len({(row['preset'], row['head']) for row in rows}) == 28 * 14
+    assert len(rows) == len({(row['preset'], row['head']) for row in rows}) == 30 * 14
 
 
 @pytest.mark.parametrize(
