@@ -228,9 +228,8 @@ def _difference(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> D
     point, other = mine.points[place], theirs.points[match]
     shapes = tuple(point.values.shape), tuple(other.values.shape)
     rows = mine.rows[place], theirs.rows[match]
-    names = point.name, other.name
     before = [mine.points[at].name for at in sorted(mine.matches) if at < paths[0][0]]
-    words = layers, operator, folded, names, before[-1] if before else ''
+    words = layers, operator, folded, (point.name, other.name), before[-1] if before else ''
     if rows[0].shape != rows[1].shape:
         return Difference(*words, (), (), 1.0, shapes)
     apart = np.abs(rows[0] - rows[1])
@@ -238,8 +237,7 @@ def _difference(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> D
     values = float(rows[0].flat[at]), float(rows[1].flat[at])
     where = tuple(map(int, np.unravel_index(at, shapes[0])))
     share = float(apart.flat[at]) / mine.scales[place]
-    weight = _weight(mine, theirs, pair, tolerance)
-    return Difference(*words, where, values, share, shapes, weight)
+    return Difference(*words, where, values, share, shapes, _weight(mine, theirs, pair, tolerance))
 
 
 def _behind_shifts(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Paths:
@@ -276,17 +274,11 @@ def _compared(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Tup
             shares[place, match] = 1 - float(same.mean())
     if not shares:
         return paths[0][0], paths[1][0]
-    least = min(shares.values())
-    near = [pair for pair, share in shares.items() if share <= NEAR * least]
-    return min(near, key=lambda pair: _are_called_otherwise(mine, theirs, pair))
-
-
-def _are_called_otherwise(mine: _Form, theirs: _Form, pair: Tuple[int, int]) -> bool:
-    """Return whether two points have other names; what is done to pixels has another one in each form."""
-    place, match = pair
-    return mine.points[place].name != theirs.points[match].name and any(
-        map(mine.is_weighted, range(place + 1))
-    )
+    near = [pair for pair, share in shares.items() if share <= NEAR * min(shares.values())]
+    # what is done to pixels, before any weight, has another name in each form
+    first = next(filter(mine.is_weighted, range(len(mine.points))), 0)
+    ours, others = ([point.name for point in form.points] for form in (mine, theirs))
+    return min(near, key=lambda pair: pair[0] >= first and ours[pair[0]] != others[pair[1]])
 
 
 def _weight(
