@@ -15,7 +15,6 @@ from recognition.engines.record import Record, checkpoint_record
 from recognition.export.ncnn_export import export_ncnn
 from recognition.export.onnx_export import export_onnx, read_metadata
 from recognition.export.optimized_export import export_optimized
-from recognition.export.pnnx import find_pnnx
 from tests.helpers.classifiers import record
 from tests.helpers.hand_written import SIDE, S, body, face, save, scores
 
@@ -82,9 +81,8 @@ def test_an_onnx_file_ends_in_the_output_that_is_named(two, tmp_path):
     assert read_metadata(tmp_path / 'net.onnx')['output_layer'] == 'embed'
 
 
+@pytest.mark.torch  # for pnnx
 def test_ncnn_s_pair_does_too(two, tmp_path):
-    pytest.importorskip('ncnn')
-    find_pnnx()
     export_ncnn(two, 1, tmp_path / 'net.ncnn.param', image_shape=SHAPE, output_layer='embed')
     np.testing.assert_allclose(
         embedded(tmp_path / 'net.ncnn.param', 'ncnn')[0], wanted(two, 'embed'), rtol=1e-2, atol=1e-2
