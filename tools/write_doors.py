@@ -58,8 +58,7 @@ NETWORKS: Dict[str, Dict[str, Any]] = {
     'm1': {'net_multiplier': 0.5},  # at least: its head has 512 groups
     'd121': {},
     'vargfacenet': {},
-    **dict.fromkeys(('keras_densenet121', 'keras_resnet50', 'keras_resnet50_elu'), KERAS),
-    'keras_xception': {**KERAS, 'net_multiplier': 1.0},  # MNN crashes at a quarter and at a half
+    **dict.fromkeys(('keras_densenet121', 'keras_resnet50', 'keras_resnet50_elu', 'keras_xception'), KERAS),
 }
 WIDTH = {'net_multiplier': 0.25}  # a sixteenth of the arithmetic, the same layers
 EPOCH, STEPS, RATE = 1, 3, 1e-3
@@ -81,10 +80,11 @@ Each network is exported to each format and imported again. A cell has up to thr
 '-': the format does not have that network, or is not imported; 'n/a': not measured.
 
 Measured by `python tools/write_doors.py` with random weights, whose batch norms have the statistics of noise, on images
-of 112x112, on noise and photographs of faces in batches of 1 and 4, on a CPU. The networks have a quarter of their
-channels (`m1` half, `keras_xception` all), and all of them in the column of PyTorch, since arcface_torch has no others.
-`r200` is arcface_torch's (num_layers=198). MNN runs with the hint WINOGRAD_MEMORY_LEVEL at 0: with its own choice of
-tiles rounding grows in networks of full width (`d121`: 1e-03, and 6e-06 with the hint; `r34`: 2e-04 and 4e-06).
+of 112x112, on noise and photographs of faces in batches of 1 and 4 (in MNN one by one: MNN 3.6.1 crashes on batches of
+4 in `keras_xception`), on a CPU. The networks have a quarter of their channels (`m1` half), but all of them in the
+column of PyTorch, since arcface_torch has no others. `r200` is arcface_torch's (num_layers=198). MNN runs with the hint
+WINOGRAD_MEMORY_LEVEL at 0: with its own choice of tiles rounding grows in networks of full width (`d121`: 1e-03, and
+6e-06 with the hint; `r34`: 2e-04 and 4e-06).
 
 """
 
@@ -122,9 +122,10 @@ def _mnn(prefix: Path, path: Path) -> float:
     module = MNN.nn.load_module_from_file(str(path), ['data'], [output.name], runtime_manager=runtime)
 
     def forward(images: np.ndarray) -> np.ndarray:
-        data = np.ascontiguousarray(channels_first(images), np.float32)
-        found = module.forward([MNN.expr.const(data, list(data.shape), MNN.expr.NCHW, MNN.expr.float)])[0]
-        return np.array(MNN.expr.convert(found, MNN.expr.NCHW).read())
+        batches = np.split(np.ascontiguousarray(channels_first(images), np.float32), len(images))
+        ports = [MNN.expr.const(one, list(one.shape), MNN.expr.NCHW, MNN.expr.float) for one in batches]
+        found = [MNN.expr.convert(module.forward([port])[0], MNN.expr.NCHW) for port in ports]
+        return np.concatenate([np.array(each.read()) for each in found])
 
     reference = run_mxnet(load_network(prefix, EPOCH, image_shape=shape))
     pairs = ((forward(images), reference(images)) for images in draw_probes(shape).sets)

@@ -207,7 +207,7 @@ PIXELS: Dict[str, Sequence[Tuple[str, str]]] = {
 def pixel_layers(nodes: Nodes) -> Tuple[Optional[int], Pixels]:
     """Return the last of the nodes of a described graph that read pixels first, and what they make of RGB pixels.
 
-    The last is the input where there are none, None where there is no input.
+    With no such nodes the first value is the input itself; None if the graph has no input.
     """
     pixels = RAW
     last = next((i for i, node in enumerate(nodes) if node['op'] == 'null' and node['name'] == INPUT), None)

@@ -147,7 +147,7 @@ def wrap_symbol(symbol: mx.sym.Symbol) -> gluon.SymbolBlock:
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds: the embedding network's symbol and values, and those of the `fc7` layer, if any."""
+    """Contents of a checkpoint: symbol and values of the embedding network, and values of the `fc7` layer, if any."""
 
     symbol: mx.sym.Symbol
     values: Arrays
@@ -157,7 +157,7 @@ class Saved(NamedTuple):
 def load_embedding(prefix: PathLike, epoch: int, output: Optional[str] = None) -> Saved:
     """Read a checkpoint, ours or another's, up to fc1 or `output` as `embedding_of` has it; unchecked for the rest.
 
-    The images are the argument that is no label and has no value, and are called `data` here whatever it is called.
+    The image input is the argument that is neither a label nor a parameter; it is renamed to `data`.
     """
     source = symbol_path(prefix)
     whole = load_symbol(source, output or EMBEDDING)

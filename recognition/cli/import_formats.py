@@ -20,9 +20,9 @@ UNKNOWN = Record()
 
 
 class Source(NamedTuple):
-    """What a file holds: values by our names, the checkpoint when it was one of MXNet's, and what the file records.
+    """Contents of a file: values by our names, the checkpoint if it was one of MXNet's, and the file's own record.
 
-    compare: how far the outputs of the file and of the converted network are apart, None where nothing can say.
+    compare: how far the outputs of the file and of the converted network are apart, None where that cannot be measured.
     notes: lines of the report.
     """
 

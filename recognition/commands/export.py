@@ -20,13 +20,13 @@ class Format(NamedTuple):
     """One kind of file: what its name may end with, and what writes it, checks it and returns lines to print.
 
     suffixes: none where the output is a prefix. files: gives the paths that are written for an output, the main one
-    first. lacks: options that it does not have.
+    first. refused: options that it does not take.
     """
 
     suffixes: Tuple[str, ...]
     files: Callable[[Path], Sequence[Path]]
     write: Callable[[Source, argparse.Namespace], Sequence[str]]
-    lacks: Tuple[str, ...] = ()
+    refused: Tuple[str, ...] = ()
 
 
 def _onnx(source: Source, args: argparse.Namespace) -> Sequence[str]:
@@ -166,7 +166,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
         wanted = f'end in {" or ".join(form.suffixes)}' if form.suffixes else 'be the prefix of a checkpoint'
         raise ConfigError(f'--output {str(output)!r} must {wanted}{hint}')
-    for option in form.lacks:
+    for option in form.refused:
         if getattr(args, option) not in (None, False, 'inside'):
             hint = '; `facesymbols optimize` folds a checkpoint' if option == 'fold' else ''
             raise ConfigError(f'--{option.replace("_", "-")} does not go with --format {args.format}{hint}')

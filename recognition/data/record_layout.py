@@ -3,7 +3,7 @@
 Indexed layout: record 0 is a header whose labels are [N+1, N+C+1); records 1..N are images, those of one
 identity side by side; records N+1..N+C are identities, whose labels are the range [first, last) of their
 image keys. Flat layout, which im2rec writes: every record is an image with its label in its own header, and the keys
-begin anywhere; so it is read where there is no index, too. What holds labels and no image is passed over.
+begin anywhere; so it also covers files without an index. Records with labels and no image are skipped.
 """
 
 from __future__ import annotations

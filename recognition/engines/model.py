@@ -28,7 +28,7 @@ PAIR = re.compile(r'(.+)\.(param|bin)')
 
 
 class Model(NamedTuple):
-    """Where a network is: `kind` (of KINDS), and the path of its file or the prefix of its files.
+    """Location of a network: its `kind` (of KINDS), and the path of its file or the prefix of its files.
 
     output: the layer that gives the embedding, where the user names it. pixels: the preprocessing that the user sets;
     None: as the files record.

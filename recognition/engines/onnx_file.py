@@ -29,7 +29,7 @@ class Port(NamedTuple):
 
 
 class OnnxFile(NamedTuple):
-    """What is read of a file: the names of its first nodes, and the operators that read its first input.
+    """Header of a file: the names of its first nodes, and the operators that read its first input.
 
     inputs: those without a value in the file. is_int8: whether an operator is a quantised one. value_files: the files
     beside it that hold values, as writers have it where these are many.

@@ -162,8 +162,8 @@ def _shape(sides: Any) -> Shape:
 def shape_of(model: Model, wanted: Wanted = None) -> Shape:
     """Return the (H, W, C) of a checkpoint's images: as recorded, or else as wanted, or 112x112.
 
-    Where there is no record, the channels are those that the parameters' shapes leave. Raises ConfigError where
-    `wanted` contradicts that.
+    Without a record, the channels follow from the shapes of the parameters. Raises ConfigError where `wanted`
+    contradicts that.
     """
     found: Wanted = checkpoint_record(model.path).image_shape
     if found is None:

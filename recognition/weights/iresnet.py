@@ -94,7 +94,7 @@ SCALED = ('pre_fc1_weight', 'pre_fc1_bias', 'fc1_moving_mean')  # what takes its
 
 
 def settings_for(num_layers: int) -> Dict[str, Any]:
-    """Return what a preset's config lacks for such weights: SETTINGS, and the depth where it is another one here."""
+    """Return the settings that such weights need on top of a preset: SETTINGS, and the depth if it differs here."""
     return {**SETTINGS, **({'num_layers': DEPTHS[num_layers]} if num_layers in DEPTHS else {})}
 
 

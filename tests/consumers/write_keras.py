@@ -12,14 +12,12 @@ import numpy as np
 
 from config import resolve
 from config.preprocessing import MODES
-from recognition.checkpoint.matching import set_parameters
 from recognition.checkpoint.network import arrays_of, load_network, save_network
 from recognition.checkpoint.run_files import write_json
 from recognition.data.images import channels_first
 from recognition.export import export_keras
 from recognition.utils.run_paths import config_path
-from symbols import get_block
-from tests.conftest import random_values
+from tests.consumers.write_models import calibrated
 
 import mxnet as mx
 
@@ -38,32 +36,17 @@ NETWORKS = {
 }
 
 
-def calibrated(cfg, images):
-    """Return a network with random values and the batch norm statistics of the images."""
-    net, rng = get_block({**cfg, 'bn_mom': 0.0}), np.random.RandomState(1)
-    shapes = {name: each.shape for name, each in net.collect_params().items() if each.grad_req != 'null'}
-    set_parameters(net, {name: random_values(rng, name, shape) for name, shape in shapes.items()})
-    for parameter in net.collect_params().values():
-        if parameter._data is None:
-            parameter.initialize()
-    with mx.autograd.record():
-        output = net(images)
-    output.backward()  # mxnet moves the statistics here
-    mx.nd.waitall()
-    return net
-
-
 def main(folder):
     """Write NAME.keras and NAME.weights.h5, and keras.npz with the images and MXNet's outputs by NAME."""
     images = np.random.RandomState(5).randint(0, 256, (2, *SHAPE)).astype(np.uint8)
-    data, outputs = mx.nd.array(channels_first(images)), {}
+    outputs = {}
     for name, (mode, settings) in NETWORKS.items():
         cfg = resolve(name.partition('-')[0], image_shape=SHAPE, **MODES[mode], **settings)
-        net, prefix = calibrated(cfg, data), folder / name
+        net, prefix = calibrated(cfg, images), folder / name
         symbol = net(mx.sym.var('data'))
         save_network(prefix, 0, symbol, *arrays_of(net, symbol))
         write_json(config_path(prefix), cfg)
-        output = load_network(prefix, 0, image_shape=SHAPE)(data)
+        output = load_network(prefix, 0, image_shape=SHAPE)(mx.nd.array(channels_first(images)))
         outputs[name] = (mx.nd.softmax(output) if not settings else output).asnumpy()
         for suffix in ('.keras', '.weights.h5'):
             export_keras(prefix, 0, folder / f'{name}{suffix}')

@@ -41,9 +41,9 @@ def faces():
     return np.rint(photographs * np.array(TINT)).astype(np.uint8)
 
 
-def calibrated(preset, images):
+def calibrated(cfg, images):
     """Return a network with random values and the batch norm statistics of the images."""
-    net, rng = get_block(resolve(preset, bn_mom=0.0, net_multiplier=WIDTH)), np.random.RandomState(1)
+    net, rng = get_block({**cfg, 'bn_mom': 0.0}), np.random.RandomState(1)
     shapes = {name: each.shape for name, each in net.collect_params().items() if each.grad_req != 'null'}
     set_parameters(net, {name: random_values(rng, name, shape) for name, shape in shapes.items()})
     for parameter in net.collect_params().values():
@@ -60,7 +60,10 @@ def main(folder):
     """Write PRESET-FORM.onnx for each preset and form, and faces.npz with the faces and PRESET's embeddings."""
     images, embeddings = faces(), {}
     for preset in PRESETS:
-        net, prefix = calibrated(preset, images[:CALIBRATED_ON]), folder / preset
+        net, prefix = (
+            calibrated(resolve(preset, net_multiplier=WIDTH), images[:CALIBRATED_ON]),
+            folder / preset,
+        )
         symbol = net(mx.sym.var('data'))
         save_network(prefix, 0, symbol, *arrays_of(net, symbol))
         loaded = load_network(prefix, 0, image_shape=(112, 112, 3))

@@ -187,7 +187,7 @@ def _dot(draft: Draft, call: Call) -> str:
     """Multiply matrices, or the rows of a tensor by one."""
     axes = [len(shape) for shape in call.shapes]
     if axes[1] != 2 or axes[0] < 2 or (call.flag('transpose_a') and axes[0] > 2):
-        raise call.refuse(f'there is no rule for tensors of {axes[0]} and {axes[1]} axes')
+        raise call.refuse(f'tensors of {axes[0]} and {axes[1]} axes are not supported')
     return draft.finish(call, _product)
 
 

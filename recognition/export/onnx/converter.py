@@ -104,9 +104,7 @@ def _rule(node: Node, nodes: Sequence[Node]) -> Rule:
         return RULES[node.operator]
     before = [nodes[source].name for source, _ in node.inputs if not nodes[source].is_variable]
     hint = f'; --output-layer {before[0]} exports the network up to the layer before it' if before else ''
-    raise ConfigError(
-        f'{node.name!r} is an operator {node.operator}, for which there is no rule in ONNX{hint}'
-    )
+    raise ConfigError(f'{node.name!r} is an operator {node.operator}, which cannot be exported to ONNX{hint}')
 
 
 def _read(source: Node, tensors: Sequence[str], output: int) -> str:

@@ -60,7 +60,7 @@ def _one_hot(draft: Draft, call: Call) -> str:
     values = [np.float32(call.get(key, value)) for key, value in (('on_value', 1), ('off_value', 0))]
     classes = np.arange(call.get('depth'))
     if call.get('dtype', 'float32') != 'float32':
-        raise call.refuse(f'there is no rule for dtype={call.get("dtype")!r}')
+        raise call.refuse(f'dtype={call.get("dtype")!r} is not supported')
     return draft.finish(
         call,
         lambda do, at: do(

@@ -106,7 +106,7 @@ def activation(draft: Draft, call: Call) -> str:
     """Apply the function that `act_type` names."""
     kind = call.get('act_type')
     if kind not in FUNCTIONS:
-        raise call.refuse(f'there is no rule for act_type={kind!r}')
+        raise call.refuse(f'act_type={kind!r} is not supported')
     return draft.operator(FUNCTIONS[kind], call.inputs, call.name)
 
 
@@ -114,7 +114,7 @@ def leaky_relu(draft: Draft, call: Call) -> str:
     """Rectify in one of the ways that MXNet calls so."""
     kind = call.get('act_type', 'leaky')
     if kind not in RECTIFIERS:
-        raise call.refuse(f'there is no rule for act_type={kind!r}')
+        raise call.refuse(f'act_type={kind!r} is not supported')
     return RECTIFIERS[kind](draft, call)
 
 

@@ -46,9 +46,9 @@ def _kind(call: Call) -> str:
     """Return the kind of pooling; MXNet's norms raise the values, not their sizes, to the power p."""
     kind, power = call.get('pool_type', 'max'), call.get('p_value', 2)
     if kind not in POOLINGS or (kind == 'lp' and power not in (1, 2)):
-        raise call.refuse(f'there is no rule for pool_type={kind!r}{f" of {power}" if kind == "lp" else ""}')
+        raise call.refuse(f'pool_type={kind!r}{f" of {power}" if kind == "lp" else ""} is not supported')
     if call.get('pooling_convention', 'valid') not in CONVENTIONS:
-        raise call.refuse(f'there is no rule for pooling_convention={call.get("pooling_convention")!r}')
+        raise call.refuse(f'pooling_convention={call.get("pooling_convention")!r} is not supported')
     return 'sum' if kind == 'lp' and power == 1 else kind
 
 

@@ -21,7 +21,7 @@ TYPES = {'float32': 1, 'uint8': 2, 'int8': 3, 'int32': 6, 'int64': 7, 'float16':
 def _cast(draft: Draft, call: Call) -> str:
     dtype = call.get('dtype')
     if dtype not in TYPES:
-        raise call.refuse(f'there is no rule for dtype={dtype!r}')
+        raise call.refuse(f'dtype={dtype!r} is not supported')
     return draft.operator('Cast', call.inputs, call.name, to=TYPES[dtype])
 
 

@@ -121,13 +121,13 @@ def first():
 REFUSED = {
     'no rule': (
         lambda: S.gamma(S.relu(data(), name='r'), name='a'),
-        "'a' is an operator gamma, for which there is no rule in ONNX; --output-layer r exports the network up to",
+        "'a' is an operator gamma, which cannot be exported to ONNX; --output-layer r exports the network up to",
     ),
     'layout': (
         lambda: S.Convolution(data(), kernel=(3,) * 2, num_filter=2, layout='NHWC', name='a'),
         "'a', an operator Convolution, cannot be exported: its layout is NHWC",
     ),
-    'pool type': (lambda: pool(pool_type='lp', p_value=3), "no rule for pool_type='lp' of 3"),
+    'pool type': (lambda: pool(pool_type='lp', p_value=3), "pool_type='lp' of 3 is not supported"),
     'axis': (lambda: S.BatchNorm(data(), axis=3), 'its channels are on axis 3'),
     'dropout': (lambda: S.Dropout(data(), mode='always'), 'outside of training, too'),
     'softmax of images': (
@@ -147,7 +147,7 @@ REFUSED = {
     'sum of the batch': (lambda: S.cumsum(data()), 'it sums up images of the batch with each other'),
     'dot of many axes': (
         lambda: S.dot(data(), S.Reshape(data(), shape=(6, -1, 1))),
-        'no rule for tensors of 4 and 3 axes',
+        'tensors of 4 and 3 axes are not supported',
     ),
     'matrices elsewhere': (
         lambda: S.linalg.gemm2(data(), data(), axis=1, transpose_b=True),
@@ -183,7 +183,7 @@ REFUSED = {
         lambda: S.Reshape(S.dot(S.Flatten(data()), S.Flatten(data()), transpose_b=True), shape=(0, 0)),
         'more than one axis of its output grows with the batch',
     ),
-    'type': (lambda: S.Cast(S.Cast(data(), dtype='bool'), dtype='float32'), "no rule for dtype='bool'"),
+    'type': (lambda: S.Cast(S.Cast(data(), dtype='bool'), dtype='float32'), "dtype='bool' is not supported"),
 }
 
 
