@@ -1,11 +1,13 @@
-# Every target runs in a virtual environment, which is built when it is missing and built anew when setup.py or
-# constraints.txt has changed, or when the checkout has moved.
+# Every target runs in a virtual environment, which is built when it is missing and built anew when setup.py or its
+# file of constraints/ has changed, or when the checkout has moved.
 #     make test PYTHON=python3.12      with this interpreter
 #     make test VENV=.venv-3.12        in another environment
+#     make test PYTHON=python3.9 VENV=.venv-oldest LOCK=constraints/oldest.txt    at these versions
 #     make demo ARGS='--seed 1'        arguments for the program that the target runs
 
 VENV ?= .venv
 PYTHON ?=
+LOCK ?=
 ARGS ?=
 # Two test processes with one thread each: mxnet's own threads gain nothing on networks of test size.
 JOBS ?= 2
@@ -35,8 +37,8 @@ docs: $(INSTALLED)  ## draw the pictures in docs/
 	@$(PY) tools/write_tables.py
 
 bench: $(INSTALLED)  ## install PyTorch and pnnx, measure beside them, and write docs/benchmarks.md (an hour)
-	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch]' -c constraints.txt
-	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps pnnx -c constraints.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check torch onnxscript -c constraints/extra.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps pnnx -c constraints/extra.txt
 	@for suite in embed train data memory startup; do \
 		$(PY) tools/benchmark.py $$suite --markdown docs/benchmarks.md $(ARGS) || exit; done
 
@@ -48,11 +50,11 @@ test-slow: $(INSTALLED)  ## run the slow tests alone
 
 test-browser: $(INSTALLED)  ## install Chromium if there is none (as root), and test the web page in it
 	@bash .ci/get-browser
-	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[browser]' -c constraints.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check playwright -c constraints/extra.txt
 	@$(PYTEST) -m browser $(ARGS)
 
 test-torch: $(INSTALLED)  ## install PyTorch and pnnx, and test with them (several GB where pip finds no CPU build)
-	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[torch,pnnx]' -c constraints.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check torch onnxscript pnnx -c constraints/extra.txt
 	@$(PYTEST) -m torch $(ARGS)
 
 test-consumers: $(INSTALLED) $(CONSUMERS)/.installed  ## test exported files in other programs, in an environment of theirs
@@ -78,8 +80,8 @@ clean:  ## remove the virtual environments, builds and caches (runs, data sets a
 	@rm -rf .venv $(CONSUMERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find config symbols recognition tools examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): setup.py constraints.txt
-	@bash .ci/build-venv '$(VENV)' $(PYTHON)
+$(INSTALLED): setup.py $(or $(LOCK),$(wildcard constraints/python*.txt))
+	@bash .ci/build-venv '$(VENV)' '$(PYTHON)' $(LOCK)
 
 # Without what onnx2torch, insightface and uniface ask for and do not use here.
 $(CONSUMERS)/.installed: tests/consumers/constraints.txt | $(INSTALLED)

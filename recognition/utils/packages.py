@@ -19,7 +19,7 @@ def install_command(*extras: str) -> str:
     if not (ROOT / 'setup.py').is_file():
         return f"pip install 'facesymbols{wanted}'"
     place = os.path.relpath(ROOT) if Path.cwd() == ROOT else str(ROOT)
-    return f"pip install -e '{place}{wanted}' -c '{os.path.normpath(os.path.join(place, 'constraints.txt'))}'"
+    return f"pip install -e '{place}{wanted}'"
 
 
 def require(package: str, extra: str, purpose: str, *, command: Optional[str] = None) -> ModuleType:
