@@ -49,6 +49,7 @@ COMMANDS = {
     'quantize': Command('recognition.commands.quantize', 'write an ONNX network in INT8'),
     'report': Command('recognition.commands.report', 'write the report of a training run'),
     'demo': Command('recognition.commands.demo', 'train and verify on the ORL faces'),
+    'doctor': Command('recognition.commands.doctor', 'check what is installed'),
     'completion': Command(
         'recognition.commands.completion', 'print a script that completes commands in a shell'
     ),
