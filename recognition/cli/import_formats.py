@@ -65,9 +65,14 @@ def _kept_config(file: str, network: Optional[str]) -> Any:
 
 
 def _keras_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
-    """Return the pixel settings of the mode that is asked for, or of the network's own."""
-    own = any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config)
-    return {} if own else MODES[args.preprocessing or mode_of(cfg)]
+    """Return the pixel settings of the mode that is asked for, or that the file records, or of the network's own."""
+    from recognition.weights.keras.reader import open_keras
+
+    if any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config):
+        return {}
+    with open_keras(args.file) as held:
+        recorded = held.mode if held.mode in MODES else ''
+    return MODES[args.preprocessing or recorded or mode_of(cfg)]
 
 
 def _arcface_torch_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 
 from config import Config, complete
 from config.errors import CheckpointError, first_few
-from config.preprocessing import MODES, PIXEL_KEYS
 from recognition.checkpoint.layer_diff import check_same_layers
 from recognition.checkpoint.matching import as_numpy, check_fit
 from recognition.engines.base import Wanted
@@ -104,10 +103,9 @@ def export_keras(prefix: PathLike, epoch: int, output: PathLike, *, image_shape:
     whole = _load(prefix, epoch, image_shape)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
-        write_keras(temporary, whole.values, whole.cfg, model=str(output).endswith(MODEL_SUFFIX))
+        mode = write_keras(temporary, whole.values, whole.cfg, model=str(output).endswith(MODEL_SUFFIX))
         _check_same(read_keras(temporary, whole.cfg), whole.values)
-    pixels = {key: whole.cfg[key] for key in PIXEL_KEYS}
-    return next(mode for mode, settings in MODES.items() if settings == pixels)
+    return mode
 
 
 def _load(prefix: PathLike, epoch: int, image_shape: Wanted) -> Whole:

@@ -196,6 +196,7 @@ def test_arcface_torchs_file_comes_back_the_same(save, tmp_path, capsys):
         pytest.param('keras_resnet50', 'caffe', marks=pytest.mark.slow),
         pytest.param('keras_resnet50_elu', 'none', marks=pytest.mark.slow),
         ('keras_xception', 'tf'),
+        ('keras_xception', 'none'),
     ],
 )
 def test_keras_files_come_back_the_same(save, tmp_path, capsys, preset, mode, suffix):
@@ -207,5 +208,5 @@ def test_keras_files_come_back_the_same(save, tmp_path, capsys, preset, mode, su
     sizes = [f'{key}={cfg[key]}' for key in ('bn_mom', 'net_multiplier', 'emb_size', 'num_classes')]
     sizes.append(f'image_shape={",".join(map(str, cfg.image_shape))}')
     more = [word for size in sizes for word in ('--config', size)]
-    back = read_back(file, '--network', preset, '--preprocessing', mode, *more, form='keras')
+    back = read_back(file, '--network', preset, *more, form='keras')  # the file records the mode
     assert files_of(back) == files_of(prefix)

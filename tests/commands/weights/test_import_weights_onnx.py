@@ -165,6 +165,8 @@ def test_files_that_hold_no_network_to_read(model, tmp_path):
     refused(path, tmp_path, 'has 0 inputs')
     with pytest.raises(CheckpointError, match='does not exist'):
         put_in(tmp_path / 'none.onnx', tmp_path)
+    with pytest.raises(CheckpointError, match=r'is a folder$'):
+        put_in(tmp_path, tmp_path)
 
 
 def test_weights_in_a_file_that_is_missing(model, tmp_path):
