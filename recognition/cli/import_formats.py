@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Seq
 
 from config import resolve
 from config.preprocessing import MODES, PIXEL_KEYS, mode_of
-from recognition.engines.record import Record, metadata_record, read_provenance
+from recognition.engines.record import Record, checked_provenance, metadata_record, read_provenance
 from recognition.utils.run_paths import parse_checkpoint
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def _keras(file: str, cfg: Any, part: str) -> Source:
 
 
 def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
-    from recognition.weights.arcface_torch import read_arcface_torch
+    from recognition.weights.arcface_torch import kept_provenance, read_arcface_torch
 
-    return Source(read_arcface_torch(file, cfg, part))
+    held = checked_provenance(kept_provenance(file), file)
+    return Source(read_arcface_torch(file, cfg, part), record=UNKNOWN.with_provenance(held))
 
 
 def _safetensors(file: str, cfg: Any, part: str) -> Source:
