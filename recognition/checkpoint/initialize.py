@@ -10,6 +10,7 @@ import json
 from typing import Any, Dict, Iterable, Sequence, Set, Tuple
 
 from config.errors import ConfigError
+from symbols.ir.rewriter import attributes_by_name
 from symbols.ir.shapes import infer_shapes
 
 import mxnet as mx
@@ -42,7 +43,7 @@ def prepare(block: gluon.SymbolBlock, symbol: mx.sym.Symbol, *, image_shape: Seq
     except ConfigError as error:
         raise ConfigError(f'the network takes no images of {height}x{width}x{channels}: {error}') from error
     shapes = {**inferred.arguments, **inferred.auxiliary}
-    attributes = symbol.attr_dict()
+    attributes = attributes_by_name(symbol)
     fixed, slopes = _inputs_with_a_role(symbol)
     for name, parameter in block.collect_params().items():
         own = attributes.get(name, {})

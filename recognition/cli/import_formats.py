@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Seq
 
 from config import resolve
 from config.preprocessing import MODES, PIXEL_KEYS, mode_of
-from recognition.engines.record import Record, metadata_record, read_provenance
+from recognition.engines.record import Record, checked_provenance, metadata_record, read_provenance
 from recognition.utils.run_paths import parse_checkpoint
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def _keras(file: str, cfg: Any, part: str) -> Source:
 
 
 def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
-    from recognition.weights.arcface_torch import read_arcface_torch
+    from recognition.weights.arcface_torch import kept_provenance, read_arcface_torch
 
-    return Source(read_arcface_torch(file, cfg, part))
+    held = checked_provenance(kept_provenance(file), file)
+    return Source(read_arcface_torch(file, cfg, part), record=UNKNOWN.with_provenance(held))
 
 
 def _safetensors(file: str, cfg: Any, part: str) -> Source:
@@ -65,9 +66,14 @@ def _kept_config(file: str, network: Optional[str]) -> Any:
 
 
 def _keras_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
-    """Return the pixel settings of the mode that is asked for, or of the network's own."""
-    own = any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config)
-    return {} if own else MODES[args.preprocessing or mode_of(cfg)]
+    """Return the pixel settings of the mode that is asked for, or that the file records, or of the network's own."""
+    from recognition.weights.keras.reader import open_keras
+
+    if any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config):
+        return {}
+    with open_keras(args.file) as held:
+        recorded = held.mode if held.mode in MODES else ''
+    return MODES[args.preprocessing or recorded or mode_of(cfg)]
 
 
 def _arcface_torch_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:

@@ -107,7 +107,7 @@ def words(text: str) -> str:
     """Parse words of one line."""
     line = ' '.join(text.split())
     if not line or line != line.encode('utf-8', 'ignore').decode():
-        raise argparse.ArgumentTypeError(f'{text!r} is not text in UTF-8')
+        raise argparse.ArgumentTypeError(f'{text!r} must be text in UTF-8, and not empty')
     return line
 
 

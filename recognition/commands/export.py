@@ -76,7 +76,8 @@ def _mxnet_files(output: Path) -> Sequence[Path]:
 def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_pytorch
 
-    check = export_pytorch(*source[:2], args.output, image_shape=source.image_shape, faces=source.faces)
+    given = {name: value for name, value in _given(source, args).items() if name != 'output_layer'}
+    check = export_pytorch(*source[:2], args.output, **given)
     return [
         "network     arcface_torch's, which takes the file by load_state_dict",
         'input       RGB, float32 (N, 3, 112, 112), as (x - 127.5) / 127.5 of 0..255',
@@ -113,11 +114,11 @@ def _one(output: Path) -> Sequence[Path]:
 
 OF_A_GRAPH = ('normalise', 'uint8_nhwc', 'fold', 'pixels')  # options of a file that holds what is computed
 OF_PARAMETERS = (*OF_A_GRAPH, 'output_layer')  # that a file of weights alone does not have
-NO_RECORD = ('license', 'origin')  # nor one of another program
+NO_RECORD = ('license', 'origin')  # nor one of Keras
 FORMATS: Dict[str, Format] = {
     'onnx': Format(('.onnx',), _one, _onnx),
     'ncnn': Format(('.param',), _ncnn_files, _ncnn),
-    'pytorch': Format(('.pth', '.pt'), _one, _pytorch, (*OF_PARAMETERS, *NO_RECORD)),
+    'pytorch': Format(('.pth', '.pt'), _one, _pytorch, OF_PARAMETERS),
     'safetensors': Format(('.safetensors',), _one, _safetensors, (*OF_PARAMETERS, 'faces')),
     'keras': Format(('.weights.h5', '.keras'), _one, _keras, (*OF_PARAMETERS, *NO_RECORD, 'faces')),
     'mxnet': Format((), _mxnet_files, _mxnet, OF_A_GRAPH),

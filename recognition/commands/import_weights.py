@@ -66,8 +66,8 @@ def build_parser() -> Parser:
             add(
                 '--preprocessing',
                 choices=tuple(MODES),
-                help="what of Keras's preprocess_input is put into the network, by the name of its mode (default: the "
-                "network's own; none for those of articles)",
+                help="what of Keras's preprocess_input is put into the network, by the name of its mode (default: as a "
+                "file exported here records it, or the network's own; none for those of articles)",
             )
         add('--fresh-head', action='store_true', help='leave the head of the weights out and draw one fresh')
         if name != 'onnx':  # whose parameters have no names by which some could fit
@@ -94,7 +94,9 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         source.check_files()
         read = [str(path) for path in source.files]
     elif not Path(args.file).is_file():
-        raise CheckpointError(f'{args.file} does not exist')
+        raise CheckpointError(
+            f'{args.file} {"is a folder" if Path(args.file).is_dir() else "does not exist"}'
+        )
     files = [*written.files, checksum_path(written.files[-1])]
     files += [config_path(args.output), classes_path(args.output), origin_path(args.output)]
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Sequence
 
@@ -62,6 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         raise DataError(f'{args.pairs} does not exist')
     check_outputs([args.output], overwrite=args.overwrite, sources=[args.model, args.pairs])
 
+    logging.basicConfig(format='%(message)s')  # before a package does so in its own form
     from recognition.export import read_metadata
     from recognition.quantize import quantize, read_faces
 

@@ -13,6 +13,7 @@ from recognition.utils.pixels import CENTRED, RAW, Pixels, pixels_of
 CHECKPOINT = 'params_sha256'  # in an exported file's metadata: the sum of the .params it was made from
 PIXELS = 'pixels'
 OPTIONS = '--input-mean, --input-scale and --channels'
+CENTRED_OPTIONS = 'give --input-mean 127.5 --input-scale 0.00784313725'
 ARITHMETIC = ('Add', 'Div', 'Mul', 'Sub')
 
 
@@ -80,8 +81,10 @@ def _guess(file: OnnxFile) -> Tuple[Pixels, str]:
         any(name.startswith(starts) for name in file.node_names)
         for starts in (('Sub', '_minus'), ('Mul', '_mul'))
     ]
-    if all(found):
-        return RAW, "by InsightFace's rule (a Sub and a Mul among the names of its first eight nodes)"
     own = [operator for operator in file.first_operators if operator in ARITHMETIC]
+    if all(found):
+        but = f'; its pixels go straight to a Conv: if its caller normalises, {CENTRED_OPTIONS}'
+        but = but if 'Conv' in file.first_operators else ''
+        return RAW, f"by InsightFace's rule (a Sub and a Mul among the names of its first eight nodes){but}"
     but = f'; if its own {own[0]} normalises, give --input-mean 0 --input-scale 1' if own else ''
     return CENTRED, f"by InsightFace's rule (no Sub and Mul among the names of its first eight nodes){but}"

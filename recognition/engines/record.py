@@ -93,9 +93,13 @@ def provenance_in(held: Mapping[str, Any]) -> Dict[str, str]:
 def read_provenance(prefix: PathLike) -> Dict[str, str]:
     """Read the license and the origin beside a checkpoint; CheckpointError where the file is damaged."""
     path = beside(prefix, origin_path)
-    held = {} if path is None else read_json(path)
+    return {} if path is None else checked_provenance(read_json(path), path)
+
+
+def checked_provenance(held: Any, source: object) -> Dict[str, str]:
+    """Return the license and the origin in what a file records; CheckpointError, which names it, otherwise."""
     if not isinstance(held, dict) or not all(isinstance(each, str) for each in held.values()):
-        raise CheckpointError(f'{path} is damaged: license and origin must be text')
+        raise CheckpointError(f'{source} is damaged: license and origin must be text')
     return provenance_in(held)
 
 

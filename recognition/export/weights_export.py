@@ -14,11 +14,10 @@ import numpy as np
 
 from config import Config, complete
 from config.errors import CheckpointError, first_few
-from config.preprocessing import MODES, PIXEL_KEYS
 from recognition.checkpoint.layer_diff import check_same_layers
 from recognition.checkpoint.matching import as_numpy, check_fit
 from recognition.engines.base import Wanted
-from recognition.engines.record import beside
+from recognition.engines.record import beside, read_provenance
 from recognition.export.onnx.metadata import describe_network
 from recognition.export.onnx_export import PLAIN, UNKNOWN, open_checkpoint, run_symbol
 from recognition.export.parity import Check, Faces, Run, compare, draw_probes
@@ -55,6 +54,7 @@ def export_pytorch(
     *,
     image_shape: Wanted = None,
     faces: Optional[Faces] = None,
+    provenance: Mapping[str, str] = UNKNOWN,
 ) -> Check:
     """Write an InsightFace ResNet as the state dict of arcface_torch's iresnet; return how far its numbers are off.
 
@@ -64,7 +64,8 @@ def export_pytorch(
     whole = _load(prefix, epoch, image_shape)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
-        write_arcface_torch(temporary, whole.values, whole.cfg)
+        told = {**read_provenance(prefix), **provenance}
+        write_arcface_torch(temporary, whole.values, whole.cfg, told)
         _check_same(read_arcface_torch(temporary, whole.cfg), whole.values)
         theirs = complete({**whole.cfg, **SETTINGS, 'input_order': 'rgb'})
         there = convert(read_arcface_torch(temporary, theirs), theirs)
@@ -104,10 +105,9 @@ def export_keras(prefix: PathLike, epoch: int, output: PathLike, *, image_shape:
     whole = _load(prefix, epoch, image_shape)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
-        write_keras(temporary, whole.values, whole.cfg, model=str(output).endswith(MODEL_SUFFIX))
+        mode = write_keras(temporary, whole.values, whole.cfg, model=str(output).endswith(MODEL_SUFFIX))
         _check_same(read_keras(temporary, whole.cfg), whole.values)
-    pixels = {key: whole.cfg[key] for key in PIXEL_KEYS}
-    return next(mode for mode, settings in MODES.items() if settings == pixels)
+    return mode
 
 
 def _load(prefix: PathLike, epoch: int, image_shape: Wanted) -> Whole:

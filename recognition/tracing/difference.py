@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from itertools import product
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from recognition.tracing.comparison import Comparison, Difference
 from recognition.tracing.points import Trace
 
 TOLERANCE = 1e-4  # of a layer's largest value
 SAMPLED = 64  # values of an image by which points that cannot match are ruled out
 CANDIDATES = 8  # points of each form, from the first that differs on, of which two are compared
 GATE = 8  # a match that is so many times smaller than a map, as a gate is, proves nothing of it
-NEAR = 4.0  # times the smallest share of values that differ; an activation hides some of them
+NEAR = 4.0  # times the smallest share of values that differ, or distance; an activation hides some of it
+ALL = 0.5  # share of values from which on it does not say which points belong together
 SMALL = 4  # constants of no more values are means and scales of pixels
 KERNELS = ('Conv', 'Deconv', 'FullyConnected', 'Gemm', 'InnerProduct', 'MatMul')  # how such operators begin
 INPUT = 'the input'
@@ -27,61 +29,6 @@ WEIGHT = re.compile(r'(.+)[_.]weight')
 TINY = float(np.finfo(np.float32).tiny)
 
 Paths = Tuple[List[int], List[int]]  # the points of both forms that differ
-
-
-class Difference(NamedTuple):
-    """The first layer that differs, and the values that are farthest apart there.
-
-    layers: its names in both. folded: layers of the first that the other merges with it. points: what is compared,
-    by its names in both. before: the last point before that agrees. place: of the value, the image first; () where the
-    shapes differ. values: in both. share: the distance as a share of the largest value. weight: a parameter of the
-    layer that differs, and its value in both.
-    """
-
-    layers: Tuple[str, str]
-    operator: str
-    folded: Tuple[str, ...]
-    points: Tuple[str, str]
-    before: str
-    place: Tuple[int, ...]
-    values: Tuple[float, ...]
-    share: float
-    shapes: Tuple[Tuple[int, ...], Tuple[int, ...]]
-    weight: Optional[Tuple[str, float, float]] = None
-
-    def words(self, names: Sequence[str] = ('A', 'B')) -> str:
-        """Return it in words; names: of the two forms."""
-        one, other = names
-        notes = [
-            self.operator,
-            f'{self.layers[1]} in {other}' if self.layers[0] != self.layers[1] else '',
-            f'merged with {", ".join(self.folded)}' if self.folded else '',
-        ]
-        layer = f'{self.layers[0]} ({"; ".join(filter(None, notes))})'
-        if not self.place:
-            shapes = ' and '.join(f'{shape} in {name}' for shape, name in zip(self.shapes, names))
-            return f'{layer}: its shape is {shapes}'
-        image, *place = self.place
-        mine, theirs = self.values
-        point = '' if self.points == self.layers else f' of {self.points[0]}'
-        values = f'value {place}{point} for image {image} is {mine:.6g} in {one} and {theirs:.6g} in {other}'
-        weight = '; {} is {:.6g} in {} and {:.6g} in {}'
-        weights = weight.format(*self.weight[:2], one, self.weight[2], other) if self.weight else ''
-        return f'{layer}: {values}, {self.share:.2g} of the largest value apart{weights}'
-
-
-class Comparison(NamedTuple):
-    """What two traces have in common.
-
-    agreed: names of the first network's points that match one of the other, each with that one's name and the
-    distance as a share of the largest value; total: how many points it has. first: the first layer that differs.
-    same_output: whether the networks' own outputs match.
-    """
-
-    agreed: Sequence[Tuple[str, str, float]]
-    total: int
-    first: Optional[Difference]
-    same_output: bool
 
 
 class _Form:
@@ -118,6 +65,7 @@ class _Form:
         """Return the name and operator of the first layer on a path up to `end`, and the names of the others."""
         layers = [place for place in path if place <= end and self.is_weighted(place)]
         chosen = next(filter(self.is_kernel, layers), next(iter(layers), end))
+        second = [place for place in layers if self.is_kernel(place)][1:2]
         name = self._layer_name(chosen)
         if not any(map(self.is_weighted, range(end + 1))) and any(
             map(self.is_weighted, range(len(self.points)))
@@ -126,7 +74,11 @@ class _Form:
         return (
             name,
             self.points[chosen].operator or 'as it is',
-            tuple(self._layer_name(place) for place in layers if place != chosen),
+            tuple(
+                self._layer_name(place)
+                for place in layers
+                if place != chosen and not (second and place >= second[0])
+            ),
         )
 
     def _layer_name(self, place: int) -> str:
@@ -272,13 +224,29 @@ def _compared(mine: _Form, theirs: _Form, paths: Paths, tolerance: float) -> Tup
         if one.shape == other.shape:
             same = np.abs(one - other) <= tolerance * mine.scales[place]
             shares[place, match] = 1 - float(same.mean())
-    if not shares:
-        return paths[0][0], paths[1][0]
+    kernels = [next(filter(form.is_kernel, path), -1) for form, path in zip((mine, theirs), paths)]
+    alike = {theirs.rows[match].shape for match in paths[1][:CANDIDATES]}
+    if not shares or (
+        min(shares.values()) > ALL and min(kernels) >= 0 and mine.rows[kernels[0]].shape not in alike
+    ):
+        return (kernels[0], kernels[1]) if min(kernels) >= 0 else (paths[0][0], paths[1][0])
     near = [pair for pair, share in shares.items() if share <= NEAR * min(shares.values())]
     # what is done to pixels, before any weight, has another name in each form
     first = next(filter(mine.is_weighted, range(len(mine.points))), 0)
     ours, others = ([point.name for point in form.points] for form in (mine, theirs))
-    return min(near, key=lambda pair: pair[0] >= first and ours[pair[0]] != others[pair[1]])
+    known = [pair for pair in near if pair[0] < first or ours[pair[0]] == others[pair[1]]]
+    if known:
+        return known[0]
+    return _closest(mine, theirs, near, paths) if min(shares.values()) > ALL else near[0]
+
+
+def _closest(mine: _Form, theirs: _Form, pairs: Sequence[Tuple[int, int]], paths: Paths) -> Tuple[int, int]:
+    """Return the first pair of about the smallest distance, of those before the second kernel that differs."""
+    second = [place for place in paths[0] if mine.is_kernel(place)][1:2]
+    before = [pair for pair in pairs if not second or pair[0] < second[0]] or pairs
+    apart = {pair: np.abs(mine.rows[pair[0]] - theirs.rows[pair[1]]).mean() for pair in before}
+    sizes = {pair: float(size / mine.scales[pair[0]]) for pair, size in apart.items()}
+    return next((pair for pair in before if sizes[pair] <= NEAR * min(sizes.values())), before[0])
 
 
 def _weight(

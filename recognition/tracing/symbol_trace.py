@@ -25,9 +25,8 @@ def trace_symbol(symbol: mx.sym.Symbol, values: Mapping[str, Any], data: np.ndar
     """
     symbol = as_operators(symbol)
     nodes = list_nodes(symbol, {INPUT: data.shape})
-    arrays = {
-        name: value if hasattr(value, 'asnumpy') else mx.nd.array(value) for name, value in values.items()
-    }
+    # weights may be saved in float16, and a network reads float32, as `set_parameters` gives it
+    arrays = {name: mx.nd.array(value, dtype='float32') for name, value in values.items()}
     arrays[INPUT] = mx.nd.array(data)
     entries = [(at, output) for at, node in enumerate(nodes) for output in range(len(node.output_shapes))]
     internals = symbol.get_internals()  # an output for each entry

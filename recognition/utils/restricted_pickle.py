@@ -81,7 +81,7 @@ class RestrictedUnpickler(_UnpicklerInPython):
 
 def reason(error: Exception) -> str:
     """Return what an error says of a damaged file, in one line."""
-    return ' '.join(f'{type(error).__name__}: {error}'.split())[:LONGEST_REASON]
+    return ' '.join(f'{type(error).__name__}: {error}'.split())[:LONGEST_REASON].rstrip(': ')
 
 
 def shown(value: object) -> str:

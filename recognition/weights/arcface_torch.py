@@ -46,6 +46,7 @@ __all__ = [
     'SETTINGS',
     'config_of',
     'kept_config',
+    'kept_provenance',
     'read_arcface_torch',
     'settings_for',
     'state_of',
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 FOLDER = 'facesymbols'  # of the records
-CONFIG = 'config.json'
+CONFIG, ORIGIN = 'config.json', 'origin.json'
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +147,21 @@ def state_of(values: Arrays, cfg: Mapping[str, Any]) -> Arrays:
     }
 
 
-def write_arcface_torch(path: PathLike, values: Arrays, cfg: Mapping[str, Any]) -> None:
-    """Write the state dict of `state_of`, which arcface_torch's network loads strictly, and what it was made of."""
+def kept_provenance(path: PathLike) -> Any:
+    """Return the license and the origin in the records of a file, as JSON holds them; {} where there are none."""
+    try:
+        return json.loads(read_records(path, FOLDER).get(ORIGIN, b'{}'))
+    except ValueError as error:
+        raise CheckpointError(f'{path} is damaged: its record of license and origin is invalid') from error
+
+
+def write_arcface_torch(
+    path: PathLike, values: Arrays, cfg: Mapping[str, Any], provenance: Optional[Mapping[str, str]] = None
+) -> None:
+    """Write the state dict of `state_of`, which arcface_torch's network loads strictly, and what it was made of.
+
+    provenance: the license and the origin of the weights, by name.
+    """
     state = state_of(values, cfg)
     records = {
         ours: values[ours].astype('<f4').tobytes()
@@ -155,12 +169,15 @@ def write_arcface_torch(path: PathLike, values: Arrays, cfg: Mapping[str, Any]) 
         if ours and not np.array_equal(state[theirs], values[ours])
     }
     records[CONFIG] = json.dumps(cfg).encode()
+    if provenance:
+        records[ORIGIN] = json.dumps(provenance).encode()
     write_state_dict(path, state, {f'{FOLDER}/{name}': content for name, content in records.items()})
 
 
 def _kept(path: PathLike, state: Mapping[str, np.ndarray]) -> Optional[Kept]:
     """Return what `write_arcface_torch` kept in a file; None where there is none, or it is not of this state."""
     records = read_records(path, FOLDER)
+    records.pop(ORIGIN, None)
     if CONFIG not in records:
         return None
     theirs = {ours: name for name, ours in rules_of(units_of(state)) if ours}

@@ -18,7 +18,7 @@ from symbols.audit.flops import count_macs
 from symbols.ir.labels import batch_variables, label_names
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
 from symbols.ir.prelu_forms import PRELU, merge_prelus
-from symbols.ir.rewriter import describe
+from symbols.ir.rewriter import attributes_by_name, describe
 from symbols.ir.shapes import quiet
 
 import mxnet as mx
@@ -160,7 +160,7 @@ def _kinds(
     fixed: FrozenSet[str],
 ) -> Dict[str, str]:
     """Return the kind of every parameter by name."""
-    attributes, states = symbol.attr_dict(), set(symbol.list_auxiliary_states())
+    attributes, states = attributes_by_name(symbol), set(symbol.list_auxiliary_states())
     names = [node.name for node in nodes if node.is_variable and node.name not in inputs]
     for name in fixed:
         if name not in names:

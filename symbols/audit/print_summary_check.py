@@ -14,6 +14,7 @@ from symbols.audit.flops import RULES
 from symbols.ir.nodes import Node, Shape, flag, list_nodes
 from symbols.ir.prelu_forms import PRELU, merge_prelus
 from symbols.ir.rewriter import describe
+from symbols.ir.shapes import quiet
 
 import mxnet as mx
 
@@ -56,7 +57,7 @@ def check_summary(symbol: mx.sym.Symbol, shapes: Mapping[str, Sequence[int]], au
     nodes = list_nodes(symbol, shapes)
     merged = merge_prelus(nodes, describe(symbol)['heads'])
     rows = [index for index, node in enumerate(nodes) if index == 0 or not node.is_variable]
-    counts, total, error = _run_print_summary(symbol, shapes, nodes)
+    counts, total, error = _run_print_summary(symbol, audited.inputs, nodes)
     if total is None:
         at = f' at {nodes[rows[len(counts)]].name}' if len(counts) < len(rows) else ''
         return SummaryCheck(None, f'crashes{at}: {error}', (None,) * len(audited.layers), ())
@@ -87,7 +88,7 @@ def _run_print_summary(
     ends += [ends[1] + NUMBER_WIDTH, ends[1] + NUMBER_WIDTH + name_width]
     text, error = io.StringIO(), None
     try:
-        with contextlib.redirect_stdout(text):
+        with quiet(), contextlib.redirect_stdout(text):
             mx.viz.print_summary(
                 symbol,
                 shape={name: tuple(shape) for name, shape in shapes.items()},

@@ -186,7 +186,8 @@ def _is_gate(inside: Mapping[int, Operator], last: int, scaled: Tuple[int, int],
     """Return whether the operator `last` ends a gate that is made of the global average of `scaled`, of that shape."""
     while last in inside and inside[last].op in SPREADING:
         last = inside[last].inputs[0][0]
-    if last not in inside or inside[last].attributes.get('act_type', inside[last].op) not in GATES:
+    gate = inside.get(last)
+    if gate is None or gate.attributes.get('act_type', gate.op) not in GATES or gate.get('a_min', 0):
         return False
     ahead, averages = [last], False
     for number in ahead:

@@ -98,8 +98,11 @@ def _companions(network: Network, wiring: Wiring) -> Dict[int, List[int]]:
     for end in ends[1:]:
         tail: List[int] = []
         step = end
-        while not step.weighted and step.inputs and len(wiring.after[step.id]) <= 1:
-            tail.insert(0, step.id)
+        while step.inputs and len(wiring.after[step.id]) <= 1:
+            company = together.get(step.id, [])
+            if any(operators[i].weighted for i in (step.id, *company)):
+                break
+            tail[:0] = [*company, step.id]
             step = operators[step.inputs[0][0]]
         if len(wiring.after[step.id]) > 1 and tail:
             together[step.id] += tail

@@ -10,6 +10,7 @@ from typing import Mapping, Sequence, Tuple
 
 from config.errors import ConfigError
 from symbols.ir.nodes import Node, list_nodes, read_attribute
+from symbols.ir.rewriter import attributes_by_name
 
 import mxnet as mx
 
@@ -36,7 +37,7 @@ def check_padding(symbol: mx.sym.Symbol, image_shape: Sequence[int]) -> None:
 
     image_shape: (H, W, C) of the input `data`.
     """
-    if not any(SAME.items() <= each.items() for each in symbol.attr_dict().values()):
+    if not any(SAME.items() <= each.items() for each in attributes_by_name(symbol).values()):
         return
     height, width, channels = image_shape
     nodes = list_nodes(symbol, {'data': (1, channels, height, width)})

@@ -18,9 +18,19 @@ from symbols.ir.nodes import Node, flag
 Entry = Tuple[int, int]
 PRELU = 'PReLU'  # the operator of a node that stands for all those of one
 LARGEST = 12  # operators that one is looked for in
-X, A = np.array([(x, a) for x in (-3.0, -1.0, -0.5, 0.5, 2.0) for a in (-0.75, 0.0, 0.25, 1.0, 1.5)]).T
-KINKS = frozenset(['Activation', 'relu', '_maximum_scalar', '_minimum_scalar', 'abs', 'where'])
-ENDS = frozenset(['elemwise_add', 'broadcast_add', 'elemwise_sub', 'broadcast_sub', 'where'])
+X, A = np.array(
+    [(x, a) for x in (-1e6, -3.0, -1.0, -0.5, 0.5, 2.0, 1e6) for a in (-0.75, 0.0, 0.25, 1.0, 1.5)]
+).T
+MASKS = ('_greater_scalar', '_greater_equal_scalar', '_lesser_scalar', '_lesser_equal_scalar', 'sign')
+KINKS = frozenset(
+    ['Activation', 'relu', '_maximum_scalar', '_minimum_scalar', 'abs', 'where', 'clip', *MASKS]
+)
+ENDS = frozenset(
+    [
+        *('elemwise_add', 'broadcast_add', 'elemwise_sub', 'broadcast_sub', 'where'),
+        *('elemwise_mul', 'broadcast_mul', '_mul_scalar', '_div_scalar'),
+    ]
+)
 CONSTANT = re.compile(r'prelu\d+_(beta|moving_mean|moving_var)')  # of `symbols.passes.prelu.for_training`
 
 # The value of an operator by those of its inputs, and the number that it has as an attribute.
@@ -43,6 +53,11 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     '_greater_scalar': np.greater,
     '_greater_equal_scalar': np.greater_equal,
     '_lesser_scalar': np.less,
+    '_lesser_equal_scalar': np.less_equal,
+    'sign': lambda v, s: np.sign(v),
+    'clip': lambda v, s: np.clip(v, *s),
+    'zeros_like': lambda v, s: np.zeros_like(v),
+    'ones_like': lambda v, s: np.ones_like(v),
     'where': lambda condition, v, w, s: np.where(condition, v, w),
     'BatchNorm': lambda v, gamma, beta, mean, variance, s: v * gamma,
 }
@@ -118,6 +133,13 @@ def _candidates(nodes: Sequence[Node], end: int) -> List[Entry]:
     return list(found)
 
 
+def _number(node: Node) -> Any:
+    """Return the number that an operator has as an attribute, of a clip both."""
+    if node.operator == 'clip':
+        return tuple(float(node.attributes[key]) for key in ('a_min', 'a_max'))
+    return float(node.attributes.get('scalar', 0))
+
+
 class _Trial:
     """What nodes give where x is X and the slopes are A; `seen` are the operators between."""
 
@@ -145,7 +167,7 @@ class _Trial:
         self.seen.add(number)
         read = [self.value(each) for each in node.inputs]
         known = all(each is not None for each in read)
-        return COMPUTE[node.operator](*read, float(node.attributes.get('scalar', 0))) if known else None
+        return COMPUTE[node.operator](*read, _number(node)) if known else None
 
     def _computes(self, node: Node) -> bool:
         """Return whether an operator is computed as COMPUTE does."""

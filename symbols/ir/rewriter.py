@@ -68,6 +68,11 @@ def describe(symbol: mx.sym.Symbol) -> Described:
     return graph
 
 
+def attributes_by_name(symbol: mx.sym.Symbol) -> Dict[str, Dict[str, str]]:
+    """Return the attributes of the nodes; mxnet's own attr_dict fails where a name has a $ in it."""
+    return {node['name']: node['attrs'] for node in describe(symbol)['nodes'] if 'attrs' in node}
+
+
 def from_graph(graph: Described) -> mx.sym.Symbol:
     """Return the symbol of a graph that is as MXNet's json has it."""
     return mx.sym.load_json(

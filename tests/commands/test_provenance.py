@@ -102,7 +102,7 @@ def test_a_damaged_file_is_one_sentence(text, tmp_path):
 
 @pytest.mark.parametrize('text', ['', ' \n', 'caf\udce9'])
 def test_words_that_are_none_are_refused(text, tmp_path):
-    with pytest.raises(ConfigError, match=r'--license: .* is not text in UTF-8'):
+    with pytest.raises(ConfigError, match=r'--license: .* must be text in UTF-8, and not empty'):
         export(['--model', 'm,1', '-o', str(tmp_path / 'net.onnx'), '--license', text])
 
 

@@ -96,7 +96,8 @@ def read_metadata(path: PathLike) -> Dict[str, Any]:
     missing = [key for key in NEEDED if key not in held]
     if missing:
         raise CheckpointError(
-            f'{path} is no network that was exported here: it does not tell its {", ".join(missing)}'
+            f'{path} is no network that was exported here: its metadata lack {", ".join(missing)}; '
+            '`facesymbols import-weights onnx` and then `export` make one of it'
         )
     return held
 

@@ -10,30 +10,34 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 
 from config import Config
+from config.preprocessing import MODES, PIXEL_KEYS
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.weights.keras.mapping import classifies, to_keras
 from recognition.weights.keras.model_config import snake
 from recognition.weights.keras.model_writer import ModelConfig
-from recognition.weights.keras.reader import CONFIG, WEIGHTS
+from recognition.weights.keras.reader import CONFIG, MODE, WEIGHTS
 from symbols import get_symbol
 
 KERAS_VERSION = '3.0.0'  # the first with these formats
 METADATA = 'metadata.json'
 
 
-def write_keras(path: PathLike, values: Mapping[str, np.ndarray], cfg: Config, *, model: bool) -> None:
+def write_keras(path: PathLike, values: Mapping[str, np.ndarray], cfg: Config, *, model: bool) -> str:
     """Write the weights of the network of `cfg`, with the model where that is wanted (`.keras`).
 
-    Raises CheckpointError for a network that Keras does not have, or with settings that Keras's does not have.
+    Returns the mode of its preprocessing, of MODES, which the file records. Raises CheckpointError for a network that
+    Keras does not have, or with settings that Keras's does not have.
     """
     layers = list(to_keras(values, cfg, path))
+    pixels = {key: cfg[key] for key in PIXEL_KEYS}
+    mode = next(mode for mode, settings in MODES.items() if settings == pixels)
     content = io.BytesIO()
-    _write_weights(content, layers)
+    _write_weights(content, layers, mode)
     if not model:
         with open(path, 'wb') as file:
             file.write(content.getbuffer())
-        return
+        return mode
     order: Dict[str, List[str]] = {}
     for ours, keras_class, _ in layers:
         order.setdefault(keras_class, []).append(ours)
@@ -43,13 +47,15 @@ def write_keras(path: PathLike, values: Mapping[str, np.ndarray], cfg: Config, *
         archive.writestr(METADATA, json.dumps({'keras_version': KERAS_VERSION}))
         archive.writestr(CONFIG, json.dumps(config))
         archive.writestr(WEIGHTS, content.getbuffer())
+    return mode
 
 
-def _write_weights(file: Any, layers: List[Tuple[str, str, List[np.ndarray]]]) -> None:
+def _write_weights(file: Any, layers: List[Tuple[str, str, List[np.ndarray]]], mode: str) -> None:
     """Write the layers of each class under their number, and a layer's weights under theirs."""
     h5py = require('h5py', 'keras', "writing Keras's files")
     counts: Dict[str, int] = {}
     with h5py.File(file, 'w') as written:
+        written.attrs[MODE] = mode
         for _, keras_class, weights in layers:
             kind = snake(keras_class)
             number = counts[kind] = counts.get(kind, -1) + 1

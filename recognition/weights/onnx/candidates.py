@@ -52,8 +52,10 @@ def identify(file: OnnxFile, given: Mapping[str, Any]) -> Tuple[str, Settings]:
                 nearest, name = error, network
     if nearest is None:
         raise CheckpointError(f'{file.path} is not a network of any preset')
+    narrow = not nearest.matched and 'net_multiplier' not in given
+    hint = '; a network of another width needs --config net_multiplier=...' if narrow else ''
     raise CheckpointError(
-        f'{file.path} is not a network of any preset; the nearest is {name}: the file {named(nearest, name)}'
+        f'{file.path} is not a network of any preset; the nearest is {name}: the file {named(nearest, name)}{hint}'
     )
 
 

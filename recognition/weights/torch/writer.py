@@ -86,11 +86,11 @@ def tensor(
     return Call(Name('torch._utils', '_rebuild_tensor_v2'), arguments)
 
 
-def tensors(arrays: Mapping[str, np.ndarray], view: Sequence[Any] = ()) -> Tuple[Call, Dict[str, bytes]]:
+def tensors(arrays: Mapping[str, np.ndarray], view: Sequence[Any] = ()) -> Tuple[Call, Dict[str, memoryview]]:
     """Return arrays by name as (an OrderedDict of tensors, with its `_metadata`, and their storages by key)."""
     items, storages = {}, {}
     for number, (name, array) in enumerate(arrays.items()):
-        storages[str(number)] = array.tobytes()
+        storages[str(number)] = array.reshape(-1).view(np.uint8).data  # no second copy of the weights
         items[name] = tensor(str(number), array.shape, kind=KINDS[array.dtype.name], view=view)
     versions = Call(Name('collections', 'OrderedDict'), items={'': {'version': 1}})
     return Call(Name('collections', 'OrderedDict'), (), items, {'_metadata': versions}), storages
@@ -104,7 +104,7 @@ def write_state_dict(
     torch.load reads no record that the pickle does not name.
     """
     value, storages = tensors(arrays)
-    members = {
+    members: Dict[str, Any] = {
         'data.pkl': pickled(value),
         'byteorder': b'little',
         **{f'data/{key}': content for key, content in storages.items()},

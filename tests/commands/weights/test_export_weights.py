@@ -12,6 +12,7 @@ from config.preprocessing import MODES
 from recognition.commands.export import main as export
 from recognition.commands.import_weights import main as import_weights
 from recognition.data.class_names import write_classes
+from recognition.engines.record import read_provenance, write_provenance
 from recognition.utils.run_paths import classes_path, config_path, params_path
 from recognition.weights.safetensors_file import read_safetensors
 from tests.helpers.narrow import files_of, save_configured, small
@@ -170,10 +171,12 @@ def test_networks_that_a_format_does_not_have(net, tmp_path, form, name, words):
 @pytest.mark.slow
 def test_arcface_torchs_file_comes_back_the_same(save, tmp_path, capsys):
     prefix = save_configured(save, resolve('r18', emb_size=8, bn_mom=0), tmp_path / 'net')
-    file = write(prefix, tmp_path / 'net.pth', form='pytorch')
+    write_provenance(prefix, {'license': 'MIT', 'origin': 'elsewhere'})
+    file = write(prefix, tmp_path / 'net.pth', '--origin', 'here', form='pytorch')
     assert '(x - 127.5) / 127.5 of 0..255' in capsys.readouterr().out
     back = read_back(file, '--network', 'r18', form='arcface_torch')
     assert files_of(back) == files_of(prefix)
+    assert read_provenance(back) == {'license': 'MIT', 'origin': 'here'}
     read_back(
         file,
         '--network',
@@ -196,6 +199,7 @@ def test_arcface_torchs_file_comes_back_the_same(save, tmp_path, capsys):
         pytest.param('keras_resnet50', 'caffe', marks=pytest.mark.slow),
         pytest.param('keras_resnet50_elu', 'none', marks=pytest.mark.slow),
         ('keras_xception', 'tf'),
+        ('keras_xception', 'none'),
     ],
 )
 def test_keras_files_come_back_the_same(save, tmp_path, capsys, preset, mode, suffix):
@@ -207,5 +211,5 @@ def test_keras_files_come_back_the_same(save, tmp_path, capsys, preset, mode, su
     sizes = [f'{key}={cfg[key]}' for key in ('bn_mom', 'net_multiplier', 'emb_size', 'num_classes')]
     sizes.append(f'image_shape={",".join(map(str, cfg.image_shape))}')
     more = [word for size in sizes for word in ('--config', size)]
-    back = read_back(file, '--network', preset, '--preprocessing', mode, *more, form='keras')
+    back = read_back(file, '--network', preset, *more, form='keras')  # the file records the mode
     assert files_of(back) == files_of(prefix)

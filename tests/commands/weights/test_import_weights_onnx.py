@@ -95,6 +95,14 @@ def test_auto_says_which_network_it_is(model, tmp_path, capsys):
     assert f' --image-shape 32,32,3 --pretrained {tmp_path / "new"},0' in shown
 
 
+def test_auto_says_that_a_width_may_be_missing(model, tmp_path):
+    path = str(other.save(model, tmp_path / 'net.onnx'))
+    with pytest.raises(
+        CheckpointError, match=r'the nearest is r18: .*another width needs --config net_multiplier'
+    ):
+        main(['onnx', path, '--network', 'auto', '-o', str(tmp_path / 'new')])
+
+
 def test_pixels_that_the_metadata_asks_for(model, tmp_path, capsys):
     told = {'mean': [1.0, 2.0, 3.0], 'scale': 0.5, 'order': 'bgr'}
     model.metadata_props.add(key='pixels', value=json.dumps(told))
@@ -165,6 +173,8 @@ def test_files_that_hold_no_network_to_read(model, tmp_path):
     refused(path, tmp_path, 'has 0 inputs')
     with pytest.raises(CheckpointError, match='does not exist'):
         put_in(tmp_path / 'none.onnx', tmp_path)
+    with pytest.raises(CheckpointError, match=r'is a folder$'):
+        put_in(tmp_path, tmp_path)
 
 
 def test_weights_in_a_file_that_is_missing(model, tmp_path):

@@ -101,6 +101,19 @@ def test_a_normalisation_that_the_rule_does_not_see_is_named(small, tmp_path, ca
     assert 'if its own Sub normalises, give --input-mean 0 --input-scale 1' in caplog.text
 
 
+def test_names_that_deceive_the_rule_are_named(small, tmp_path, caplog):
+    path = write_foreign(tmp_path / 'net.onnx', small.values, inside=('Sub', 'Mul'))
+    model = onnx.load(str(path))
+    opened(path)
+    assert 'straight to a Conv' not in caplog.text
+    weight = numpy_helper.from_array(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), 'eye')
+    model.graph.initializer.append(weight)
+    model.graph.node[0].CopyFrom(helper.make_node('Conv', ['input.1', 'eye'], model.graph.node[0].output))
+    onnx.save(model, str(path))
+    opened(path)
+    assert 'straight to a Conv: if its caller normalises, give --input-mean 127.5' in caplog.text
+
+
 @pytest.mark.parametrize('engine', [*ENGINES, 'ncnn'])
 @pytest.mark.parametrize(
     'pixels', [RAW, CENTRED, Pixels(127.5, 1 / 128, 'bgr'), STATISTICS, STATISTICS._replace(order='bgr')]

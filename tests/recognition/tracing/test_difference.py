@@ -103,6 +103,36 @@ def test_names_need_not_be_alike(r50):
     assert first_difference(own, r50.onnx(r50.values, True, renamed=True)).first is None
 
 
+@pytest.mark.parametrize(
+    ('name', 'layer'),
+    [
+        ('stage1_unit3_bn3_beta', 'stage1_unit3_bn3'),
+        ('stage2_unit3_bn3_moving_var', 'stage2_unit3_bn3'),
+        ('stage1_unit2_bn1_moving_var', 'stage1_unit2_bn1'),
+    ],
+)
+def test_points_that_belong_together_are_compared_where_all_values_differ(r50, name, layer):
+    """A folded form lacks the points before its batch norm, and names say nothing."""
+    found = first_difference(r50.own, r50.onnx(r50.planted(name), True, renamed=True)).first
+    assert layer in found.folded
+    assert found.share < 0.2
+
+
+def test_of_networks_that_have_nothing_in_common_the_first_kernels_are_named(r50):
+    cfg = small('y1')
+    symbol = get_symbol(cfg)
+    other = trace_symbol(symbol, draw(symbol, (1, *r50.images.shape[1:])), r50.images)
+    found = first_difference(r50.own, other).first
+    assert found.layers == ('conv0', 'conv_1_conv2d')
+    assert (found.place, found.folded) == ((), ())
+    assert found.shapes[0] != found.shapes[1]
+
+
+def test_weights_in_float16_are_read_as_the_network_reads_them(r50):
+    halves = {name: value.astype(np.float16) for name, value in r50.values.items()}
+    assert first_difference(r50.own, r50.trace(**halves), 0.05).first is None
+
+
 @pytest.mark.slow
 def test_it_is_named_in_the_full_r50():
     net = R50(resolve('r50'))

@@ -11,6 +11,7 @@ from config import CheckpointError, resolve
 from recognition.weights.arcface_torch import (
     SETTINGS,
     kept_config,
+    kept_provenance,
     read_arcface_torch,
     state_of,
     write_arcface_torch,
@@ -168,3 +169,16 @@ def test_images_of_another_size_or_colour(values):
     grey = {**values, 'conv0_weight': np.zeros((64, 1, 3, 3), np.float32)}
     with pytest.raises(CheckpointError, match='images in colour'):
         state_of(grey, resolve('r18', emb_size=EMB, image_shape=(112, 112, 1)))
+
+
+def test_license_and_origin_stay_beside_other_weights(path, values):
+    told = {'license': 'MIT', 'origin': 'elsewhere'}
+    assert kept_provenance(path) == {}
+    write_arcface_torch(path, values, OWN, told)
+    assert kept_provenance(path) == told
+    assert kept_config(path, OWN['num_layers']) == OWN
+    changed(path, lambda state: state.update({'fc.bias': state['fc.bias'] + 1}))
+    assert kept_provenance(path) == told
+    changed(path, **{'origin.json': b'{'})
+    with pytest.raises(CheckpointError, match='record of license and origin is invalid'):
+        kept_provenance(path)

@@ -136,3 +136,20 @@ def test_the_total_that_an_article_has_for_insightface_s_densenet(act, slopes):
     audited = audit(symbol, shapes)
     assert check_summary(symbol, shapes, audited).total == 7474048
     assert audited.total.parameters == 7474048 + 512 * 1024 * (7 * 7 - 1) + slopes
+
+
+def test_a_label_that_the_audit_knows_is_given_to_print_summary(recwarn):
+    label = sym.var('softmax_label')
+    dense = sym.FullyConnected(DATA, num_hidden=5, name='fc7')
+    hot = sym.one_hot(sym.Reshape(label, shape=(-1,)), depth=5)
+    symbol, shapes = sym.SoftmaxOutput(dense + hot, label), {'data': (2, 3)}
+    check = check_summary(symbol, shapes, audit(symbol, shapes))
+    assert check.error.startswith('crashes at one_hot')
+    assert not recwarn.list
+
+
+def test_names_with_a_dollar_are_audited():
+    symbol = sym.FullyConnected(
+        sym.relu(DATA, name='$a'), sym.var('$w', lr_mult=0), no_bias=True, num_hidden=2
+    )
+    assert audit(symbol, {'data': (1, 3)}).total.fixed == 6

@@ -252,3 +252,18 @@ def test_a_deep_network_is_no_deeper_than_the_stack():
         x = x + S.Convolution(x, num_filter=3, kernel=(1, 1), name=f'c{i}')
     graph = build_graph(x, {'data': (1, 3, 4, 4)}, 'operators', fold=False)
     assert sum(edge.skip for edge in graph.edges) == 700
+
+
+def test_a_margin_beside_a_blocked_embedding_has_its_own_boxes():
+    """Its dense layer has a weight that is computed, and the BlockGrad, not the loss, is the first output."""
+    embedding = S.FullyConnected(S.var('data'), num_hidden=8, name='fc1')
+    weight = S.L2Normalization(S.var('fc7_weight', shape=(20, 8)))
+    classes = S.FullyConnected(S.L2Normalization(embedding), weight, num_hidden=20, no_bias=True, name='fc7')
+    label = S.Reshape(S.var('softmax_label'), shape=(-1,))
+    loss = S.SoftmaxOutput(classes + S.one_hot(label, depth=20), label, name='softmax')
+    symbol = S.Group([S.BlockGrad(embedding), loss])
+    for level in ('stages', 'units', 'operators', 'nested'):
+        graph = build_graph(symbol, {'data': (2, 3, 4, 4)}, level)
+        boxes = [box for box in graph.boxes if 'fc7' in box.operators]
+        assert [('fc1' in box.operators, box.parameters) for box in boxes] in ([(False, 160)], [(False, 0)])
+        assert graph.parameters == 3 * 4 * 4 * 8 + 8 + 160

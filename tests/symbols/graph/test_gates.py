@@ -40,6 +40,7 @@ GATES = {
 OTHER = {
     'no gate': lambda x: squeeze(x, S.relu),
     'tanh': lambda x: squeeze(x, S.tanh),
+    'clipped on both sides of 0': lambda x: squeeze(x, lambda v: S.clip(v, -5, 5)),
     'the maximum': lambda x: squeeze(
         x, sigmoid, lambda x: S.Pooling(x, global_pool=True, kernel=(1, 1), pool_type='max')
     ),

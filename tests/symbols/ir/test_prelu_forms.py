@@ -39,6 +39,10 @@ def remainder(x, a):
     return S.broadcast_mul(x, a) + S.broadcast_mul(relu(x), 1 - a)
 
 
+def halved(x, a):
+    return (S.broadcast_mul(x, 1 + a) + S.broadcast_mul(S.abs(x), 1 - a)) * 0.5
+
+
 FORMS = {
     'one operator': lambda x: S.LeakyReLU(x, slopes((CHANNELS,)), act_type='prelu'),
     'shared': lambda x: S.LeakyReLU(x, slopes((1,)), act_type='prelu'),
@@ -49,11 +53,17 @@ FORMS = {
     'absolute value': lambda x: relu(x) + S.broadcast_mul(slopes(), x - S.abs(x)) * 0.5,
     'where': lambda x: S.where(x > 0, x, S.broadcast_mul(x, slopes())),
     'what is left to 1': lambda x: remainder(x, slopes()),
+    'halved at the end': lambda x: halved(x, slopes()),
+    'sign': lambda x: relu(x) + S.broadcast_mul(slopes(), x) * (1 - S.sign(x)) / 2,
+    'clips': lambda x: S.clip(x, 0, 1e30) + S.broadcast_mul(slopes(), S.clip(x, -1e30, 0)),
+    'masks': lambda x: x * (x > 0) + S.broadcast_mul(slopes(), x) * (x <= 0),
+    'a factor chosen': lambda x: x * S.where(x > 0, S.ones_like(x), S.broadcast_like(slopes(), x)),
 }
 NONE = {
     'clipped elsewhere': lambda x: relu(x) + S.broadcast_mul(below(x, 0.1), slopes()),
     'twice the slope': lambda x: relu(x) + S.broadcast_mul(below(x), slopes()) * 2,
     'residual': lambda x: x + relu(x),
+    'clipped above': lambda x: S.clip(x, 0, 6) + S.broadcast_mul(slopes(), below(x)),
     'leaky': lambda x: relu(x) + below(x) * 0.25,
     'other sign': lambda x: relu(x) - S.broadcast_mul(below(x), slopes()),
     'two parameters': lambda x: (

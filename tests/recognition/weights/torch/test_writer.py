@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 
+import numpy as np
 import pytest
 
 from config.errors import CheckpointError
@@ -40,3 +41,8 @@ def test_records_of_a_file_that_cannot_be_read(tmp_path):
         archive.writestr('archive/mine/a', bytes(10**6))
     with pytest.raises(CheckpointError, match="'mine/a' is compressed"):
         read_records(path, 'mine')
+
+
+def test_storages_are_the_arrays_themselves():
+    for array, storage in zip(FLOATS.values(), torch_writer.tensors(FLOATS)[1].values()):
+        assert np.shares_memory(array, np.asarray(storage))
