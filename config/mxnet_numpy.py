@@ -20,12 +20,12 @@ import re
 import sys
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType, SimpleNamespace
-from typing import Any, Callable, Dict, NoReturn, Optional
+from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
 
 import numpy as np
 
 PACKAGE = 'mxnet'
-VERSION = tuple(int(part) for part in np.__version__.split('.')[:2])
+VERSION = tuple(int(part) for part in np.__version__.split('.')[:2])  # 2.0.0rc1 is 2.0
 NEEDED = VERSION >= (1, 24)  # the first that removed names
 # Removed in numpy 1.20, where a call has since raised RuntimeError; mxnet only passes them on.
 FINANCE = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
@@ -89,14 +89,24 @@ def _finance(name: str) -> Callable[..., NoReturn]:
     return removed
 
 
+def _numbers(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r'\d+', version))
+
+
+# Python 3.12 has no distutils; mxnet compares numpy's version with its classes.
+DISTUTILS_VERSION = SimpleNamespace(LooseVersion=_numbers, StrictVersion=_numbers)
+
+
 class _Finder:
     """Finds mxnet's modules for Python's import, and no others."""
 
     def __init__(self) -> None:
         numpy = numpy_for_mxnet()
 
-        def import_for_mxnet(*args: Any, **kwargs: Any) -> ModuleType:
-            found = builtins.__import__(*args, **kwargs)
+        def import_for_mxnet(name: str, *args: Any, **kwargs: Any) -> Any:
+            if name == 'distutils.version':
+                return DISTUTILS_VERSION
+            found = builtins.__import__(name, *args, **kwargs)
             return numpy if found is np else found
 
         self.builtins = {**vars(builtins), '__import__': import_for_mxnet}
