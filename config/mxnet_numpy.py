@@ -29,7 +29,7 @@ VERSION = tuple(int(part) for part in np.__version__.split('.')[:2])  # 2.0.0rc1
 NEEDED = VERSION >= (1, 24)  # the first that removed names
 # Removed in numpy 1.20, where a call has since raised RuntimeError; mxnet only passes them on.
 FINANCE = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
-NUMBER_AS_NUMPY_WRITES_IT = re.compile(r"\bnp\.(?:u?int\d+|float\d+|longdouble|str_)\(([^()]*)\)|\bnp\.(True|False)_")
+NUMBER_OF_NUMPY = re.compile(r'\bnp\.(?:u?int\d+|float\d+|str_)\(([^()]*)\)|\bnp\.(True|False)_')
 DOUBLES = {  # attributes that begin as Python's numbers and to which mxnet adds, or by which it multiplies, np.float32
     'EvalMetric': ('sum_metric', 'global_sum_metric', 'num_inst', 'global_num_inst'),
     'LRScheduler': ('base_lr', 'base_lr_orig'),
@@ -37,9 +37,16 @@ DOUBLES = {  # attributes that begin as Python's numbers and to which mxnet adds
 
 
 def install() -> None:
-    """Let mxnet's modules see `numpy_for_mxnet()` from now on, where the installed numpy needs it."""
-    if NEEDED and not any(isinstance(known, _Finder) for known in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    """Let mxnet's modules see `numpy_for_mxnet()` from now on, where the installed numpy needs it.
+
+    What an import of mxnet that failed before has left behind is imported again.
+    """
+    if not NEEDED or any(isinstance(known, _Finder) for known in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    if PACKAGE not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith(f'{PACKAGE}.')]:
+            del sys.modules[name]
 
 
 def numpy_for_mxnet() -> ModuleType:
@@ -74,7 +81,7 @@ def _removed_names() -> Dict[str, Any]:
         from numpy.lib.array_utils import normalize_axis_tuple
 
         names['core'] = SimpleNamespace(numeric=SimpleNamespace(normalize_axis_tuple=normalize_axis_tuple))
-        names['trapz'] = np.trapezoid
+        names['trapz'] = vars(np)['trapezoid']
     return names
 
 
@@ -128,7 +135,7 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> Any:
         if fullname != 'mxnet.recordio':
             return super().get_code(fullname)
-        source = self.get_data(self.path).replace(b'.tostring()', b'.tobytes()')  # the same under another name
+        source = self.get_data(self.path).replace(b'.tostring()', b'.tobytes()')
         return self.source_to_code(source, self.path)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -146,7 +153,7 @@ def _write_plain_numbers(base: Any) -> None:
 
 
 def _plain(string: str) -> str:
-    return NUMBER_AS_NUMPY_WRITES_IT.sub(r'\1\2', string) if 'np.' in string else string
+    return NUMBER_OF_NUMPY.sub(r'\1\2', string) if 'np.' in string else string
 
 
 def _compute_in_double(module: Any) -> None:
@@ -185,4 +192,3 @@ MENDED: Dict[str, Callable[[Any], None]] = {
     'mxnet.metric': _compute_in_double,
     'mxnet.numpy.multiarray': _make_plain_tuples,
 }
-

@@ -82,6 +82,17 @@ def test_numpy_itself_is_left_alone():
     assert mx.numpy.utils.onp is not np
 
 
+@OTHER_NUMPY
+def test_an_import_of_mxnet_that_failed_does_no_harm():
+    """As in a notebook, where the next cell imports in the right order."""
+    program = (
+        'try:\n    import mxnet\nexcept (AttributeError, ImportError): import symbols, mxnet as mx\n'
+        'import numpy as np; print(mx.nd.ones((3, 4)).reshape((np.int64(2), 6)).shape)'
+    )
+    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == '(2, 6)', done.stderr
+
+
 def test_names_that_exist_are_numpys_own():
     numpy = numpy_for_mxnet()
     changed = {name for name, value in vars(np).items() if getattr(numpy, name) is not value}
@@ -119,11 +130,15 @@ NUMBERS = (np.int64(3), np.int32(3))
 
 def test_numbers_of_numpy_in_a_tuple_become_plain_attributes():
     data = mx.sym.var('data', shape=(np.int64(0), 3, 8, 8), lr_mult=np.float64(0.5))
-    symbol = mx.sym.Convolution(data, kernel=NUMBERS, num_filter=np.int64(2), no_bias=np.bool_(True), name='c')
+    symbol = mx.sym.Convolution(
+        data, kernel=NUMBERS, num_filter=np.int64(2), no_bias=np.bool_(True), name='c'
+    )
     assert symbol.attr_dict()['c'] == {'kernel': '(3, 3)', 'num_filter': '2', 'no_bias': 'True'}
     assert data.attr('__shape__') == '(0, 3, 8, 8)'
     assert data.attr('__lr_mult__') == '0.5'
-    scaled = mx.nd.Custom(mx.nd.ones(2), op_type='told', factors=(np.float32(1.5), np.bool_(True), np.int8(-1)))
+    scaled = mx.nd.Custom(
+        mx.nd.ones(2), op_type='told', factors=(np.float32(1.5), np.bool_(True), np.int8(-1))
+    )
     assert scaled.asnumpy().tolist() == [1.5, 1.5]
     assert mx.nd.ones((3, 4)).reshape((np.int64(2), np.int32(6))).shape == (2, 6)
     assert mx.nd.sum(mx.nd.ones((3, 3)), axis=tuple(np.arange(2))).asscalar() == 9
@@ -193,7 +208,7 @@ def test_records_with_several_labels_are_written_and_read():
 
 def test_axes_are_moved_and_faults_reported():
     assert mx.nd.moveaxis(mx.nd.zeros((3, 4, 5)), [0, 1], [-1, -2]).shape == (5, 4, 3)
-    with pytest.raises(ValueError, match='0 <= source < tensor.ndim'):
+    with pytest.raises(ValueError, match='0 <= source < '):
         mx.nd.moveaxis(mx.nd.zeros((3, 4)), 9, 0)
 
 
@@ -201,7 +216,9 @@ def test_axes_are_moved_and_faults_reported():
 def test_optimizers_take_numbers_of_numpy_as_they_take_pythons(name):
     results = []
     for number in (float, np.float64):
-        optimizer = mx.optimizer.create(name, learning_rate=number(0.125), wd=number(0.5), rescale_grad=number(0.25))
+        optimizer = mx.optimizer.create(
+            name, learning_rate=number(0.125), wd=number(0.5), rescale_grad=number(0.25)
+        )
         update, weight = mx.optimizer.get_updater(optimizer), mx.nd.array([1, 2])
         for _ in range(3):
             update(0, mx.nd.array([0.5, -0.25]), weight)
@@ -230,4 +247,6 @@ def test_helpers_of_mxnets_own_tests_work():
     mx.test_utils.check_numeric_gradient(square, {'a': np.array([1.0, 3])})
     with pytest.raises(AssertionError):
         mx.test_utils.assert_almost_equal(np.ones(2), np.zeros(2))
-    assert len(mx.test_utils.chi_square_check(lambda n: np.arange(n) % 2, [0, 1], [0.5, 0.5], nsamples=100)) == 3
+    assert (
+        len(mx.test_utils.chi_square_check(lambda n: np.arange(n) % 2, [0, 1], [0.5, 0.5], nsamples=100)) == 3
+    )
