@@ -147,7 +147,7 @@ class Shard:
             for table in self.tables.values()
             for part in self._parts()
         ]
-        return float(sum(each.asscalar() for each in found))
+        return sum((float(each.asscalar()) for each in found), 0.0)  # in double, with numpy 2, too
 
     def update(self, rate: float, scale: float, count: int) -> None:
         """Update the chosen rows by their gradients times `scale`, as update number `count` + 1."""

@@ -1,4 +1,4 @@
-"""numpy, which mxnet 1.9.1 needs in one version and no other."""
+"""The settings with which mxnet is imported."""
 
 from __future__ import annotations
 
@@ -8,69 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from config.compat import ALIASES, ONEDNN_CACHE, physical_cores, prepare_numpy, wanted_numpy
+from config.compat import ONEDNN_CACHE, physical_cores
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.mark.parametrize('module', ['symbols', 'recognition'])
-def test_an_impossible_numpy_is_named_with_the_command_that_helps(tmp_path, module):
-    package = tmp_path / 'numpy'
-    package.mkdir()
-    (package / '__init__.py').write_text("__version__ = '2.0.0'\n")
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), str(ROOT)])}
-    done = subprocess.run(
-        [sys.executable, '-c', f'import {module}'], env=env, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        'ImportError: mxnet 1.9.1 cannot be imported with numpy 2.0.0; '
-        f"install the one that works here: pip install 'numpy=={wanted_numpy()}'"
-    )
-    assert 'AttributeError' not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ('numpy_version', 'python_version', 'works'),
-    [
-        ('1.20.3', (3, 9), True),
-        ('1.23.5', (3, 11), True),
-        ('1.24.0', (3, 11), False),
-        ('1.26.4', (3, 11), False),
-        ('1.26.4', (3, 12), True),
-        ('2.0.0rc1', (3, 12), False),
-        ('2.4.6', (3, 9), False),
-    ],
-)
-def test_which_numpy_goes_with_which_python(monkeypatch, numpy_version, python_version, works):
-    monkeypatch.setattr(np, '__version__', numpy_version)
-    monkeypatch.setattr(sys, 'version_info', python_version)
-    if works:
-        prepare_numpy()
-    else:
-        with pytest.raises(ImportError, match=f"with numpy {numpy_version}; .*pip install 'numpy==1.2"):
-            prepare_numpy()
-
-
-def test_the_aliases_are_put_back(monkeypatch):
-    def forget(name):  # as numpy 1.24 and later do
-        raise AttributeError(name)
-
-    monkeypatch.setattr(np, '__getattr__', forget)
-    for name in ALIASES:
-        monkeypatch.delitem(vars(np), name, raising=False)
-    prepare_numpy()
-    assert {name: getattr(np, name) for name in ALIASES} == ALIASES
-
-
-def test_mxnet_imports_after_it():
-    program = 'from config.compat import prepare_numpy as p; p(); import mxnet; print(mxnet.__version__)'
-    command = [sys.executable, '-W', 'ignore', '-c', program]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == '1.9.1', done.stderr
 
 
 def run_with(program, **environment):

@@ -13,15 +13,16 @@ from functools import partial
 from statistics import median
 from typing import Callable, Dict, List, Mapping
 
+from config.mxnet_numpy import NEEDED
 from tools.bench.process import run_alone
 from tools.bench.rounds import Row, interleaved
 
-# On Python 3.12 mxnet alone cannot be imported; what it lacks counts as its own there.
+# With numpy 1.24 and later mxnet alone cannot be imported; what it lacks counts as its own there.
 ALONE = 'import mxnet'
 HELP = "import sys; sys.argv[1:] = '{}'.split(); from recognition.commands.main import main; main()"
-FIT = 'from config.compat import prepare_numpy; prepare_numpy(); import mxnet'
+FIT = 'from config.mxnet_numpy import install; install(); import mxnet'
 PROGRAMS: Mapping[str, str] = {
-    'import mxnet': FIT if sys.version_info >= (3, 12) else ALONE,
+    'import mxnet': FIT if NEEDED else ALONE,
     'import symbols': 'import symbols',
     'import symbols, and get_symbol': 'import symbols; symbols.get_symbol()',
     'facesymbols --help': HELP.format('--help'),

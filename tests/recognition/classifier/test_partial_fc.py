@@ -225,3 +225,13 @@ def test_what_cannot_be_split_or_sampled_is_said_in_a_sentence(more, words):
     with pytest.raises(ConfigError, match=words) as caught:
         parts(settings(**more), 2)
     assert '\n' not in str(caught.value)
+
+
+def test_squares_of_the_parts_are_added_in_double():
+    """A sum of np.float32 would lose the one; numpy before 2 adds them in double, as the classifier does with any."""
+    (shard,) = parts(settings(loss_name='margin_softmax')).shards
+    (table,) = shard.tables.values()
+    table.gradient = mx.nd.zeros((IDENTITIES, WIDTH))
+    table.gradient[0, 0], table.gradient[IDENTITIES - 1, 0] = 4096, 1
+    assert shard.squares() == 2.0**24 + 1
+    assert type(shard.squares()) is float

@@ -1,0 +1,194 @@
+"""mxnet 1.9.1 with the numpys that came after it: 1.24 to 2.x.
+
+mxnet's own modules get a numpy of their own, in which the names they use exist, whatever the installed numpy has
+removed. numpy itself stays as it is, for code that runs beside ours and asks which names numpy has. Only a module below
+`mxnet` that is imported after `install` sees the other: its `import numpy` gives `numpy_for_mxnet()`.
+
+Of what numpy does differently, five things reach mxnet:
+
+- `ndarray.tostring`, which its recordio calls, was removed in numpy 2.3;
+- a number in a tuple is written `np.int64(3)`, where MXNet's parser of attributes wants `3`;
+- a Python float and a np.float32 add up to a np.float32 (NEP 50), so that sums of its metrics would lose digits;
+- the linear algebra returns named tuples, which cannot be made of a list as mxnet makes tuples;
+- `np.bool` is there again and is `np.bool_`, where it was Python's.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType, SimpleNamespace
+from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
+
+import numpy as np
+
+PACKAGE = 'mxnet'
+VERSION = tuple(int(part) for part in np.__version__.split('.')[:2])  # 2.0.0rc1 is 2.0
+NEEDED = VERSION >= (1, 24)  # the first that removed names
+# Removed in numpy 1.20, where a call has since raised RuntimeError; mxnet only passes them on.
+FINANCE = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
+NUMBER_OF_NUMPY = re.compile(r'\bnp\.(?:u?int\d+|float\d+|str_)\(([^()]*)\)|\bnp\.(True|False)_')
+DOUBLES = {  # attributes that begin as Python's numbers and to which mxnet adds, or by which it multiplies, np.float32
+    'EvalMetric': ('sum_metric', 'global_sum_metric', 'num_inst', 'global_num_inst'),
+    'LRScheduler': ('base_lr', 'base_lr_orig'),
+}
+
+
+def install() -> None:
+    """Let mxnet's modules see `numpy_for_mxnet()` from now on, where the installed numpy needs it.
+
+    What an import of mxnet that failed before has left behind is imported again.
+    """
+    if not NEEDED or any(isinstance(known, _Finder) for known in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    if PACKAGE not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith(f'{PACKAGE}.')]:
+            del sys.modules[name]
+
+
+def numpy_for_mxnet() -> ModuleType:
+    """Return a module with all that numpy has, the names that mxnet 1.9.1 uses beside them, and Python's bool."""
+    module = _Numpy(np.__name__, np.__doc__)
+    for name, value in {**_removed_names(), **vars(np), 'bool': bool}.items():
+        setattr(module, name, value)
+    return module
+
+
+class _Numpy(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)  # what numpy itself makes when it is first asked for, such as numpy.testing
+
+
+def _removed_names() -> Dict[str, Any]:
+    """Return what mxnet 1.9.1 takes from numpy and some numpy from 1.24 on no longer has, as it was."""
+    names: Dict[str, Any] = {
+        **dict.fromkeys(('Inf', 'PINF'), np.inf),
+        **dict.fromkeys(('NAN', 'NaN'), np.nan),
+        'NINF': -np.inf,
+        'PZERO': 0.0,
+        'NZERO': -0.0,
+        'int': int,
+        **{'alltrue': np.all, 'sometrue': np.any, 'product': np.prod, 'round_': np.round},
+        'in1d': _in1d,
+        'msort': lambda a: np.sort(a, axis=0),
+        'compat': SimpleNamespace(basestring=str),
+        **{name: _finance(name) for name in FINANCE},
+    }
+    if VERSION >= (2, 0):
+        from numpy.lib.array_utils import normalize_axis_tuple
+
+        names['core'] = SimpleNamespace(numeric=SimpleNamespace(normalize_axis_tuple=normalize_axis_tuple))
+        names['trapz'] = vars(np)['trapezoid']
+    return names
+
+
+def _in1d(ar1: Any, ar2: Any, assume_unique: bool = False, invert: bool = False) -> np.ndarray:
+    return np.isin(np.ravel(ar1), ar2, assume_unique=assume_unique, invert=invert)
+
+
+def _finance(name: str) -> Callable[..., NoReturn]:
+    def removed(*args: Any, **kwargs: Any) -> NoReturn:
+        raise RuntimeError(f'numpy removed {name} in 1.20; numpy_financial.{name} replaces it')
+
+    return removed
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r'\d+', version))
+
+
+# Python 3.12 has no distutils; mxnet compares numpy's version with its classes.
+DISTUTILS_VERSION = SimpleNamespace(LooseVersion=_numbers, StrictVersion=_numbers)
+
+
+class _Finder:
+    """Finds mxnet's modules for Python's import, and no others."""
+
+    def __init__(self) -> None:
+        numpy = numpy_for_mxnet()
+
+        def import_for_mxnet(name: str, *args: Any, **kwargs: Any) -> Any:
+            if name == 'distutils.version':
+                return DISTUTILS_VERSION
+            found = builtins.__import__(name, *args, **kwargs)
+            return numpy if found is np else found
+
+        self.builtins = {**vars(builtins), '__import__': import_for_mxnet}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
+        if name.partition('.')[0] != PACKAGE:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path, self.builtins)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, name: str, path: str, own_builtins: Dict[str, Any]) -> None:
+        super().__init__(name, path)
+        self.builtins = own_builtins
+
+    def get_code(self, fullname: str) -> Any:
+        if fullname != 'mxnet.recordio':
+            return super().get_code(fullname)
+        source = self.get_data(self.path).replace(b'.tostring()', b'.tobytes()')
+        return self.source_to_code(source, self.path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)['__builtins__'] = self.builtins
+        super().exec_module(module)
+        if module.__name__ in MENDED:
+            MENDED[module.__name__](module)
+
+
+def _write_plain_numbers(base: Any) -> None:
+    """Mend mxnet.base, by whose functions every text goes to MXNet."""
+    text, texts = base.c_str, base.c_str_array
+    base.c_str = lambda string: text(_plain(string))
+    base.c_str_array = lambda strings: texts([_plain(string) for string in strings])
+
+
+def _plain(string: str) -> str:
+    return NUMBER_OF_NUMPY.sub(r'\1\2', string) if 'np.' in string else string
+
+
+def _compute_in_double(module: Any) -> None:
+    """Mend mxnet.metric and mxnet.lr_scheduler."""
+    for owner, names in DOUBLES.items():
+        for name in names if hasattr(module, owner) else ():
+            setattr(getattr(module, owner), name, _Double(name))
+
+
+def _make_plain_tuples(multiarray: Any) -> None:
+    """Mend mxnet.numpy.multiarray, which makes its own arrays of what numpy returns."""
+    convert = multiarray._as_mx_np_array
+    multiarray._as_mx_np_array = lambda result, ctx=None: convert(
+        tuple(result) if isinstance(result, tuple) else result, ctx
+    )
+
+
+class _Double:
+    """An attribute of instances whose floating-point numbers are stored as np.float64."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None or self.name not in vars(instance):
+            raise AttributeError(self.name)
+        return vars(instance)[self.name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self.name] = np.float64(value) if isinstance(value, (float, np.floating)) else value
+
+
+MENDED: Dict[str, Callable[[Any], None]] = {
+    'mxnet.base': _write_plain_numbers,
+    'mxnet.lr_scheduler': _compute_in_double,
+    'mxnet.metric': _compute_in_double,
+    'mxnet.numpy.multiarray': _make_plain_tuples,
+}
