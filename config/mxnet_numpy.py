@@ -1,8 +1,8 @@
 """mxnet 1.9.1 with the numpys that came after it: 1.24 to 2.x.
 
-mxnet's own modules get a numpy of their own, in which the names they use exist, whatever the installed numpy has
-removed. numpy itself stays as it is, for code that runs beside ours and asks which names numpy has. Only a module below
-`mxnet` that is imported after `install` sees the other: its `import numpy` gives `numpy_for_mxnet()`.
+Names that numpy has removed are put back, also for the scripts of mxnet's time; names that exist are left alone. Where
+one of these now means something else (`np.bool`, `np.core`), mxnet's own modules see the old meaning: their
+`import numpy` gives `numpy_for_mxnet()`. It takes effect for modules that are imported after `install`.
 
 Of what numpy does differently, five things reach mxnet:
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+import warnings
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType, SimpleNamespace
 from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
@@ -28,7 +29,7 @@ PACKAGE = 'mxnet'
 VERSION = tuple(int(part) for part in np.__version__.split('.')[:2])  # 2.0.0rc1 is 2.0
 NEEDED = VERSION >= (1, 24)  # the first that removed names
 # Removed in numpy 1.20, where a call has since raised RuntimeError; mxnet only passes them on.
-FINANCE = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
+FINANCE = ('fv', 'ipmt', 'irr', 'mirr', 'nper', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
 NUMBER_OF_NUMPY = re.compile(r'\bnp\.(?:u?int\d+|float\d+|str_)\(([^()]*)\)|\bnp\.(True|False)_')
 DOUBLES = {  # attributes that begin as Python's numbers and to which mxnet adds, or by which it multiplies, np.float32
     'EvalMetric': ('sum_metric', 'global_sum_metric', 'num_inst', 'global_num_inst'),
@@ -37,13 +38,18 @@ DOUBLES = {  # attributes that begin as Python's numbers and to which mxnet adds
 
 
 def install() -> None:
-    """Let mxnet's modules see `numpy_for_mxnet()` from now on, where the installed numpy needs it.
+    """Put back what numpy has removed, and let mxnet's modules see `numpy_for_mxnet()`, where this numpy needs it.
 
     What an import of mxnet that failed before has left behind is imported again.
     """
     if not NEEDED or any(isinstance(known, _Finder) for known in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # some numpys warn of a name when it is looked for
+        for name, value in _removed_names().items():
+            if not hasattr(np, name):
+                setattr(np, name, value)
     if PACKAGE not in sys.modules:
         for name in [name for name in sys.modules if name.startswith(f'{PACKAGE}.')]:
             del sys.modules[name]
@@ -52,7 +58,7 @@ def install() -> None:
 def numpy_for_mxnet() -> ModuleType:
     """Return a module with all that numpy has, the names that mxnet 1.9.1 uses beside them, and Python's bool."""
     module = _Numpy(np.__name__, np.__doc__)
-    for name, value in {**_removed_names(), **vars(np), 'bool': bool}.items():
+    for name, value in {**_removed_names(), **vars(np), **_changed_names()}.items():
         setattr(module, name, value)
     return module
 
@@ -63,26 +69,40 @@ class _Numpy(ModuleType):
 
 
 def _removed_names() -> Dict[str, Any]:
-    """Return what mxnet 1.9.1 takes from numpy and some numpy from 1.24 on no longer has, as it was."""
+    """Return what numpy from 1.24 on has removed, as it was: what mxnet 1.9.1 uses and what goes with it."""
     names: Dict[str, Any] = {
-        **dict.fromkeys(('Inf', 'PINF'), np.inf),
+        **{each.__name__: each for each in (bool, int, float, complex, str, object)},
+        **{'bool8': np.bool_, 'float_': np.float64, 'complex_': np.complex128, 'unicode_': np.str_},
+        **dict.fromkeys(('Inf', 'Infinity', 'PINF', 'infty'), np.inf),
         **dict.fromkeys(('NAN', 'NaN'), np.nan),
-        'NINF': -np.inf,
-        'PZERO': 0.0,
-        'NZERO': -0.0,
-        'int': int,
-        **{'alltrue': np.all, 'sometrue': np.any, 'product': np.prod, 'round_': np.round},
+        **{'NINF': -np.inf, 'PZERO': 0.0, 'NZERO': -0.0},
+        **{'alltrue': np.all, 'sometrue': np.any, 'round_': np.round, 'row_stack': np.vstack},
+        **{'product': np.prod, 'cumproduct': np.cumprod},
         'in1d': _in1d,
         'msort': lambda a: np.sort(a, axis=0),
+        'asfarray': _asfarray,
         'compat': SimpleNamespace(basestring=str),
         **{name: _finance(name) for name in FINANCE},
     }
     if VERSION >= (2, 0):
-        from numpy.lib.array_utils import normalize_axis_tuple
-
-        names['core'] = SimpleNamespace(numeric=SimpleNamespace(normalize_axis_tuple=normalize_axis_tuple))
         names['trapz'] = vars(np)['trapezoid']
     return names
+
+
+def _changed_names() -> Dict[str, Any]:
+    """Return names that exist and mean something else than in mxnet's time."""
+    if VERSION < (2, 0):
+        return {'bool': bool}
+    from numpy.lib.array_utils import normalize_axis_tuple
+
+    return {
+        'bool': bool,
+        'core': SimpleNamespace(numeric=SimpleNamespace(normalize_axis_tuple=normalize_axis_tuple)),
+    }
+
+
+def _asfarray(a: Any, dtype: Any = np.float64) -> np.ndarray:
+    return np.asarray(a, dtype if np.issubdtype(dtype, np.inexact) else np.float64)
 
 
 def _in1d(ar1: Any, ar2: Any, assume_unique: bool = False, invert: bool = False) -> np.ndarray:
