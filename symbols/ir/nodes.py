@@ -24,6 +24,7 @@ Attributes = Mapping[str, str]
 
 Shape = Tuple[int, ...]
 NAMED = 3  # how many variables an error names
+SHORT = re.compile(r'operator (\S+): .*Invalid end for end=(-?\d+) as axis_size is (\d+)')
 CUSTOM = re.compile(r'Cannot find custom operator (\S+)')
 UNKNOWN = re.compile(r'Failed loading Op (.+) of type (\S+): ')
 
@@ -110,7 +111,14 @@ def _infer_outputs(
                 return [tuple(shape) for shape in outputs]
             partial_arguments, partial_outputs, _ = internals.infer_shape_partial(**given)
     except mx.MXNetError as error:
-        raise ConfigError(f'the shapes {_text(shapes)} do not fit the graph: {reason_of(error)}') from error
+        reason = reason_of(error)
+        cut = SHORT.search(reason)
+        if cut:
+            reason = (
+                f'{cut[1]} takes a slice that ends at {cut[2]} of an axis of {cut[3]}; where a loss of triplets slices '
+                'the batch, give the batch size that it was made for (--shape), or a layer before it (--output-layer)'
+            )
+        raise ConfigError(f'the shapes {_text(shapes)} do not fit the graph: {reason}') from error
     unknown = [name for name, shape in zip(arguments, partial_arguments) if not _known(shape)]
     if unknown:
         data = [name for name in data_variables(described) if name in unknown]

@@ -140,3 +140,11 @@ def test_names_of_any_script_are_read_however_the_file_spells_them(tmp_path, esc
     path = tmp_path / 'net-symbol.json'
     path.write_text(json.dumps(json.loads(symbol.tojson()), ensure_ascii=escaped), encoding=encoding)
     assert load_symbol(path).tojson() == symbol.tojson()
+
+
+def test_a_loss_that_slices_another_batch_says_what_to_give():
+    anchors = mx.sym.slice_axis(SYMBOL, axis=0, begin=0, end=20, name='anchors')
+    with pytest.raises(
+        ConfigError, match=r'anchors takes a slice that ends at 20 of an axis of 2; .*--shape'
+    ):
+        list_nodes(anchors, {'data': (2, 3, 8, 8)})
