@@ -58,9 +58,9 @@ setup(
     install_requires=[
         f'mxnet==1.9.1; {MXNET_RESOLVES}',
         'numpy>=1.23',
-        'setuptools; python_version >= "3.12"',  # stands in for distutils
         'easydict>=1.9',
         'graphviz>=0.8.1',
+        'requests>=2.20',  # mxnet imports it
     ],
     extras_require={
         'images': IMAGES,
