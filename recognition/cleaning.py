@@ -204,7 +204,7 @@ def _write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def _dropped(dataset: FaceDataset, cleaning: Cleaning) -> Iterator[Sequence[Any]]:
-    for index in np.flatnonzero(~cleaning.kept):
+    for index in np.flatnonzero(~cleaning.kept).tolist():
         yield dataset.where(index), int(cleaning.labels[index]), f'{cleaning.angles[index]:.1f}'
 
 

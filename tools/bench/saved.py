@@ -15,7 +15,8 @@ import numpy as np
 def save(prefix: Path, symbol: Any, values: Mapping[str, np.ndarray]) -> None:
     """Write an MXNet symbol and the values of its parameters and auxiliary states by name."""
     symbol.save(f'{prefix}.json')
-    np.savez(f'{prefix}.npz', **values)
+    arrays: Any = values  # numpy's types take them for its keywords
+    np.savez(f'{prefix}.npz', **arrays)
 
 
 def load_values(prefix: Path) -> Dict[str, np.ndarray]:
