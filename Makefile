@@ -77,7 +77,7 @@ format: $(INSTALLED)  ## put the code into the project's format
 	@$(PY) -m ruff format .
 
 clean:  ## remove the virtual environments, builds and caches (runs, data sets and models stay)
-	@rm -rf .venv $(CONSUMERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find config symbols recognition tools examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.py $(or $(LOCK),$(wildcard constraints/python*.txt))

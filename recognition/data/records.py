@@ -219,7 +219,7 @@ def read_index(path: PathLike) -> Tuple[np.ndarray, np.ndarray]:
         len(separators) % 2 == 0
         and bool(np.all(separators[::2] == ord('\t')))
         and bool(np.all(separators[1::2] == ord('\n')))
-        and int(characters.max()) <= ord('9')
+        and int(np.max(characters)) <= ord('9')
     )
     if regular:
         values = np.fromstring(text, np.int64, sep=' ')  # any whitespace separates

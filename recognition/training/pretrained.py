@@ -187,7 +187,7 @@ def resize_classifier(
     for name, value in fresh.items():
         old, new = len(held[name]), len(value)
         labels = np.arange(new) if stays is None else np.asarray(stays, dtype=np.int64)
-        if stays is not None and (labels.shape != (new,) or labels.max(initial=-1) >= old):
+        if stays is not None and (labels.shape != (new,) or np.max(labels, initial=-1) >= old):
             raise ConfigError(
                 f'stays must give one of the {old} old labels, or -1, for each of {new} identities'
             )

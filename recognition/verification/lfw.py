@@ -189,7 +189,7 @@ def _distances(embeddings: np.ndarray, issame: Answers) -> Tuple[np.ndarray, np.
     length = np.linalg.norm(vectors, axis=1)
     if np.any((np.abs(length - 1) > UNIT_TOLERANCE) & (length != 0)):
         raise DataError(
-            f'the embeddings are not L2-normalised (lengths {length.min():.4g} to {length.max():.4g}); '
+            f'the embeddings are not L2-normalised (lengths {np.min(length):.4g} to {np.max(length):.4g}); '
             'the thresholds 0..4 are for vectors of length 1'
         )
     return np.sum(np.square(vectors[0::2] - vectors[1::2]), axis=1), same
