@@ -20,7 +20,7 @@ import numpy as np
 from config.errors import CheckpointError
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, state_path
-from recognition.utils.streamed_array import Rows, read_array, write_array
+from recognition.utils.streamed_array import SUFFIX, Rows, read_array, write_archive
 from symbols.ir.shapes import reason_of
 
 logger = logging.getLogger(__name__)
@@ -31,19 +31,21 @@ DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SyntaxError),
     *(zipfile.BadZipFile, tokenize.TokenError),
 )
-HEADER, SUFFIX = 'header', '.npy'  # the names in a numpy archive
+HEADER = 'header'  # its name in the archive
 
 
 @dataclass
 class TrainingState:
     """What training goes on from: `progress` and `config` as JSON values, `arrays` by 'kind:name'.
 
-    Large arrays may be a `Rows`, which numpy takes for the array.
+    Large arrays may be a `Rows`, which numpy takes for the array. versions: of the libraries that computed it, by name;
+    older states have none.
     """
 
     progress: Dict[str, Any]
     config: Dict[str, Any]
     arrays: Dict[str, Union[np.ndarray, Rows]] = field(default_factory=dict)
+    versions: Dict[str, str] = field(default_factory=dict)
 
     def group(self, kind: str) -> Dict[str, np.ndarray]:
         """Return the arrays of one kind by their names without the kind."""
@@ -67,13 +69,15 @@ def saving_state(prefix: PathLike, epoch: int, state: TrainingState) -> Iterator
 
     The block saves the network: on a full disk neither then takes the place of an older one.
     """
-    header = {'version': STATE_VERSION, 'progress': state.progress, 'config': state.config}
+    header = {
+        'version': STATE_VERSION,
+        'progress': state.progress,
+        'config': state.config,
+        'versions': state.versions,
+    }
     text = np.frombuffer(json.dumps(header).encode('utf-8'), dtype=np.uint8)
     with replacing(state_path(prefix, epoch), CheckpointError) as temporary:
-        with zipfile.ZipFile(temporary, 'w') as archive:
-            for name, array in {HEADER: text, **state.arrays}.items():
-                with archive.open(name + SUFFIX, 'w', force_zip64=True) as member:
-                    write_array(member, array)
+        write_archive(temporary, {HEADER: text, **state.arrays})
         yield
 
 
@@ -90,7 +94,8 @@ def load_state(prefix: PathLike, epoch: int, *, only: str = '') -> TrainingState
             arrays = {key: read_array(archive, key + SUFFIX) for key in keys if key.startswith(only)}
         if header['version'] != STATE_VERSION:
             raise CheckpointError(f'{path} is a state of version {header["version"]}, not {STATE_VERSION}')
-        return TrainingState(dict(header['progress']), dict(header['config']), arrays)
+        versions = dict(header.get('versions', {}))
+        return TrainingState(dict(header['progress']), dict(header['config']), arrays, versions)
     except FileNotFoundError:
         raise CheckpointError(f'{path} does not exist') from None
     except DAMAGE as error:

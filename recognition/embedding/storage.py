@@ -17,6 +17,8 @@ from config.errors import ConfigError, DataError
 from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.packages import require
+from recognition.utils.safetensors_bytes import save_tensors
+from recognition.utils.streamed_array import write_archive
 
 __all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']
 
@@ -99,8 +101,9 @@ def _load(package: str, suffix: str) -> Any:
 
 def _write_npz(path: Path, embedded: Embedded) -> None:
     about = np.array(json.dumps(embedded.about))
-    with replacing(path) as temporary, open(temporary, 'wb') as file:
-        np.savez(file, embeddings=embedded.rows, names=np.array(embedded.names, dtype=np.str_), about=about)
+    names = np.array(embedded.names, dtype=np.str_)
+    with replacing(path) as temporary:
+        write_archive(temporary, {'embeddings': embedded.rows, 'names': names, 'about': about})
 
 
 def _read_npz(path: Path) -> Embedded:
@@ -163,11 +166,9 @@ def _read_parquet(path: Path) -> Embedded:
 
 
 def _write_safetensors(path: Path, embedded: Embedded) -> None:
-    from safetensors.numpy import save
-
     metadata = {**embedded.about, 'names': json.dumps(embedded.names)}
     with replacing(path) as temporary:
-        temporary.write_bytes(save({'embeddings': np.ascontiguousarray(embedded.rows)}, metadata))
+        save_tensors(temporary, {'embeddings': embedded.rows}, metadata)
 
 
 def _read_safetensors(path: Path) -> Embedded:

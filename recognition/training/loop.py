@@ -18,6 +18,7 @@ from recognition.data.loader import FaceLoader
 from recognition.engines.record import read_provenance, write_provenance
 from recognition.training.best import Best
 from recognition.training.progress import History, Progress, Record
+from recognition.training.resume import library_versions
 from recognition.training.tensorboard import Board
 from recognition.training.trainer import StepResult, Trainer
 from recognition.utils.processes import StopRequest
@@ -240,7 +241,8 @@ class Loop:
             'best': self.best.score,
             'faults': self.loader.faults,
         }
-        return TrainingState(progress, json.loads(json.dumps(self.cfg)), self.trainer.arrays())
+        cfg = json.loads(json.dumps(self.cfg))
+        return TrainingState(progress, cfg, self.trainer.arrays(), library_versions())
 
     def _remove_replaced(self) -> None:
         """Remove what an older run left, now that this one has something to put in its place."""

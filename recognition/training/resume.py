@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
 
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from recognition.checkpoint.training_state import TrainingState, newest_state
 from recognition.data.class_names import read_classes
+from recognition.data.images import load_cv2
 from recognition.data.loader import FaceLoader
 from recognition.training.trainer import Trainer
 from recognition.utils.run_paths import check_vacant, classes_path
+
+import mxnet as mx
+
+logger = logging.getLogger(__name__)
 
 # Keys that a run cannot change when it goes on, and the names that mean the same.
 KEPT_KEYS = (
@@ -42,6 +50,23 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
     return None
 
 
+def library_versions() -> Dict[str, str]:
+    """Return the versions of the libraries that the bits of a training come from, by name."""
+    return {'mxnet': mx.__version__, 'numpy': np.__version__, 'OpenCV': load_cv2().__version__}
+
+
+def warn_of_versions(source: Path, saved: Mapping[str, str]) -> None:
+    """Warn where a state was computed by other versions of these libraries; older states have none."""
+    now = library_versions()
+    changed = [name for name in now if saved.get(name, now[name]) != now[name]]
+    if changed:
+        theirs, ours = (' and '.join(f'{name} {each[name]}' for name in changed) for each in (saved, now))
+        logger.warning(
+            '%s was trained with %s, and this run has %s; its numbers may differ from those of a run without a break',
+            *(source, theirs, ours),
+        )
+
+
 def check_names(prefix: Path, classes: Sequence[str]) -> None:
     """Raise CheckpointError where a run whose classes have names would resume with other ones."""
     path = classes_path(prefix)
@@ -68,6 +93,7 @@ def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state:
             raise CheckpointError(
                 f'{source} was trained with {words} {state.progress.get(key)}, and this run has {now}'
             )
+    warn_of_versions(source, state.versions)
     trainer.restore(state.progress, state.arrays, source=source)
 
 

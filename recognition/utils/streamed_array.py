@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import IO, Any, Callable, Iterator, Tuple
+from typing import IO, Any, Callable, Iterator, Mapping, Tuple
 
 import numpy as np
 from numpy.lib import format as npy
 
+from recognition.utils.files import PathLike
+
+SUFFIX = '.npy'  # of the names in a numpy archive
 LARGE = 2**26  # bytes from which on an array in a file is left there
 PIECE = 2**24  # bytes that are read at once
+HEADER_BYTES = 2**16  # more than numpy writes before the values of an array
 
 
 class Rows:
@@ -43,6 +47,17 @@ def drain(array: Any) -> None:
     """Fetch and forget all pieces of an array: another worker, which needs them, gets them only together with this."""
     for _ in pieces_of(array):
         pass
+
+
+def write_archive(path: PathLike, arrays: Mapping[str, Any]) -> None:
+    """Write arrays or Rows by name as numpy's savez does, with the same bytes on every Python."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(name + SUFFIX)
+            # of a size below 2 GiB: Pythons write the headers of larger members in different ways
+            member.file_size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize + HEADER_BYTES
+            with archive.open(member, 'w') as out:
+                write_array(out, array)
 
 
 def write_array(out: IO[bytes], array: Any) -> None:

@@ -11,6 +11,7 @@ from config import Config, complete
 from config.errors import CheckpointError, FaceSymbolsError
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
+from recognition.utils.safetensors_bytes import save_tensors
 
 EXTRA = 'embed'  # that brings the package
 
@@ -25,11 +26,9 @@ class Held(NamedTuple):
 
 def write_safetensors(path: PathLike, values: Mapping[str, np.ndarray], told: Mapping[str, Any]) -> None:
     """Write arrays by name, with metadata: text as it is and all else as JSON; MissingExtra without the package."""
-    numpy_format = require('safetensors.numpy', EXTRA, 'a safetensors file')
+    require('safetensors.numpy', EXTRA, 'a safetensors file')
     metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
-    content = numpy_format.save({name: np.ascontiguousarray(each) for name, each in values.items()}, metadata)
-    with open(path, 'wb') as file:  # safetensors takes no path that is not Unicode
-        file.write(content)
+    save_tensors(path, values, metadata)
 
 
 def read_safetensors(path: PathLike) -> Held:

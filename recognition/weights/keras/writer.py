@@ -44,9 +44,9 @@ def write_keras(path: PathLike, values: Mapping[str, np.ndarray], cfg: Config, *
     built = ModelConfig(get_symbol(cfg), cfg['image_shape'], order, softmax=classifies(cfg))
     config = built.as_json(cfg['network'] or cfg['net_name'])
     with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr(METADATA, json.dumps({'keras_version': KERAS_VERSION}))
-        archive.writestr(CONFIG, json.dumps(config))
-        archive.writestr(WEIGHTS, content.getbuffer())
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps({'keras_version': KERAS_VERSION}))
+        archive.writestr(zipfile.ZipInfo(CONFIG), json.dumps(config))  # a ZipInfo has no time of its own
+        archive.writestr(zipfile.ZipInfo(WEIGHTS), content.getbuffer())
     return mode
 
 

@@ -113,4 +113,4 @@ def write_state_dict(
     }
     with zipfile.ZipFile(path, 'w') as archive:
         for name, content in members.items():
-            archive.writestr(f'{ROOT}/{name}', content)
+            archive.writestr(zipfile.ZipInfo(f'{ROOT}/{name}'), content)  # without the time

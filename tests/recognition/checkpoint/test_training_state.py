@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.checkpoint import training_state
 from recognition.checkpoint.network import save_network
 from recognition.checkpoint.training_state import (
     TrainingState,
@@ -19,6 +18,7 @@ from recognition.checkpoint.training_state import (
     save_state,
     saving_state,
 )
+from recognition.utils import streamed_array
 from recognition.utils.run_paths import state_path
 from tests.helpers.toy_network import save_toy
 
@@ -35,7 +35,7 @@ def test_network_and_state_take_the_place_of_old_ones_together(tmp_path, monkeyp
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(
-        *{'save_network': (mx.nd, 'save'), 'save_state': (training_state, 'write_array')}[failing], full
+        *{'save_network': (mx.nd, 'save'), 'save_state': (streamed_array, 'write_array')}[failing], full
     )
 
     def save():
@@ -49,13 +49,14 @@ def test_network_and_state_take_the_place_of_old_ones_together(tmp_path, monkeyp
 
 def a_state(step=5):
     arrays = {'arg:conv0_weight': np.arange(6, dtype=np.float32).reshape(2, 3), 'momentum:file': np.ones(2)}
-    return TrainingState({'step': step}, {'net_name': 'resnet', 'seed': 1}, arrays)
+    return TrainingState({'step': step}, {'net_name': 'resnet', 'seed': 1}, arrays, {'numpy': '1.23.5'})
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     save_state(tmp_path / 'm', 2, a_state())
     back = load_state(tmp_path / 'm', 2)
     assert (back.progress, back.config) == ({'step': 5}, {'net_name': 'resnet', 'seed': 1})
+    assert back.versions == {'numpy': '1.23.5'}
     assert list(back.group('momentum')) == ['file']
     np.testing.assert_array_equal(back.group('arg')['conv0_weight'], a_state().arrays['arg:conv0_weight'])
     assert back.group('arg')['conv0_weight'].dtype == np.float32

@@ -9,15 +9,19 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from config.errors import CheckpointError
 from recognition.checkpoint.training_state import load_state, save_state
 from recognition.train import train
+from recognition.training.resume import library_versions
 from recognition.utils import streamed_array as rows
 from recognition.utils.run_paths import state_path
 from tests.helpers.training import command, config, files, launch
+
+import mxnet as mx
 
 STEPS, QUICK = 40, 24  # five epochs, and three
 # every part that has something to remember: momenta, counts, averages, added gradients, a clipped length
@@ -197,6 +201,34 @@ def test_a_damaged_last_state_falls_back_to_the_one_before(folder, tmp_path, unb
     assert 'model-0002.state is damaged' in caplog.text
     assert 'going back to the state of epoch 1' in caplog.text
     same(load_state(prefix, result.epoch), unbroken('sgd', QUICK))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'theirs', 'ours'),
+    [
+        ({}, '', ''),
+        ({'numpy': '1.2'}, 'numpy 1.2', f'numpy {np.__version__}'),
+        (
+            {'mxnet': '1.8', 'OpenCV': '4.1'},
+            'mxnet 1.8 and OpenCV 4.1',
+            f'mxnet {mx.__version__} and OpenCV {cv2.__version__}',
+        ),
+        (None, '', ''),
+    ],
+)
+def test_other_versions_are_named(folder, tmp_path, caplog, changes, theirs, ours):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=2), prefix=prefix, verify=False)
+    state = load_state(prefix, 1)
+    assert set(state.versions) == {'mxnet', 'numpy', 'OpenCV'}
+    state.versions = {} if changes is None else {**state.versions, **changes}  # older states have none
+    save_state(prefix, 1, state)
+    with caplog.at_level(logging.WARNING):
+        train(config(folder, max_steps=3), prefix=prefix, resume=True, verify=False)
+    told = [line for line in caplog.messages if 'was trained with' in line]
+    start = f'{state_path(prefix, 1)} was trained with {theirs}, and this run has {ours}; '
+    assert [line.startswith(start) for line in told] == ([True] if theirs else [])
+    assert load_state(prefix, 1).versions == library_versions()
 
 
 @pytest.mark.parametrize(
