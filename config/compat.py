@@ -11,9 +11,13 @@ cores have one, half of the machine stood idle.
 from __future__ import annotations
 
 import os
+import platform
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from config import mxnet_numpy
+from config.errors import MissingExtra
 
 ONEDNN_CACHE = 'DNNL_PRIMITIVE_CACHE_CAPACITY'  # oneDNN's own environment variable; 1024 is its default
 SCRATCH = 'MXNET_CPU_TEMP_COPY'  # pieces of scratch memory, each as large as any operator wants it: 4
@@ -21,6 +25,9 @@ TELLS_OF_FUSING = 'MXNET_SUBGRAPH_VERBOSE'  # a line on standard error for each 
 THREADS = 'MXNET_OMP_MAX_THREADS'  # mxnet's alone: other libraries keep their own counsel
 OPENMP = 'OMP_NUM_THREADS'  # the user's word for all libraries, which mxnet follows as it is
 CORES = Path('/sys/devices/system/cpu')  # what Linux says of them
+MXNET = '1.9.1'
+INSTALL_MXNET = f'pip install --no-deps mxnet=={MXNET}'
+WHEELS = {('Linux', 'x86_64'), ('Linux', 'aarch64'), ('Darwin', 'x86_64')}
 
 
 def prepare_mxnet() -> None:
@@ -39,13 +46,39 @@ def prepare_mxnet() -> None:
         os.environ.setdefault(THREADS, str(physical_cores()))
 
 
+def load_mxnet() -> None:
+    """Prepare mxnet and import it; MissingExtra, with what to do, where it is not installed or cannot be loaded."""
+    prepare_mxnet()
+    if find_spec('mxnet') is None:
+        raise MissingExtra(f'mxnet is not installed: {how_to_get_mxnet()}')
+    try:
+        import_module('mxnet')
+    except (OSError, RuntimeError) as error:  # its library, or one that it needs, is missing
+        raise MissingExtra(
+            f'mxnet cannot be loaded ({error}): `facesymbols doctor` has what to install'
+        ) from error
+
+
+def how_to_get_mxnet() -> str:
+    """Return the command that installs mxnet here, or that there is none."""
+    system, machine = platform.system(), platform.machine()
+    if (system, machine) in WHEELS:
+        return INSTALL_MXNET
+    return (
+        f'mxnet {MXNET} has no wheel for {system} on {machine}; records, verification, galleries and networks in ONNX '
+        'do without it'
+    )
+
+
 def physical_cores(cores: Path = CORES) -> int:
     """Return on how many cores this process may run, a core with several hardware threads counted once.
 
-    Where the system does not say which threads share a core, each counts as one.
+    Where the system does not say which threads share a core, each counts as one; macOS and Windows do not say either
+    on which this process may run.
     """
     siblings = set()
-    for number in os.sched_getaffinity(0):
+    usable = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count() or 1)
+    for number in usable:
         try:
             siblings.add((cores / f'cpu{number}' / 'topology' / 'thread_siblings_list').read_text())
         except OSError:
