@@ -99,7 +99,7 @@ def mxnet() -> Finding:
     spec = find_spec('mxnet')
     if spec is None:
         return Finding('mxnet', 'not installed', how_to_get_mxnet())
-    said = _import_error('symbols')
+    said = _import_error('recognition, mxnet')  # the one prepares the other
     version = package_version('mxnet') or '?'
     if not said:
         return Finding('mxnet', version)
