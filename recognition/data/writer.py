@@ -145,7 +145,7 @@ def _range_header(key: int, first: int, end: int) -> bytes:
 def _write_record(file: BinaryIO, content: bytes) -> None:
     """Write a record as dmlc-core's recordio.h does: cut where the magic number is inside, at a multiple of four."""
     if len(content) > LENGTH_MASK:
-        raise OSError(f'an image of {len(content)} bytes is larger than a record can be')
+        raise OSError(f'a record of {len(content)} bytes is larger than one can be')
     parts, begin = [], 0
     found = content.find(MAGIC_BYTES)
     while found >= 0:
