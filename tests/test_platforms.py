@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +16,30 @@ from config import compat
 from config.errors import MissingExtra
 from recognition.commands.main import COMMANDS
 from recognition.data import FaceDataset, FaceLoader
-from tests.helpers.elsewhere import NO_LINUX, NO_MXNET, command, run
 from tests.helpers.small_network import HEIGHT, SHAPE, WIDTH, make_values, write_onnx
 
+ROOT = Path(__file__).parents[1]
+NO_MXNET = """
+from importlib.machinery import PathFinder
+_found = PathFinder.find_spec
+_hidden = ('mxnet', 'graphviz', 'requests')
+PathFinder.find_spec = lambda name, *rest: None if name.partition('.')[0] in _hidden else _found(name, *rest)
+"""
+# What Windows' Python does not have.
+NO_LINUX = """
+import ctypes, multiprocessing, os, platform, signal, sys
+for _module, _names in (
+    (os, ('sched_getaffinity', 'pread', 'fork', 'killpg', 'O_CLOEXEC')),
+    (signal, ('sigtimedwait', 'pthread_sigmask', 'SIGKILL')),
+):
+    for _name in _names:
+        delattr(_module, _name)
+sys.modules.update(fcntl=None, resource=None)
+_exists, _library = os.path.exists, ctypes.CDLL
+os.path.exists = lambda path: not str(path).startswith('/proc') and _exists(path)
+ctypes.CDLL = lambda name, *rest: _library(name + '', *rest)
+platform.system = lambda: 'Windows'
+"""
 MISSING = (
     'mxnet is not installed: pip install --no-deps mxnet==1.9.1'
     if compat.how_to_get_mxnet() == compat.INSTALL_MXNET
@@ -31,6 +55,21 @@ for name in COMMANDS:
     found[name] = text.getvalue()[:100]
 print(json.dumps(found), 'mxnet' in sys.modules)
 """
+
+
+def run(program, *words):
+    return subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', program, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': ''},
+        capture_output=True,
+        text=True,
+    )
+
+
+def command(before, *words):
+    """Run `facesymbols`."""
+    return run(f'{before}\nfrom recognition.commands.main import main\nmain()', *words)
 
 
 @pytest.fixture(scope='module')
