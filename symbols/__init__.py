@@ -19,9 +19,9 @@ from symbols.shadowed_config import check_config
 
 check_config()
 
-from config.compat import prepare_mxnet  # noqa: E402
+from config.compat import load_mxnet  # noqa: E402
 
-prepare_mxnet()
+load_mxnet()
 
 import config as _config  # noqa: E402
 from symbols import network  # noqa: E402

@@ -8,17 +8,21 @@ import sys
 from importlib.util import find_spec
 from typing import List, NamedTuple, Optional, Sequence
 
+from config.compat import INSTALL_MXNET, MXNET, how_to_get_mxnet
 from recognition.cli.parser import Parser, command_parser
 from recognition.utils.environment import package_version
 from recognition.utils.packages import install_command
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 9), (3, 13)  # that the tests run on
 OLDEST_NUMPY = (1, 23)
-MXNET = '1.9.1'
-INSTALL_MXNET = f'pip install --no-deps mxnet=={MXNET}'
 SYSTEM_LIBRARIES = ('libgomp', 'libquadmath')
 INSTALL_LIBRARIES = 'apt install libgomp1 libquadmath0'
-WHEELS = {('Linux', 'x86_64'), ('Linux', 'aarch64'), ('Darwin', 'x86_64')}
+ARM_LIBRARIES = ('libarmpl', 'libamath', 'libastring')  # Arm's own, for which Debian's stand in
+INSTALL_ARM_LIBRARIES = (
+    'apt install libopenblas0-pthread liblapacke libgomp1 && cd {folder} && L=/usr/lib/aarch64-linux-gnu && '
+    'ln -s $L/openblas-pthread/libopenblas.so.0 libarmpl_lp64_mp.so && ln -s $L/liblapacke.so.3 libastring.so && '
+    'ln -s $L/libm.so.6 libamath.so'
+)
 SECONDS = 60.0  # that an import may take
 
 
@@ -94,27 +98,22 @@ def mxnet() -> Finding:
     """Report on mxnet, which is imported in a process of its own."""
     spec = find_spec('mxnet')
     if spec is None:
-        return Finding('mxnet', 'not installed', _how_to_get_mxnet())
-    said = _import_error('symbols')
+        return Finding('mxnet', 'not installed', how_to_get_mxnet())
+    said = _import_error('recognition, mxnet')  # the one prepares the other
     version = package_version('mxnet') or '?'
     if not said:
         return Finding('mxnet', version)
-    if any(library in said for library in SYSTEM_LIBRARIES):
+    if any(library in said for library in ARM_LIBRARIES):
+        (folder,) = spec.submodule_search_locations or ('.',)
+        mend = INSTALL_ARM_LIBRARIES.format(folder=folder)
+        problem = f'a library of the Arm Performance Libraries is missing, others do ({said}): {mend} (Debian, Ubuntu)'
+    elif any(library in said for library in SYSTEM_LIBRARIES):
         problem = f'a system library is missing ({said}): {INSTALL_LIBRARIES} (Debian, Ubuntu)'
     elif version != MXNET:
         problem = f'{version} does not work here ({said}): {INSTALL_MXNET}'
     else:
         problem = f'it cannot be imported: {said}'
     return Finding('mxnet', version, problem)
-
-
-def _how_to_get_mxnet() -> str:
-    if (platform.system(), platform.machine()) in WHEELS:
-        return INSTALL_MXNET
-    return (
-        f'mxnet {MXNET} has no wheel for {platform.system()} on {platform.machine()}; records, verification, galleries '
-        'and networks in ONNX do without it'
-    )
 
 
 def optional(package: Package) -> Finding:

@@ -34,6 +34,7 @@ from recognition.data.batch_worker import (
 )
 from recognition.data.images import load_cv2
 from recognition.data.sampler import SAMPLERS
+from recognition.utils.processes import decoding_processes
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class FaceLoader:
         self._turn: Optional[object] = None  # the epoch that may read
         self._pool: Optional[ProcessPoolExecutor] = None
         self._closed = False
+        workers = decoding_processes(workers)
         if workers:
             self._slots = _shared((depth, *self._batch_shape))
             self._pool = start_pool(workers, self._filler, self._slots)

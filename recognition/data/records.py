@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Optional, Tuple
 
@@ -29,8 +30,21 @@ from recognition.data.record_scan import (
 )
 from recognition.utils.files import PathLike
 
-_IR = struct.Struct('<IfQQ')  # flag, label, id, id2
+IMAGE_HEADER = struct.Struct('<IfQQ')  # flag, label, id, id2
+FLAGS = os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)  # these two not everywhere
 _PEEK = 64  # bytes that hold a part's head, an image header and a few labels
+
+
+_seeking = threading.Lock()
+
+
+def read_at(descriptor: int, count: int, offset: int) -> bytes:
+    """Read bytes at an offset of a file as `os.pread` does, which Windows has not; there no fork shares the file."""
+    if hasattr(os, 'pread'):
+        return os.pread(descriptor, count, offset)
+    with _seeking:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, count)
 
 
 class Header(NamedTuple):
@@ -75,7 +89,7 @@ class Records:
                 f'{self.idx_path} lists key {self._sorted[repeated[0]]} twice; every key may stand once'
             )
         try:
-            self._fd: Optional[int] = os.open(self.path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
+            self._fd: Optional[int] = os.open(self.path, FLAGS)
         except OSError as error:
             raise DataError(f'cannot open {self.path}: {error.strerror}') from None
         self.size = os.fstat(self._fd).st_size
@@ -125,7 +139,7 @@ class Records:
         """Return the header of record `key` and the encoded image after it (b'' where there is none)."""
         data = self.read(key)
         header = self._header(key, data)
-        return header, data[_IR.size + 4 * header.flag :]
+        return header, data[IMAGE_HEADER.size + 4 * header.flag :]
 
     def read_header(self, key: int) -> Header:
         """Return the header of record `key`, reading a few bytes of it only."""
@@ -139,10 +153,10 @@ class Records:
                 magic == MAGIC
                 and word >> 29 == WHOLE
                 and inside
-                and len(head) >= PART.size + _IR.size <= PART.size + length
+                and len(head) >= PART.size + IMAGE_HEADER.size <= PART.size + length
             ):
-                flag = _IR.unpack_from(head, PART.size)[0]
-                if _IR.size + 4 * flag <= min(length, len(head) - PART.size):
+                flag = IMAGE_HEADER.unpack_from(head, PART.size)[0]
+                if IMAGE_HEADER.size + 4 * flag <= min(length, len(head) - PART.size):
                     return self._header(key, head[PART.size :])
         return self._header(key, self.read(key))  # a rare shape, or a fault that this names
 
@@ -160,7 +174,7 @@ class Records:
         if self._fd is None:
             raise DataError(f'{self.path} has been closed; open the data set again')
         try:
-            return os.pread(self._fd, count, offset)
+            return read_at(self._fd, count, offset)
         except OSError as error:
             raise DataError(f'cannot read {self.path} at offset {offset}: {error.strerror}') from None
 
@@ -184,16 +198,18 @@ class Records:
         return word >> 29, data, offset + PART.size + (length + 3) // 4 * 4
 
     def _header(self, key: int, data: bytes) -> Header:
-        if len(data) < _IR.size:
+        if len(data) < IMAGE_HEADER.size:
             self._fail(
-                key, self.offset(key), f'holds {len(data)} bytes, less than an image header of {_IR.size}'
+                key,
+                self.offset(key),
+                f'holds {len(data)} bytes, less than an image header of {IMAGE_HEADER.size}',
             )
-        flag, label, number, number2 = _IR.unpack_from(data)
+        flag, label, number, number2 = IMAGE_HEADER.unpack_from(data)
         if flag == 0:
             return Header(0, np.array([label], np.float32), number, number2)
-        if len(data) < _IR.size + 4 * flag:
+        if len(data) < IMAGE_HEADER.size + 4 * flag:
             self._fail(key, self.offset(key), f'promises {flag} labels and is too short for them')
-        return Header(flag, np.frombuffer(data, '<f4', flag, _IR.size), number, number2)
+        return Header(flag, np.frombuffer(data, '<f4', flag, IMAGE_HEADER.size), number, number2)
 
     def _fail(self, key: int, start: int, fault: str) -> NoReturn:
         raise DataError(f'{self.path}: record {key} (offset {start}) {fault}')

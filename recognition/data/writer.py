@@ -6,11 +6,15 @@ import os
 import pickle
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import BinaryIO, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
 
 from config.errors import DataError
 from recognition.data.class_names import FILE as CLASSES
 from recognition.data.class_names import write_classes
+from recognition.data.record_scan import FIRST, LAST, LENGTH_MASK, MAGIC, MAGIC_BYTES, MIDDLE, PART, WHOLE
+from recognition.data.records import IMAGE_HEADER
 from recognition.utils.files import PathLike
 
 LARGEST_KEY = 1 << 24  # labels are float32, which counts no further
@@ -99,24 +103,23 @@ def _write_rec(
 
     The header (record 0) and the identities stand after the images, whose number is known by then only.
     """
-    from mxnet import recordio
-
-    def put(key: int, flag: int, label: object, encoded: bytes = b'') -> None:
-        with _named_faults(rec.parent):
-            writer.write_idx(key, recordio.pack(recordio.IRHeader(flag, label, key, 0), encoded))
-
     starts: List[int] = []  # the first key of each identity
     key, last = 1, -1
     with _named_faults(rec.parent):
-        rec.touch()  # an OSError says why that cannot be, mxnet's error does not
-        writer = recordio.MXIndexedRecordIO(str(idx), str(rec), 'w')
+        records, index = rec.open('wb'), idx.open('w', newline='\n')
+
+    def put(key: int, content: bytes) -> None:
+        with _named_faults(rec.parent):
+            index.write(f'{key}\t{records.tell()}\n')
+            _write_record(records, content)
+
     try:
         for encoded, label in samples:
             _check_label(rec.parent, label, last + 1 if not gaps else max(last + 1, label), num_classes)
             if label > last:
                 starts.append(key)
                 last = label
-            put(key, 0, float(label), encoded)
+            put(key, IMAGE_HEADER.pack(0, label, key, 0) + encoded)
             key += 1
             if key + len(starts) > LARGEST_KEY:
                 raise DataError(f'{rec.parent} would have more than {LARGEST_KEY} records; split the set')
@@ -124,24 +127,45 @@ def _write_rec(
             raise DataError(f'{rec.parent}: there is no image to test')
         if not starts or (len(starts) < (num_classes or 0) and not gaps):
             raise DataError(f'{rec.parent}: identity {len(starts)} of {num_classes or "all"} has no image')
-        put(0, 2, [key, key + len(starts)])
+        put(0, _range_header(0, key, key + len(starts)))
         for identity, (first, end) in enumerate(zip(starts, [*starts[1:], key])):
-            put(key + identity, 2, [first, end])
+            put(key + identity, _range_header(key + identity, first, end))
     finally:
-        writer.close()
+        with _named_faults(rec.parent):
+            records.close()
+            index.close()
     return key - 1, len(starts)
+
+
+def _range_header(key: int, first: int, end: int) -> bytes:
+    """Return a record without an image, whose labels are keys of others, from the first one to the end."""
+    return IMAGE_HEADER.pack(2, 0, key, 0) + np.array([first, end], '<f4').tobytes()
+
+
+def _write_record(file: BinaryIO, content: bytes) -> None:
+    """Write a record as dmlc-core's recordio.h does: cut where the magic number is inside, at a multiple of four."""
+    if len(content) > LENGTH_MASK:
+        raise OSError(f'a record of {len(content)} bytes is larger than one can be')
+    parts, begin = [], 0
+    found = content.find(MAGIC_BYTES)
+    while found >= 0:
+        if found % 4 == 0:
+            parts.append(content[begin:found])
+            begin = found + 4
+        found = content.find(MAGIC_BYTES, max(found + 1, begin))
+    parts.append(content[begin:])
+    kinds = [FIRST, *[MIDDLE] * (len(parts) - 2), LAST] if len(parts) > 1 else [WHOLE]
+    for kind, part in zip(kinds, parts):
+        file.write(PART.pack(MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4))
 
 
 @contextmanager
 def _named_faults(folder: Path) -> Iterator[None]:
     """Turn a full disk and the like into a DataError that names the folder."""
-    from mxnet.base import MXNetError
-
     try:
         yield
-    except (OSError, MXNetError) as error:
-        reason = getattr(error, 'strerror', None) or str(error).strip().splitlines()[-1]
-        raise DataError(f'cannot write to {folder}: {reason}') from None
+    except OSError as error:
+        raise DataError(f'cannot write to {folder}: {error.strerror or error}') from None
 
 
 def _check_label(folder: Path, label: int, seen: int, num_classes: Optional[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Plan:
 
 def check_plan(plan: Plan) -> None:
     """Raise ConfigError for a plan that cannot be carried out, before anything is started."""
+    if not hasattr(os, 'killpg'):
+        raise ConfigError('a job of several processes needs process groups, which this system does not have')
     for what, count in (('workers', plan.workers), ('servers', plan.servers)):
         if count < 1:
             raise ConfigError(f'{count} {what}: a job has at least one')

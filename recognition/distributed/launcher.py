@@ -100,7 +100,7 @@ class Job:
             text=True,
             errors='replace',
             start_new_session=True,  # Ctrl-C comes from here alone, once
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent(),
         )
         member = Member(role, number, host, process, log)
         member.reader = threading.Thread(target=_copy_lines, args=(member,), daemon=True)

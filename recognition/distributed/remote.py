@@ -45,7 +45,7 @@ def main(words: Sequence[str]) -> int:
         env={**os.environ, LISTENS: own_address(towards), **variables},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=die_with_parent,
+        preexec_fn=die_with_parent(),
     )
     threading.Thread(target=_obey, args=(process,), daemon=True).start()
     status = process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -93,7 +92,10 @@ def _alone(folder: Path) -> Iterator[None]:
             'the variable XDG_CACHE_HOME names another folder'
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, however the process ends
+        with suppress(ImportError):  # on Windows two processes may both make the file, which appears whole
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, however the process ends
         yield
 
 

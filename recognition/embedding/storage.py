@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from config.errors import ConfigError, DataError
-from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk
+from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk, unicode_path
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.packages import require
 from recognition.utils.safetensors_bytes import save_tensors
@@ -174,8 +174,8 @@ def _write_safetensors(path: Path, embedded: Embedded) -> None:
 def _read_safetensors(path: Path) -> Embedded:
     from safetensors import safe_open
 
-    # by its number, since safetensors takes no path that is no Unicode; a missing file is an OSError with its name
-    with open(path, 'rb') as file, safe_open(f'/proc/self/fd/{file.fileno()}', framework='numpy') as held:
+    # a missing file is an OSError with its name
+    with open(path, 'rb') as file, safe_open(unicode_path(file), framework='numpy') as held:
         about = dict(held.metadata())
         return Embedded(json.loads(about.pop('names')), held.get_tensor('embeddings'), about)
 

@@ -18,6 +18,7 @@ from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agre
 from recognition.engines.model import Model
 from recognition.tracing.ncnn_trace import trace_ncnn
 from recognition.tracing.points import Trace, trace_each
+from recognition.utils.files import unicode_path
 from recognition.utils.pixels import RAW
 
 HALF_PRECISION = (
@@ -118,7 +119,7 @@ def _load(
     for option in HALF_PRECISION:
         if hasattr(net.opt, option):
             setattr(net.opt, option, False)
-    graph, values = (f'/proc/self/fd/{file.fileno()}' for file in files)
+    graph, values = map(unicode_path, files)
     try:
         refused = net.load_param(graph) or net.load_model(values)
     except Exception as error:

@@ -56,7 +56,7 @@ def converted(content: bytes, image_shape: Sequence[int]) -> Iterator[Pair]:
                 capture_output=True,
                 text=True,
                 errors='replace',
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent(),
             )
         except OSError as error:  # it was built for another kind of machine
             raise CheckpointError(f'{program} cannot be run: {error.strerror}') from error

@@ -18,10 +18,10 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 SEEDS = 2**31 - 1
-# How glibc, which mxnet's wheels need, keeps what segments free, for the next ones to use: by mallopt's numbers. What
-# goes back to the system costs a fault for each of its pages when it is wanted again, which for all arrays would take
-# as long as the arithmetic. So it all stays, but for one time in a backward: where the arrays become large, as they are
-# near the input, what the smaller ones behind them have left in pieces is of no use to them.
+# How glibc, which mxnet's wheels for Linux need, keeps what segments free, for the next ones to use: by mallopt's
+# numbers. What goes back to the system costs a fault for each of its pages when it is wanted again, which for all
+# arrays would take as long as the arithmetic. So it all stays, but for one time in a backward: where the arrays become
+# large, as they are near the input, what the smaller ones behind them have left in pieces is of no use to them.
 MALLOC = {'M_ARENA_MAX': (-8, 1), 'M_MMAP_MAX': (-4, 0), 'M_TRIM_THRESHOLD': (-1, 2000 << 20)}
 LARGE = 0.8  # of the largest array of all
 DATA = 'data'
@@ -107,7 +107,7 @@ class Recomputed:
             for number in range(len(kept) - 2, self._first - 1, -1):
                 gradient = kept.pop()[0].grad
                 data, seed = kept[-1]
-                if number == self._growth:
+                if number == self._growth and self._libc:
                     self._libc.malloc_trim(0)
                 if number > self._first:
                     data.attach_grad()
@@ -126,9 +126,11 @@ def find_growth(segments: Sequence[Segment]) -> Optional[int]:
     return number if number + 1 < len(segments) else None
 
 
-def _settle_malloc() -> ctypes.CDLL:
-    """Have this process keep freed memory as MALLOC says, and return the library that does."""
+def _settle_malloc() -> Optional[ctypes.CDLL]:
+    """Have this process keep freed memory as MALLOC says, and return the library that does; None without glibc."""
     library = ctypes.CDLL(None)
+    if not hasattr(library, 'mallopt'):
+        return None
     for number, value in MALLOC.values():
         library.mallopt(number, value)
     return library

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -45,11 +46,11 @@ def now() -> str:
 
 def processor() -> str:
     """Return the name of the processor."""
-    try:
+    lines = []
+    with suppress(OSError):
         lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), '?')
+    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    return next(names, platform.processor() or platform.machine())  # ARM's Linux has no model name
 
 
 def git_state(folder: Path) -> Optional[Dict[str, Any]]:

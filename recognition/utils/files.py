@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import Any, Iterator, Type, Union
+from typing import IO, Any, Iterator, Type, Union
 
 from config.errors import CheckpointError, DataError, FaceSymbolsError
 
@@ -46,7 +46,7 @@ def replacing(path: PathLike, raises: Type[FaceSymbolsError] = DataError) -> Ite
 
 def to_disk(path: PathLike) -> None:
     """Wait until what was written to a file is on the disk."""
-    with open(path, 'rb') as written:
+    with open(path, 'rb+') as written:  # Windows wants it writable
         os.fsync(written.fileno())
 
 
@@ -84,6 +84,15 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
     except ValueError as error:
         raise CheckpointError(f'{path} is damaged: {error}') from error
+
+
+def unicode_path(file: IO[Any]) -> str:
+    """Return a path of an open file for packages that take no path that is not Unicode, as file names may be on Linux.
+
+    There the system has another one, by the file's number.
+    """
+    by_number = f'/proc/self/fd/{file.fileno()}'
+    return by_number if os.path.exists(by_number) else str(file.name)
 
 
 def readable(path: PathLike) -> str:

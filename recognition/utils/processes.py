@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import os
+import platform
 import signal
 import threading
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
+
+logger = logging.getLogger(__name__)
 
 SIGNAL_OF_PARENTS_DEATH = 1  # prctl's PR_SET_PDEATHSIG
 INTERRUPTED = 130  # the shell's convention for a program that Ctrl-C ended
@@ -47,7 +52,7 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 class _SignalStack(ctypes.Structure):
-    """Linux's stack_t: where a thread's signal handlers run."""
+    """POSIX's stack_t: where a thread's signal handlers run. It is kept as it is, in whose order its fields may be."""
 
     _fields_ = (('pointer', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t))
 
@@ -59,6 +64,9 @@ def kept_signal_stack() -> Iterator[None]:
     OpenVINO 2026.4 leaves one behind that is no longer valid once a model is compiled. Python's handlers run on the
     alternate stack, so the next Ctrl-C would end the process with a segmentation fault.
     """
+    if os.name != 'posix':
+        yield
+        return
     library, before = ctypes.CDLL(None), _SignalStack()
     library.sigaltstack(None, ctypes.byref(before))
     try:
@@ -67,9 +75,24 @@ def kept_signal_stack() -> Iterator[None]:
         library.sigaltstack(ctypes.byref(before), None)
 
 
-def die_with_parent() -> None:
-    """Have the system kill this process when its parent is killed; a word would not do, for it may be waiting.
+def die_with_parent() -> Optional[Callable[[], None]]:
+    """Return a `preexec_fn` of subprocess that has the system kill the child when its parent is killed.
 
-    For the `preexec_fn` of subprocess.
+    A word would not do, for the child may be waiting. None where the system cannot: Linux alone does it.
     """
-    ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+    if platform.system() != 'Linux':
+        return None
+    return lambda: ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+
+
+def decoding_processes(wanted: int) -> int:
+    """Return how many processes may decode images: `wanted`, or none, with a warning, where this one must do it.
+
+    They take over an open data set by fork and wait for a signal whose sender they learn, as Linux offers it.
+    """
+    if wanted and not hasattr(signal, 'sigtimedwait'):
+        logger.warning(
+            'images are decoded in one process, since %s has no way to share them', platform.system()
+        )
+        return 0
+    return wanted

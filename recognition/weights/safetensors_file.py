@@ -9,7 +9,7 @@ import numpy as np
 
 from config import Config, complete
 from config.errors import CheckpointError, FaceSymbolsError
-from recognition.utils.files import PathLike
+from recognition.utils.files import PathLike, unicode_path
 from recognition.utils.packages import require
 from recognition.utils.safetensors_bytes import save_tensors
 
@@ -35,8 +35,7 @@ def read_safetensors(path: PathLike) -> Held:
     """Read such a file; CheckpointError where it is damaged or holds no config, MissingExtra without the package."""
     package = require('safetensors', EXTRA, 'a safetensors file')
     try:
-        # by its number, as the path may not be Unicode
-        with open(path, 'rb') as file, package.safe_open(f'/proc/self/fd/{file.fileno()}', 'numpy') as held:
+        with open(path, 'rb') as file, package.safe_open(unicode_path(file), 'numpy') as held:
             metadata = dict(held.metadata() or {})
             values = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - it is no dict
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,12 @@ def test_status_and_words_of_a_problem(monkeypatch, capsys):
     monkeypatch.setattr(doctor, 'mxnet', lambda: doctor.Finding('mxnet', '1.6.0', 'it is old'))
     assert doctor.main([]) == 1
     assert capsys.readouterr().out.endswith('\n\nmxnet: it is old\n')
+
+
+def test_arm_without_arms_libraries(monkeypatch):
+    said = 'OSError: libarmpl_lp64_mp.so: cannot open shared object file: No such file or directory'
+    monkeypatch.setattr(doctor, '_import_error', lambda module: said)
+    problem = doctor.mxnet().problem
+    assert said in problem
+    for name in ('libarmpl_lp64_mp.so', 'libastring.so', 'libamath.so'):
+        assert re.search(rf'ln -s \$L/\S+ {name}( |$)', problem)

@@ -25,6 +25,7 @@ from recognition.data.validation.identities import check_identities, image_keys,
 from recognition.data.validation.index import open_whole
 from recognition.data.validation.report import ValidationReport
 from recognition.utils.files import PathLike
+from recognition.utils.processes import decoding_processes
 
 TEST = 'test.rec'
 CHUNK = 64  # images that a process looks at before it reports
@@ -126,6 +127,7 @@ def _property(folder: Path, faults: ValidationReport) -> Tuple[Optional[int], Op
 def _look(looker: Looker, keys: Sequence[int], workers: int, show: Optional[Show]) -> Iterator[Seen]:
     with ExitStack() as stack:
         seen: Iterable[Seen] = map(looker.look, keys)
+        workers = decoding_processes(workers)
         if workers:
             fork = multiprocessing.get_context('fork')
             pool = ProcessPoolExecutor(workers, fork, initializer=_start_worker, initargs=(looker,))

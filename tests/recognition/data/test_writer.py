@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from config.errors import DataError
+from recognition.data import writer
 from recognition.data.dataset import FaceDataset
 from recognition.data.images import JPEG, PNG, decode_image, encode_image
+from recognition.data.record_scan import MAGIC_BYTES
 from recognition.data.writer import write_pairs, write_records
 
 import mxnet as mx
@@ -182,3 +184,28 @@ def test_a_cut_jpeg_with_zeros_for_its_end_is_named_and_bytes_after_the_end_are_
     whole = decode_image(encoded, 'photo 7')
     for after in (bytes(100), b'\xff\xda trailing', encoded):
         assert np.array_equal(decode_image(encoded + after, 'photo 7'), whole)
+
+
+@pytest.mark.parametrize('place', [[0], [1], [4], [8, 12], [0, 40], [6, 24], [21, 44], []], ids=str)
+def test_records_are_written_as_mxnet_writes_them(tmp_path, place):
+    """Also where the magic number is inside, which is cut out at multiples of four alone."""
+    content = bytearray(range(51))
+    for offset in place:
+        content[offset : offset + 4] = MAGIC_BYTES
+    write_records(tmp_path, [(bytes(content), 0), (bytes(content[:-3]), 1)], 2, (16, 16, 3))
+    names = [str(tmp_path / name) for name in ('mx.idx', 'mx.rec')]
+    theirs = mx.recordio.MXIndexedRecordIO(*names, 'w')
+    for key, image in ((1, bytes(content)), (2, bytes(content[:-3]))):
+        theirs.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, float(key - 1), key, 0), image))
+    for key, keys in ((0, [3, 5]), (3, [1, 2]), (4, [2, 3])):
+        theirs.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(2, keys, key, 0), b''))
+    theirs.close()
+    for name, other in (('train.idx', 'mx.idx'), ('train.rec', 'mx.rec')):
+        assert (tmp_path / name).read_bytes() == (tmp_path / other).read_bytes()
+
+
+def test_an_image_that_no_record_can_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, 'LENGTH_MASK', 1000)
+    with pytest.raises(DataError, match=r'cannot write to .*: a record of 1024 bytes is larger'):
+        write_records(tmp_path, [(bytes(1000), 0)], 1, (16, 16, 3))
+    assert not list(tmp_path.iterdir())
