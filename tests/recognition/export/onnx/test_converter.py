@@ -167,7 +167,7 @@ REFUSED = {
     'zeros for the batch': (lambda: data() + S.zeros((0, 4, 7, 6)), 'its size depends on the batch'),
     'whole one-hot': (
         lambda: S.Cast(S.one_hot(S.argmax(data(), axis=1), 4, dtype='int32'), dtype='float32'),
-        "for dtype='int32'",
+        "dtype='int32' is not supported",
     ),
     'hidden output': (lambda: S.BatchNorm(data(), output_mean_var=True)[1], 'its output 1 is read'),
     'window': (
