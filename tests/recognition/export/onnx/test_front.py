@@ -32,7 +32,9 @@ NETWORKS = {
     ),
     'raw': ({'input_mean': 0.0, 'input_scale': 1.0}, ['Add', 'Conv']),
 }
-TOLERANCE = 5e-5  # of the largest value: rounding alone came to 1.2e-5; another mean or scale changes far more
+TOLERANCE = (
+    5e-5  # of the largest value: rounding alone came to 1.2e-5; another mean or scale changes far more
+)
 
 
 def is_found(path):
