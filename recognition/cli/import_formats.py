@@ -35,8 +35,11 @@ class Source(NamedTuple):
 
 def _keras(file: str, cfg: Any, part: str) -> Source:
     from recognition.weights.keras.mapping import read_keras
+    from recognition.weights.keras.reader import open_keras
 
-    return Source(read_keras(file, cfg))
+    with open_keras(file) as held:
+        record = UNKNOWN.with_provenance(held.recorded)
+    return Source(read_keras(file, cfg), record=record)
 
 
 def _arcface_torch(file: str, cfg: Any, part: str) -> Source:
@@ -67,13 +70,13 @@ def _kept_config(file: str, network: Optional[str]) -> Any:
 
 def _keras_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:
     """Return the pixel settings of the mode that is asked for, or that the file records, or of the network's own."""
-    from recognition.weights.keras.reader import open_keras
+    from recognition.weights.keras.reader import MODE, open_keras
 
     if any(setting.partition('=')[0] in PIXEL_KEYS for setting in args.config):
         return {}
     with open_keras(args.file) as held:
-        recorded = held.mode if held.mode in MODES else ''
-    return MODES[args.preprocessing or recorded or mode_of(cfg)]
+        recorded = held.recorded.get(MODE)
+    return MODES[args.preprocessing or (recorded if recorded in MODES else mode_of(cfg))]
 
 
 def _arcface_torch_settings(cfg: Any, args: argparse.Namespace) -> Dict[str, Any]:

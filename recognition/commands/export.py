@@ -76,8 +76,7 @@ def _mxnet_files(output: Path) -> Sequence[Path]:
 def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_pytorch
 
-    given = {name: value for name, value in _given(source, args).items() if name != 'output_layer'}
-    check = export_pytorch(*source[:2], args.output, **given)
+    check = export_pytorch(*source[:2], args.output, faces=source.faces, **_of_weights(source, args))
     return [
         "network     arcface_torch's, which takes the file by load_state_dict",
         'input       RGB, float32 (N, 3, 112, 112), as (x - 127.5) / 127.5 of 0..255',
@@ -88,15 +87,14 @@ def _pytorch(source: Source, args: argparse.Namespace) -> Sequence[str]:
 def _safetensors(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_safetensors
 
-    provenance = provenance_from(args)
-    export_safetensors(*source[:2], args.output, image_shape=source.image_shape, provenance=provenance)
+    export_safetensors(*source[:2], args.output, **_of_weights(source, args))
     return ['parameters  by their names, the config in the metadata; read back the same to the bit']
 
 
 def _keras(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.weights_export import export_keras
 
-    mode = export_keras(*source[:2], args.output, image_shape=source.image_shape)
+    mode = export_keras(*source[:2], args.output, **_of_weights(source, args))
     prepared = f"prepared by keras.applications.imagenet_utils.preprocess_input(x, mode='{mode}')"
     return [
         f'input       RGB images (N, H, W, C), {"as they are" if mode == "none" else prepared}',
@@ -108,19 +106,22 @@ def _given(source: Source, args: argparse.Namespace) -> Dict[str, Any]:
     return {'provenance': provenance_from(args), **source.settings()}
 
 
+def _of_weights(source: Source, args: argparse.Namespace) -> Dict[str, Any]:
+    return {'provenance': provenance_from(args), 'image_shape': source.image_shape}
+
+
 def _one(output: Path) -> Sequence[Path]:
     return [output]
 
 
 OF_A_GRAPH = ('normalise', 'uint8_nhwc', 'fold', 'pixels')  # options of a file that holds what is computed
 OF_PARAMETERS = (*OF_A_GRAPH, 'output_layer')  # that a file of weights alone does not have
-NO_RECORD = ('license', 'origin')  # nor one of Keras
 FORMATS: Dict[str, Format] = {
     'onnx': Format(('.onnx',), _one, _onnx),
     'ncnn': Format(('.param',), _ncnn_files, _ncnn),
     'pytorch': Format(('.pth', '.pt'), _one, _pytorch, OF_PARAMETERS),
     'safetensors': Format(('.safetensors',), _one, _safetensors, (*OF_PARAMETERS, 'faces')),
-    'keras': Format(('.weights.h5', '.keras'), _one, _keras, (*OF_PARAMETERS, *NO_RECORD, 'faces')),
+    'keras': Format(('.weights.h5', '.keras'), _one, _keras, (*OF_PARAMETERS, 'faces')),
     'mxnet': Format((), _mxnet_files, _mxnet, OF_A_GRAPH),
 }
 

@@ -94,7 +94,14 @@ def export_safetensors(
         _check_same(read_safetensors(temporary).values, whole.values)
 
 
-def export_keras(prefix: PathLike, epoch: int, output: PathLike, *, image_shape: Wanted = None) -> str:
+def export_keras(
+    prefix: PathLike,
+    epoch: int,
+    output: PathLike,
+    *,
+    image_shape: Wanted = None,
+    provenance: Mapping[str, str] = UNKNOWN,
+) -> str:
     """Write a network of Keras as `.weights.h5`, or as `.keras` with the model; return its mode of preprocessing.
 
     The file holds the network without what is done to its pixels, which the caller does: keras.applications'
@@ -105,7 +112,9 @@ def export_keras(prefix: PathLike, epoch: int, output: PathLike, *, image_shape:
     whole = _load(prefix, epoch, image_shape)
     remove_leftovers(output)
     with replacing(output, CheckpointError) as temporary:
-        mode = write_keras(temporary, whole.values, whole.cfg, model=str(output).endswith(MODEL_SUFFIX))
+        told = {**read_provenance(prefix), **provenance}
+        model = str(output).endswith(MODEL_SUFFIX)
+        mode = write_keras(temporary, whole.values, whole.cfg, model=model, provenance=told)
         _check_same(read_keras(temporary, whole.cfg), whole.values)
     return mode
 

@@ -1,4 +1,4 @@
-"""What a comparison of two forms of a network found, and in words."""
+"""Result of comparing two forms of a network: the first layer that differs, as values and as a sentence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What two traces have in common.
+    """Points of two traces that agree, and the first layer that does not.
 
     agreed: names of the first network's points that match one of the other, each with that one's name and the
     distance as a share of the largest value; total: how many points it has. first: the first layer that differs.

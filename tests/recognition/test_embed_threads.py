@@ -57,16 +57,17 @@ def test_an_embedder_that_is_sent_to_another_process_says_so(small):
 
 @pytest.mark.parametrize('engine', ENGINES)
 def test_the_threads_end_with_the_embedder(small, images, engine):
-    before = threading.active_count()
+    before = set(threading.enumerate())  # of these, some may end meanwhile
     embedder = load(small, engine, threads=2)
     embedder(images)
-    assert threading.active_count() > before
+    started = set(threading.enumerate()) - before
+    assert started
     del embedder
     gc.collect()
     deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    for thread in started:
+        thread.join(max(deadline - time.monotonic(), 0))
+    assert not [thread for thread in started if thread.is_alive()]
 
 
 def test_a_forked_process_is_told_to_load_its_own(small, images):

@@ -186,7 +186,7 @@ def test_a_file_that_is_none_of_ours(faces, pairs, tmp_path):
     write_onnx(tmp_path / 'other.onnx', make_values())
     (tmp_path / 'bad.onnx').write_bytes(b'no network')
     for name, words in (
-        ('other.onnx', 'is no network that was exported here'),
+        ('other.onnx', 'is not a network that was exported here'),
         ('bad.onnx', 'is damaged or not an ONNX file'),
         ('none.onnx', 'does not exist'),
     ):

@@ -96,7 +96,7 @@ def read_metadata(path: PathLike) -> Dict[str, Any]:
     missing = [key for key in NEEDED if key not in held]
     if missing:
         raise CheckpointError(
-            f'{path} is no network that was exported here: its metadata lack {", ".join(missing)}; '
+            f'{path} is not a network that was exported here: {", ".join(missing)} missing in its metadata; '
             '`facesymbols import-weights onnx` and then `export` make one of it'
         )
     return held

@@ -16,6 +16,7 @@ import re
 import zipfile
 import zlib
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
@@ -30,7 +31,8 @@ HDF5 = b'\x89HDF\r\n\x1a\n'
 ZIP = b'PK\x03\x04'
 CONTAINERS = ('layers', '_layer_checkpoint_dependencies')  # where Keras 3, and Keras 2.12, put the layers
 WEIGHTS, CONFIG = 'model.weights.h5', 'config.json'
-MODE = 'preprocess_input'  # the attribute in which a file exported here records its mode
+MODE = 'preprocess_input'
+RECORDED = (MODE, 'license', 'origin')  # attributes that a file exported here may have
 LARGEST = {WEIGHTS: 2 << 30, CONFIG: 64 << 20}  # bytes that a member of a .keras file may have
 MOST_NAMES = 100_000  # in an attribute
 LONGEST_NAME = 64 << 10  # bytes
@@ -94,12 +96,12 @@ class Layer(NamedTuple):
 class KerasFile(NamedTuple):
     """The layers with weights, and the config of the model in the order of `model.layers`; [] in a file of weights.
 
-    mode: of preprocess_input, where it was exported here; '' where nothing records it.
+    recorded: the attributes of a file that was exported here, of RECORDED.
     """
 
     layers: List[Layer]
     config: List[Configured]
-    mode: str = ''
+    recorded: Mapping[str, str] = MappingProxyType({})
 
 
 @contextmanager
@@ -115,7 +117,8 @@ def open_keras(path: PathLike) -> Iterator[KerasFile]:
         file = h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, 'r')
     with file:
         with reading(path):
-            content = _layers(file, config, path)._replace(mode=''.join(_names(file, MODE)))
+            recorded = {key: ''.join(_names(file, key)) for key in RECORDED if key in file.attrs}
+            content = _layers(file, config, path)._replace(recorded=recorded)
         yield content
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
@@ -21,19 +22,28 @@ from symbols import get_symbol
 
 KERAS_VERSION = '3.0.0'  # the first with these formats
 METADATA = 'metadata.json'
+UNKNOWN: Mapping[str, str] = MappingProxyType({})
 
 
-def write_keras(path: PathLike, values: Mapping[str, np.ndarray], cfg: Config, *, model: bool) -> str:
+def write_keras(
+    path: PathLike,
+    values: Mapping[str, np.ndarray],
+    cfg: Config,
+    *,
+    model: bool,
+    provenance: Mapping[str, str] = UNKNOWN,
+) -> str:
     """Write the weights of the network of `cfg`, with the model where that is wanted (`.keras`).
 
-    Returns the mode of its preprocessing, of MODES, which the file records. Raises CheckpointError for a network that
+    provenance: the license and the origin of the weights, by name, which the file records, and the mode of its
+    preprocessing, of MODES, which is returned. Raises CheckpointError for a network that
     Keras does not have, or with settings that Keras's does not have.
     """
     layers = list(to_keras(values, cfg, path))
     pixels = {key: cfg[key] for key in PIXEL_KEYS}
     mode = next(mode for mode, settings in MODES.items() if settings == pixels)
     content = io.BytesIO()
-    _write_weights(content, layers, mode)
+    _write_weights(content, layers, {MODE: mode, **provenance})
     if not model:
         with open(path, 'wb') as file:
             file.write(content.getbuffer())
@@ -50,12 +60,14 @@ def write_keras(path: PathLike, values: Mapping[str, np.ndarray], cfg: Config, *
     return mode
 
 
-def _write_weights(file: Any, layers: List[Tuple[str, str, List[np.ndarray]]], mode: str) -> None:
+def _write_weights(
+    file: Any, layers: List[Tuple[str, str, List[np.ndarray]]], recorded: Mapping[str, str]
+) -> None:
     """Write the layers of each class under their number, and a layer's weights under theirs."""
     h5py = require('h5py', 'keras', "writing Keras's files")
     counts: Dict[str, int] = {}
     with h5py.File(file, 'w') as written:
-        written.attrs[MODE] = mode
+        written.attrs.update(recorded)
         for _, keras_class, weights in layers:
             kind = snake(keras_class)
             number = counts[kind] = counts.get(kind, -1) + 1

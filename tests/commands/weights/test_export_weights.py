@@ -205,7 +205,8 @@ def test_arcface_torchs_file_comes_back_the_same(save, tmp_path, capsys):
 def test_keras_files_come_back_the_same(save, tmp_path, capsys, preset, mode, suffix):
     cfg = small(preset, **MODES[mode])
     prefix = save_configured(save, cfg, tmp_path / 'net')
-    file = write(prefix, tmp_path / f'net{suffix}', form='keras')
+    write_provenance(prefix, {'license': 'MIT', 'origin': 'elsewhere'})
+    file = write(prefix, tmp_path / f'net{suffix}', '--origin', 'hier, in Köln', form='keras')
     shown = capsys.readouterr().out
     assert (f"mode='{mode}'" in shown) == (mode != 'none')
     sizes = [f'{key}={cfg[key]}' for key in ('bn_mom', 'net_multiplier', 'emb_size', 'num_classes')]
@@ -213,3 +214,4 @@ def test_keras_files_come_back_the_same(save, tmp_path, capsys, preset, mode, su
     more = [word for size in sizes for word in ('--config', size)]
     back = read_back(file, '--network', preset, *more, form='keras')  # the file records the mode
     assert files_of(back) == files_of(prefix)
+    assert read_provenance(back) == {'license': 'MIT', 'origin': 'hier, in Köln'}

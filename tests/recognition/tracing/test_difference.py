@@ -112,7 +112,7 @@ def test_names_need_not_be_alike(r50):
     ],
 )
 def test_points_that_belong_together_are_compared_where_all_values_differ(r50, name, layer):
-    """A folded form lacks the points before its batch norm, and names say nothing."""
+    """A folded form has no points before its batch norm, and renamed points do not help."""
     found = first_difference(r50.own, r50.onnx(r50.planted(name), True, renamed=True)).first
     assert layer in found.folded
     assert found.share < 0.2

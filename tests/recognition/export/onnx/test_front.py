@@ -32,7 +32,8 @@ NETWORKS = {
     ),
     'raw': ({'input_mean': 0.0, 'input_scale': 1.0}, ['Add', 'Conv']),
 }
-TOLERANCE = 1e-5  # of the largest value
+# Of the largest value: float32 rounds by 1.0e-5 on one thread and by 1.3e-5 on two. 1/128 for 1/127.5 is 4e-3.
+TOLERANCE = 2e-5
 
 
 def is_found(path):
