@@ -22,7 +22,12 @@ def layer(x, name, **settings):
 
 def tiny(units=EMBEDDING):
     """An embedding network of two convolutions, the second grouped, for images of SHAPE."""
-    x = (mx.sym.var('data') - 127.5) * 0.0078125
+    with mx.name.NameManager():  # counts the names that are not given from 0, whatever ran before
+        x = (mx.sym.var('data') - 127.5) * 0.0078125
+        return _tiny(x, units)
+
+
+def _tiny(x, units):
     x = layer(layer(x, 'conv0', num_filter=6, stride=(2, 2)), 'conv1', num_filter=8, num_group=2)
     x = mx.sym.Pooling(mx.sym.Dropout(x), kernel=(2, 2), stride=(2, 2), pool_type='max')
     x = mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=units, name='pre_fc1')

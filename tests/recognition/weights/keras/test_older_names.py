@@ -57,7 +57,9 @@ def expected(reference, cfg):
     found = {}
     for keras_class, roles in PARTS.values():
         theirs = [layer['name'] for layer in row['layers'] if layer['type'] == keras_class]
-        for name, ours in zip(theirs, model_layers(cfg)[keras_class], strict=True):
+        layers = model_layers(cfg)[keras_class]
+        assert len(theirs) == len(layers)
+        for name, ours in zip(theirs, layers):
             found.update({f'{ours}_{our}': number_of(f'{name}|{role}') for role, our in roles.items()})
     return found
 

@@ -19,6 +19,7 @@ from tests.recognition.weights.onnx.test_reader import SHAPE, assert_same
 
 import mxnet as mx
 
+IR_VERSION, OPSET = 10, 21  # the newest that onnxruntime 1.19 reads, the last one for Python 3.9
 TYPES = {np.dtype('float32'): TensorProto.FLOAT, np.dtype('int64'): TensorProto.INT64}
 
 
@@ -30,6 +31,7 @@ def older_onnx(monkeypatch):
     mapping.TENSOR_TYPE_TO_NP_TYPE = {number: dtype for dtype, number in TYPES.items()}
     monkeypatch.setitem(sys.modules, 'onnx.mapping', mapping)
     monkeypatch.setattr(onnx, 'mapping', mapping, raising=False)
+    monkeypatch.setattr(onnx.defs, 'onnx_opset_version', lambda: OPSET)
 
 
 def export(prefix, path):
@@ -49,6 +51,7 @@ def export(prefix, path):
     kept = [each for each in model.graph.input if each.name not in other.arrays(model)]
     del model.graph.input[:]
     model.graph.input.extend(kept)
+    model.ir_version = min(model.ir_version, IR_VERSION)
     onnx.save(model, str(path))
     return path
 
