@@ -2,7 +2,8 @@
 
 Names that numpy has removed are put back, also for the scripts of mxnet's time; names that exist are left alone. Where
 one of these now means something else (`np.bool`, `np.core`), mxnet's own modules see the old meaning: their
-`import numpy` gives `numpy_for_mxnet()`. It takes effect for modules that are imported after `install`.
+`import numpy` gives `numpy_for_mxnet()`. It takes effect for modules that are imported after `install`. scipy.stats and
+scikit-learn, which mxnet rarely uses, are not imported with it.
 
 Of what numpy does differently, five things reach mxnet:
 
@@ -19,7 +20,9 @@ import builtins
 import re
 import sys
 import warnings
+from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
 
@@ -124,6 +127,23 @@ def _numbers(version: str) -> Tuple[int, ...]:
 DISTUTILS_VERSION = SimpleNamespace(LooseVersion=_numbers, StrictVersion=_numbers)
 
 
+class _LateModule:
+    """A module that is imported when something is taken from it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.name), name)
+
+
+# mxnet imports both where they are installed, which takes half as long as mxnet itself: scipy.stats for some of its
+# functions, scikit-learn for the base class of FeedForward, the predecessor of Module.
+LATE_STATS = SimpleNamespace(stats=_LateModule('scipy.stats'))
+LATE_IMPORTS = {('scipy', ('stats',)), ('scipy.stats', ())}
+BASE_OF_FEEDFORWARD = 'sklearn.base'
+
+
 class _Finder:
     """Finds mxnet's modules for Python's import, and no others."""
 
@@ -133,6 +153,11 @@ class _Finder:
         def import_for_mxnet(name: str, *args: Any, **kwargs: Any) -> Any:
             if name == 'distutils.version':
                 return DISTUTILS_VERSION
+            taken = tuple(args[2] or ()) if len(args) > 2 else ()
+            if (name, taken) in LATE_IMPORTS and find_spec('scipy') is not None:
+                return LATE_STATS
+            if name == BASE_OF_FEEDFORWARD and name not in sys.modules:
+                raise ImportError(f'{name} is not imported yet: FeedForward does without it')
             found = builtins.__import__(name, *args, **kwargs)
             return numpy if found is np else found
 

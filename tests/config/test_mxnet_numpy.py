@@ -104,6 +104,22 @@ def test_an_import_of_mxnet_that_failed_does_no_harm():
     assert done.stdout.strip() == '(2, 6)', done.stderr
 
 
+def test_scipy_and_scikit_learn_are_imported_when_they_are_used():
+    program = (
+        'import sys, symbols\n'
+        'from mxnet.test_utils import chi_square_check, np, rand_sparse_ndarray\n'
+        'imported = [name in sys.modules for name in ("scipy", "scipy.stats", "sklearn")]\n'
+        'counts = np.repeat([0, 1], (52, 48))\n'
+        'p, _, _ = chi_square_check(lambda count: counts, [0, 1], [0.5, 0.5], len(counts))\n'
+        'csr, _ = rand_sparse_ndarray((4, 4), "csr", density=1)\n'
+        'print(imported, round(float(p), 4), csr.asnumpy().all())'
+    )
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == f'[True, {not NEEDED}, {not NEEDED}] 0.6892 True', done.stderr
+
+
 def test_names_that_exist_are_numpys_own():
     numpy = numpy_for_mxnet()
     changed = {name for name, value in vars(np).items() if getattr(numpy, name) is not value}
