@@ -11,7 +11,7 @@ import numpy as np
 from recognition.engines.base import Wanted, damaged
 from recognition.engines.model import Model
 from recognition.engines.onnx_input import OnnxEngine
-from recognition.utils.files import unicode_path
+from recognition.utils.files import readable, unicode_path
 
 SILENT = 4  # its log's level for what ends the process; an error is raised as well as logged
 QUIET = 'ORT_DISABLE_TELEMETRY'  # its builds of late report to their maker, and leave a database in ~/.cache
@@ -30,8 +30,10 @@ class OnnxRuntimeEngine(OnnxEngine):
         options.intra_op_num_threads = threads or 0
         try:
             with open(model.path, 'rb') as file:
+                path = str(model.path)  # beside which it looks for weights in files of their own
+                path = path if path == readable(path) else unicode_path(file)
                 self._session: Any = runtime.InferenceSession(
-                    unicode_path(file), options, providers=['CPUExecutionProvider']
+                    path, options, providers=['CPUExecutionProvider']
                 )
         except Exception as error:  # its classes of errors have no common base
             raise damaged(model, error) from error

@@ -91,8 +91,8 @@ def unicode_path(file: IO[Any]) -> str:
 
     There the system has another one, by the file's number.
     """
-    path, by_number = str(file.name), f'/proc/self/fd/{file.fileno()}'
-    return by_number if path != readable(path) and os.path.exists(by_number) else path
+    by_number = f'/proc/self/fd/{file.fileno()}'
+    return by_number if os.path.exists(by_number) else str(file.name)
 
 
 def readable(path: PathLike) -> str:
