@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
-from typing import Optional
+from typing import Iterable, List, Optional
 
 from config.errors import MissingExtra
 
+NUMPY_2_ALONE = (3, 13)  # the first Python without a numpy that mxnet's requirements allow
+EXTRA = re.compile(r'(.*?)(?:; | and )extra == ["\'](.*)["\']')  # a line of the metadata
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder of the installed packages
 
 
 def install_command(*extras: str) -> str:
-    """Return the command that installs extras of this package where it is: in a checkout, or from a wheel."""
+    """Return the command that installs extras of this package where it is: in a checkout, or from a wheel.
+
+    Beside numpy 2 on a Python that has numpy 1, too, it names the packages: with this one, pip would install mxnet's
+    numpy.
+    """
+    packages = _packages(extras) if sys.version_info < NUMPY_2_ALONE else []
+    if packages:
+        return f'pip install {" ".join(map(quote, packages))}'
     wanted = f'[{",".join(extras)}]' if extras else ''
     if not (ROOT / 'setup.py').is_file():
         return f"pip install 'facesymbols{wanted}'"
     place = os.path.relpath(ROOT) if Path.cwd() == ROOT else str(ROOT)
     return f"pip install -e '{place}{wanted}'"
+
+
+def _packages(extras: Iterable[str]) -> List[str]:
+    """Return what extras of this package ask for, as pip takes it, where it is installed beside numpy 2."""
+    try:
+        lines = (requires('facesymbols') or []) if int(version('numpy').partition('.')[0]) >= 2 else []
+    except PackageNotFoundError:
+        return []
+    found = filter(None, map(EXTRA.fullmatch, lines))
+    return [requirement for requirement, extra in (match.groups() for match in found) if extra in extras]
 
 
 def require(package: str, extra: str, purpose: str, *, command: Optional[str] = None) -> ModuleType:

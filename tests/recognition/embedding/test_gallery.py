@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from config.errors import ConfigError, DataError, MissingExtra
 from recognition.embedding.gallery import Gallery
 from recognition.embedding.storage import Embedded, save_embeddings
+from recognition.utils.packages import install_command
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 NAMES = [f'{number}.jpg' for number in range(50)]
@@ -68,5 +70,5 @@ def test_what_cannot_be_searched_is_one_sentence(gallery, tmp_path):
 
 def test_without_faiss_the_pip_line_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'faiss', None)
-    with pytest.raises(MissingExtra, match=r'pip install .*\[search\]'):
+    with pytest.raises(MissingExtra, match=re.escape(install_command('search'))):
         Gallery(tmp_path / 'emb.npz')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from recognition.export.onnx_export import Options
 from recognition.export.parity import TOLERANCE
 from recognition.export.pnnx import Pair
 from recognition.utils.checksums import sum_of
+from recognition.utils.packages import install_command
 from recognition.utils.run_paths import params_path, symbol_path
 from symbols.ir.nodes import load_symbol
 from tests.helpers.narrow import SMALL_SHAPE, small
@@ -258,7 +260,7 @@ def test_what_is_missing_is_named(prefix, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with pytest.raises(
-                MissingExtra, match=rf'needs? (the package )?{package}: pip install .*\[{package}\]'
+                MissingExtra, match=rf'needs? (the package )?{package}: {re.escape(install_command(package))}'
             ):
                 export(prefix, tmp_path / 'net.param')
     assert not list(tmp_path.glob('net.*'))
