@@ -15,7 +15,6 @@ from recognition.engines.model import KINDS, Model
 from recognition.engines.mxnet_engine import Reference
 from recognition.engines.mxnet_threads import settle_threads
 from recognition.engines.record import shape_of
-from recognition.utils.packages import install_command
 
 AUTO = 'auto'
 
@@ -56,7 +55,7 @@ def open_engine(
     }
     present = {each: engine for each, engine in able.items() if engine.present()}
     if not present:
-        commands = ' or '.join(install_command(engine.extra or '') for engine in able.values())
+        commands = ' or '.join(engine.how_to_install() for engine in able.values())
         raise ConfigError(f'no engine for {KINDS[model.kind]} is installed: {commands}')
     packages = [*PACKAGES, *(engine.package for engine in present.values())]
     key = choice_key(model.content_key(), packages, image_shape, batch_size, threads)

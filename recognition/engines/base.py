@@ -11,6 +11,7 @@ from typing import Callable, ClassVar, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
+from config.compat import how_to_get_mxnet
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.engines.model import Model
 from recognition.tracing.points import Trace
@@ -80,10 +81,14 @@ class Engine:
         return find_spec(cls.package) is not None
 
     @classmethod
+    def how_to_install(cls) -> str:
+        """Return the command that installs the engine's package."""
+        return install_command(cls.extra) if cls.extra else how_to_get_mxnet()
+
+    @classmethod
     def load_package(cls) -> ModuleType:
         """Import the engine's package; MissingExtra says how to install it."""
-        command = None if cls.extra else install_command()
-        return require(cls.package, cls.extra or '', f'the engine {cls.name}', command=command)
+        return require(cls.package, cls.extra or '', f'the engine {cls.name}', command=cls.how_to_install())
 
 
 def checked_embed(engine: Engine, images: np.ndarray) -> np.ndarray:
