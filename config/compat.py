@@ -59,14 +59,22 @@ def prepare_mxnet() -> None:
 def load_mxnet() -> None:
     """Prepare mxnet and import it; MissingExtra, with what to do, where it is not installed or cannot be loaded."""
     prepare_mxnet()
-    if find_spec('mxnet') is None:
-        raise MissingExtra(f'mxnet is not installed: {how_to_get_mxnet()}')
+    check_installed()
     try:
         import_module('mxnet')
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'mxnet needs the package {error.name}: pip install {error.name}') from error
     except (OSError, RuntimeError) as error:  # its library, or one that it needs, is missing
+        said = str(error).partition('\n')[0]
         raise MissingExtra(
-            f'mxnet cannot be loaded ({error}): `facesymbols doctor` has what to install'
+            f'mxnet cannot be loaded ({said}): `facesymbols doctor` has what to install'
         ) from error
+
+
+def check_installed() -> None:
+    """Raise MissingExtra, with what to do, where mxnet is not installed."""
+    if find_spec('mxnet') is None:
+        raise MissingExtra(f'mxnet is not installed: {how_to_get_mxnet()}')
 
 
 def how_to_get_mxnet() -> str:

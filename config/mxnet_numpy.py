@@ -1,17 +1,11 @@
 """mxnet 1.9.1 with the numpys that came after it: 1.24 to 2.x.
 
-Names that numpy has removed are put back, also for the scripts of mxnet's time; names that exist are left alone. Where
-one of these now means something else (`np.bool`, `np.core`), mxnet's own modules see the old meaning: their
+The removed names that mxnet and most scripts of its time take from numpy are put back; names that exist are left alone.
+Where one of these now means something else (`np.bool`, `np.core`), mxnet's own modules see the old meaning: their
 `import numpy` gives `numpy_for_mxnet()`. It takes effect for modules that are imported after `install`. scipy.stats and
 scikit-learn, which mxnet rarely uses, are not imported with it.
 
-Of what numpy does differently, five things reach mxnet:
-
-- `ndarray.tostring`, which its recordio calls, was removed in numpy 2.3;
-- a number in a tuple is written `np.int64(3)`, where MXNet's parser of attributes wants `3`;
-- a Python float and a np.float32 add up to a np.float32 (NEP 50), so that sums of its metrics would lose digits;
-- the linear algebra returns named tuples, which cannot be made of a list as mxnet makes tuples;
-- `np.bool` is there again and is `np.bool_`, where it was Python's.
+What numpy does differently is mended by `config.mxnet_mends`.
 """
 
 from __future__ import annotations
@@ -24,20 +18,17 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
-from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 import numpy as np
+
+from config.mxnet_mends import MENDED, REWRITTEN, array_of_any_integers
 
 PACKAGE = 'mxnet'
 VERSION = tuple(int(part) for part in np.__version__.split('.')[:2])  # 2.0.0rc1 is 2.0
 NEEDED = VERSION >= (1, 24)  # the first that removed names
 # Removed in numpy 1.20, where a call has since raised RuntimeError; mxnet only passes them on.
 FINANCE = ('fv', 'ipmt', 'irr', 'mirr', 'nper', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
-NUMBER_OF_NUMPY = re.compile(r'\bnp\.(?:u?int\d+|float\d+|str_)\(([^()]*)\)|\bnp\.(True|False)_')
-DOUBLES = {  # attributes that begin as Python's numbers and to which mxnet adds, or by which it multiplies, np.float32
-    'EvalMetric': ('sum_metric', 'global_sum_metric', 'num_inst', 'global_num_inst'),
-    'LRScheduler': ('base_lr', 'base_lr_orig'),
-}
 
 
 def install() -> None:
@@ -45,7 +36,7 @@ def install() -> None:
 
     What an import of mxnet that failed before has left behind is imported again.
     """
-    if not NEEDED or any(isinstance(known, _Finder) for known in sys.meta_path):
+    if not NEEDED or any(type(known).__module__ == __name__ for known in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
     with warnings.catch_warnings():
@@ -75,7 +66,8 @@ def _removed_names() -> Dict[str, Any]:
     """Return what numpy from 1.24 on has removed, as it was: what mxnet 1.9.1 uses and what goes with it."""
     names: Dict[str, Any] = {
         **{each.__name__: each for each in (bool, int, float, complex, str, object)},
-        **{'bool8': np.bool_, 'float_': np.float64, 'complex_': np.complex128, 'unicode_': np.str_},
+        **{'bool8': np.bool_, 'float_': np.float64, 'complex_': np.complex128},
+        **{'unicode_': np.str_, 'string_': np.bytes_, 'mat': np.asmatrix},
         **dict.fromkeys(('Inf', 'Infinity', 'PINF', 'infty'), np.inf),
         **dict.fromkeys(('NAN', 'NaN'), np.nan),
         **{'NINF': -np.inf, 'PZERO': 0.0, 'NZERO': -0.0},
@@ -99,6 +91,7 @@ def _changed_names() -> Dict[str, Any]:
     from numpy.lib.array_utils import normalize_axis_tuple
 
     return {
+        'array': array_of_any_integers,
         'bool': bool,
         'core': SimpleNamespace(numeric=SimpleNamespace(normalize_axis_tuple=normalize_axis_tuple)),
     }
@@ -127,14 +120,14 @@ def _numbers(version: str) -> Tuple[int, ...]:
 DISTUTILS_VERSION = SimpleNamespace(LooseVersion=_numbers, StrictVersion=_numbers)
 
 
-class _LateModule:
+class _LateModule(ModuleType):
     """A module that is imported when something is taken from it."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(import_module(self.name), name)
+        return getattr(import_module(self.__name__), name)
+
+    def __dir__(self) -> List[str]:
+        return dir(import_module(self.__name__))
 
 
 # mxnet imports both where they are installed, which takes half as long as mxnet itself: scipy.stats for some of its
@@ -142,6 +135,13 @@ class _LateModule:
 LATE_STATS = SimpleNamespace(stats=_LateModule('scipy.stats'))
 LATE_IMPORTS = {('scipy', ('stats',)), ('scipy.stats', ())}
 BASE_OF_FEEDFORWARD = 'sklearn.base'
+
+
+def _has_scipy() -> bool:
+    try:
+        return find_spec('scipy') is not None
+    except ValueError:  # a stand-in of another's is in its place
+        return False
 
 
 class _Finder:
@@ -154,7 +154,7 @@ class _Finder:
             if name == 'distutils.version':
                 return DISTUTILS_VERSION
             taken = tuple(args[2] or ()) if len(args) > 2 else ()
-            if (name, taken) in LATE_IMPORTS and find_spec('scipy') is not None:
+            if (name, taken) in LATE_IMPORTS and _has_scipy():
                 return LATE_STATS
             if name == BASE_OF_FEEDFORWARD and name not in sys.modules:
                 raise ImportError(f'{name} is not imported yet: FeedForward does without it')
@@ -178,62 +178,13 @@ class _Loader(SourceFileLoader):
         self.builtins = own_builtins
 
     def get_code(self, fullname: str) -> Any:
-        if fullname != 'mxnet.recordio':
+        if fullname not in REWRITTEN:
             return super().get_code(fullname)
-        source = self.get_data(self.path).replace(b'.tostring()', b'.tobytes()')
-        return self.source_to_code(source, self.path)
+        source = re.sub(*REWRITTEN[fullname], self.get_data(self.path).decode())
+        return self.source_to_code(source.encode(), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)['__builtins__'] = self.builtins
         super().exec_module(module)
         if module.__name__ in MENDED:
             MENDED[module.__name__](module)
-
-
-def _write_plain_numbers(base: Any) -> None:
-    """Mend mxnet.base, by whose functions every text goes to MXNet."""
-    text, texts = base.c_str, base.c_str_array
-    base.c_str = lambda string: text(_plain(string))
-    base.c_str_array = lambda strings: texts([_plain(string) for string in strings])
-
-
-def _plain(string: str) -> str:
-    return NUMBER_OF_NUMPY.sub(r'\1\2', string) if 'np.' in string else string
-
-
-def _compute_in_double(module: Any) -> None:
-    """Mend mxnet.metric and mxnet.lr_scheduler."""
-    for owner, names in DOUBLES.items():
-        for name in names if hasattr(module, owner) else ():
-            setattr(getattr(module, owner), name, _Double(name))
-
-
-def _make_plain_tuples(multiarray: Any) -> None:
-    """Mend mxnet.numpy.multiarray, which makes its own arrays of what numpy returns."""
-    convert = multiarray._as_mx_np_array
-    multiarray._as_mx_np_array = lambda result, ctx=None: convert(
-        tuple(result) if isinstance(result, tuple) else result, ctx
-    )
-
-
-class _Double:
-    """An attribute of instances whose floating-point numbers are stored as np.float64."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None or self.name not in vars(instance):
-            raise AttributeError(self.name)
-        return vars(instance)[self.name]
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.name] = np.float64(value) if isinstance(value, (float, np.floating)) else value
-
-
-MENDED: Dict[str, Callable[[Any], None]] = {
-    'mxnet.base': _write_plain_numbers,
-    'mxnet.lr_scheduler': _compute_in_double,
-    'mxnet.metric': _compute_in_double,
-    'mxnet.numpy.multiarray': _make_plain_tuples,
-}

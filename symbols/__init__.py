@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from symbols.shadowed_config import check_config
+from symbols.shadowed_config import check_packages
 
-check_config()
+check_packages()
 
 from config.compat import load_mxnet  # noqa: E402
 

@@ -38,10 +38,10 @@ def python(*argv, path=(ROOT,), cwd=None):
     return done.returncode, done.stderr.strip().rpartition('\n')[2], done.stdout
 
 
-def hidden(found):
+def hidden(found, kind='ImportError'):
     """Return the last line of a program that finds another `config`."""
     return (
-        f'ImportError: {found} hides the package config of facesymbols, which has the same names and keys as '
+        f'{kind}: {found} hides the package config of facesymbols, which has the same names and keys as '
         f"InsightFace's config.py: remove that {found.name} (uninstall it if pip installed it), or rename it to "
         'my_config, for example, and pass its object: get_symbol(my_config.config)'
     )
@@ -64,7 +64,7 @@ def test_a_config_that_the_script_has_imported_itself_is_reported(tmp_path):
 
 def test_a_config_in_the_folder_where_training_is_started_is_reported(tmp_path):
     (tmp_path / 'config.py').write_text(INSIGHTFACE)
-    words = hidden(tmp_path / 'config.py')
+    words = hidden(tmp_path / 'config.py', 'error')
     assert python('-m', 'recognition.train', '--help', cwd=tmp_path) == (1, words, '')
 
 
@@ -75,6 +75,39 @@ def test_another_package_named_config_is_reported(tmp_path, line):
     (package / '__init__.py').write_text(INSIGHTFACE)
     (package / 'compat.py').write_text('def prepare_mxnet(): ...')
     assert python('-c', line, path=[package.parent, ROOT], cwd=tmp_path) == (1, hidden(package), '')
+
+
+def test_another_package_named_symbols_is_reported(tmp_path):
+    (tmp_path / 'symbols').mkdir()
+    (tmp_path / 'symbols' / '__init__.py').touch()
+    status, last, _ = python('-m', 'recognition', 'plot', 'r18', cwd=tmp_path)
+    assert (status, last) == (
+        1,
+        f'error: {tmp_path / "symbols"} hides the package symbols of facesymbols: remove or rename it (uninstall it if '
+        'pip installed it)',
+    )
+
+
+NOT_INSTALLED = 'error: the package {0} is missing: pip install {0}'
+
+
+@pytest.mark.parametrize(
+    ('package', 'raised', 'words'),
+    [
+        ('easydict', "ModuleNotFoundError('', name='easydict')", NOT_INSTALLED.format('easydict')),
+        ('numpy', "ModuleNotFoundError('', name='numpy')", NOT_INSTALLED.format('numpy')),
+        (
+            'numpy',
+            r"ImportError('\nIMPORTANT: PLEASE READ')",
+            'error: numpy cannot be imported: pip install --force-reinstall numpy',
+        ),
+    ],
+)
+def test_a_program_without_its_packages_says_so_in_a_line(tmp_path, package, raised, words):
+    (tmp_path / f'{package}.py').write_text(f'raise {raised}')
+    for command in ('doctor', '--help'):
+        done = python('-m', 'recognition', command, path=(tmp_path, ROOT), cwd=ROOT)
+        assert done == (1, words, '')
 
 
 @pytest.mark.parametrize('init', [INSIGHTFACE, None], ids=['replaced', 'removed'])

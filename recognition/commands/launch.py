@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+from config.compat import check_installed
 from recognition.cli.parser import COMMAND, Parser, command_parser
 from recognition.cli.standard_options import positive
 from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
@@ -26,6 +27,7 @@ logger = logging.getLogger('launch')
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     """Start the job and wait for its end; 130 when Ctrl-C or SIGTERM ended it."""
     args = build_parser().parse_args(argv)
+    check_installed()  # rather than let each role say so in its log
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     hosts = read_hosts(Path(args.hosts)) if args.hosts else []
     logs = Path(args.logs) if args.logs else Path(tempfile.mkdtemp(prefix='launch-'))

@@ -12,7 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
-PACKAGES = ('facesymbols', 'mxnet', 'numpy', 'opencv-python-headless')
+OPENCV = tuple(
+    f'opencv{parts}'
+    for parts in ('-python-headless', '-python', '-contrib-python-headless', '-contrib-python')
+)
+PACKAGES = ('facesymbols', 'mxnet', 'numpy', *OPENCV)
 VARIABLES = ('OMP_', 'MXNET_', 'DMLC_', 'CUDA_')  # beginnings of the environment variables that are noted
 SECONDS = 5.0  # that git may take
 
@@ -30,7 +34,7 @@ def environment(seed: int, contexts: Sequence[Any], workers: int) -> Dict[str, A
         'devices': [str(context) for context in contexts],
         'workers': workers,
         'python': platform.python_version(),
-        'packages': {name: package_version(name) for name in PACKAGES},
+        'packages': {name: found for name in PACKAGES if (found := package_version(name))},
         'system': platform.platform(),
         'processor': processor(),
         'cores': os.cpu_count(),

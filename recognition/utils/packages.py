@@ -54,5 +54,14 @@ def require(package: str, extra: str, purpose: str, *, command: Optional[str] = 
         return import_module(package)
     except ImportError as error:
         name = package.partition('.')[0]
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if (
+            not missing or missing.partition('.')[0] != name
+        ):  # it is there, and does not fit what is around it
+            said = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+            raise MissingExtra(
+                f'{purpose} needs the package {name}, which cannot be imported ({said}): `facesymbols doctor` has the '
+                'command that mends it'
+            ) from error
         how = command or install_command(extra)
         raise MissingExtra(f'{purpose} needs the package {name}: {how}') from error

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from recognition.commands import doctor
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = 'OSError: libgomp.so.1: cannot open shared object file: No such file or directory'
+MISSING = 'OSError: no such file:'
 
 
 def report(*before, **variables):
@@ -38,7 +39,7 @@ def test_this_environment_is_fit():
     found = {line[:24].strip(): line[24:] for line in lines}
     assert list(found) == ['python', 'numpy', 'mxnet', *(each.name for each in doctor.PACKAGES)]
     assert (found['numpy'], found['mxnet']) == (np.__version__, '1.9.1')
-    assert 'not installed' not in ' '.join(lines)
+    assert [line for line in lines if 'not installed' in line and 'pnnx' not in line] == []
 
 
 def test_no_mxnet(monkeypatch):
@@ -47,28 +48,60 @@ def test_no_mxnet(monkeypatch):
     monkeypatch.setattr(doctor.platform, 'machine', lambda: 'x86_64')
     assert doctor.mxnet() == ('mxnet', 'not installed', 'pip install --no-deps mxnet==1.9.1')
     monkeypatch.setattr(doctor.platform, 'system', lambda: 'Windows')
-    assert 'has no wheel for Windows on x86_64; records, verification' in doctor.mxnet().problem
+    _, words, problem = doctor.mxnet()
+    assert 'has no wheel for Windows on x86_64; records, verification' in words
+    assert problem == ''  # there is nothing to mend
 
 
-def test_an_mxnet_without_its_system_libraries(monkeypatch):
-    monkeypatch.setattr(doctor, '_import_error', lambda module: LIBRARY)
-    assert doctor.mxnet().problem == (
-        f'a system library is missing ({LIBRARY}): apt install libgomp1 libquadmath0 (Debian, Ubuntu)'
-    )
+@pytest.mark.parametrize(
+    ('said', 'problem'),
+    [
+        (
+            f'{MISSING} libgomp.so.1',
+            f'a system library is missing ({MISSING} libgomp.so.1): apt install libgomp1 libquadmath0 (Debian, Ubuntu)',
+        ),
+        (
+            f'{MISSING} libgfortran.so.3',  # in mxnet's own folder
+            f'it cannot be imported ({MISSING} libgfortran.so.3): pip install --no-deps --force-reinstall mxnet==1.9.1',
+        ),
+        (
+            "MissingExtra: No module named 'requests'",
+            'it needs the package requests: pip install requests',
+        ),
+    ],
+)
+def test_an_mxnet_without_what_it_needs(said, problem, monkeypatch):
+    monkeypatch.setattr(doctor, '_import', lambda *modules: ('?', said))
+    assert doctor.mxnet().problem == problem
+
+
+def test_another_mxnet(monkeypatch):
+    monkeypatch.setattr(doctor, '_import', lambda *modules: ('1.8.0', ''))
+    monkeypatch.setattr(doctor, 'package_version', lambda name: '1.8.0')
+    assert doctor.mxnet().problem == '1.8.0 is not supported: pip install --no-deps mxnet==1.9.1'
 
 
 def test_a_package_that_cannot_be_imported(tmp_path, monkeypatch):
-    (tmp_path / 'h5py.py').write_text("raise ImportError('numpy.core.multiarray failed to import')")
-    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    (tmp_path / 'h5py.py').write_text(
+        r"raise ImportError('numpy.core.multiarray failed to import\nand more')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     (package,) = [each for each in doctor.PACKAGES if each.module == 'h5py']
     assert doctor.optional(package).problem == (
         'it cannot be imported (ImportError: numpy.core.multiarray failed to import): pip install -U h5py'
     )
 
 
+def test_a_package_by_another_of_its_names(monkeypatch):
+    """`pip install opencv-python` brings cv2, too."""
+    monkeypatch.setattr(doctor, 'package_version', lambda name: None)
+    (package,) = [each for each in doctor.PACKAGES if each.module == 'cv2']
+    assert doctor.optional(package) == ('opencv-python-headless', cv2.__version__, '')
+
+
 def test_a_python_and_a_numpy_that_were_not_tried(monkeypatch):
-    monkeypatch.setattr(sys, 'version_info', (3, 8, 18))
-    assert 'tried are Python 3.9 to 3.13 alone' in doctor.python().problem
+    monkeypatch.setattr(sys, 'version_info', (3, 14, 0))
+    assert doctor.python().words.endswith('; the tests run on Python 3.9 to 3.13')
     monkeypatch.setattr(doctor, 'package_version', lambda name: '1.22.4')
     assert doctor.numpy() == ('numpy', '1.22.4', "it is older than 1.23: pip install -U 'numpy>=1.23'")
 
@@ -82,7 +115,7 @@ def test_status_and_words_of_a_problem(monkeypatch, capsys):
 
 def test_arm_without_arms_libraries(monkeypatch):
     said = 'OSError: libarmpl_lp64_mp.so: cannot open shared object file: No such file or directory'
-    monkeypatch.setattr(doctor, '_import_error', lambda module: said)
+    monkeypatch.setattr(doctor, '_import', lambda *modules: ('?', said))
     problem = doctor.mxnet().problem
     assert said in problem
     for name in ('libarmpl_lp64_mp.so', 'libastring.so', 'libamath.so'):
