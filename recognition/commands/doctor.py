@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 from config.compat import INSTALL_MXNET, MXNET, how_to_get_mxnet
 from recognition.cli.parser import Parser, command_parser
 from recognition.utils.environment import package_version
-from recognition.utils.packages import install_command
+from recognition.utils.packages import ROOT, install_command
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 9), (3, 13)  # that the tests run on
 OLDEST_NUMPY = (1, 23)
@@ -30,7 +30,6 @@ MAX_IMPORT_SECONDS = 60.0
 IMPORT = """
 import sys
 from importlib import import_module
-sys.path[:] = {path!r}
 version, said = '?', ''
 try:
     for name in reversed({modules!r}):
@@ -154,16 +153,14 @@ def optional(package: Package) -> Finding:
 
 
 def _import(*modules: str) -> Tuple[str, str]:
-    """Import modules, the last one first, in a process that finds what this one does.
+    """Import modules, the last one first, in a process of its own, to which the user's folder adds none.
 
     Return the version of the first one and an empty text, or '?' and the error with the first line of its text.
     """
-    program = IMPORT.format(path=sys.path, modules=modules)
+    program = IMPORT.format(modules=modules)
     command = [sys.executable, '-W', 'ignore', '-c', program]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=MAX_IMPORT_SECONDS, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=MAX_IMPORT_SECONDS)
     except subprocess.TimeoutExpired:
         return '?', f'no end after {MAX_IMPORT_SECONDS:.0f} s'
     if done.returncode:

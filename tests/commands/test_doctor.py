@@ -85,7 +85,7 @@ def test_a_package_that_cannot_be_imported(tmp_path, monkeypatch):
     (tmp_path / 'h5py.py').write_text(
         r"raise ImportError('numpy.core.multiarray failed to import\nand more')"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     (package,) = [each for each in doctor.PACKAGES if each.module == 'h5py']
     assert doctor.optional(package).problem == (
         'it cannot be imported (ImportError: numpy.core.multiarray failed to import): pip install -U h5py'
