@@ -15,15 +15,16 @@ from typing import Iterable, List, Optional
 from config.errors import MissingExtra
 
 NUMPY_2_ALONE = (3, 13)  # the first Python without a numpy that mxnet's requirements allow
-EXTRA = re.compile(r'(.*?)(?:; | and )extra == ["\'](.*)["\']')  # a line of the metadata
+# A line of the metadata: the requirement, the Pythons that it is for where they are named, and the extra.
+EXTRA = re.compile(r'(.*?)(?:; python_version (<|>=) ["\']3\.(\d+)["\'] and |; )extra == ["\'](.*)["\']')
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder of the installed packages
 
 
 def install_command(*extras: str) -> str:
     """Return the command that installs extras of this package where it is: in a checkout, or from a wheel.
 
-    Beside numpy 2 on a Python that has numpy 1, too, it names the packages: with this one, pip would install mxnet's
-    numpy.
+    Beside numpy 2 on a Python that has numpy 1, too, it names the packages alone: with this package, which
+    requires mxnet, pip would replace numpy.
     """
     packages = _packages(extras) if sys.version_info < NUMPY_2_ALONE else []
     if packages:
@@ -36,13 +37,18 @@ def install_command(*extras: str) -> str:
 
 
 def _packages(extras: Iterable[str]) -> List[str]:
-    """Return what extras of this package ask for, as pip takes it, where it is installed beside numpy 2."""
+    """Return what extras of this package ask for on this Python, where it is installed beside numpy 2."""
     try:
         lines = (requires('facesymbols') or []) if int(version('numpy').partition('.')[0]) >= 2 else []
     except PackageNotFoundError:
         return []
-    found = filter(None, map(EXTRA.fullmatch, lines))
-    return [requirement for requirement, extra in (match.groups() for match in found) if extra in extras]
+    minor = sys.version_info[1]
+    found = []
+    for match in filter(None, map(EXTRA.fullmatch, lines)):
+        requirement, order, number, extra = match.groups()
+        if extra in extras and (order is None or (minor < int(number)) == (order == '<')):
+            found.append(requirement)
+    return found
 
 
 def require(package: str, extra: str, purpose: str, *, command: Optional[str] = None) -> ModuleType:

@@ -15,9 +15,7 @@ LINES = [
     "reportlab>=4; python_version >= '3.10' and extra == 'plot'",
     'rich>=12; extra == "onnxed"',
 ]
-ALONE = "pip install 'onnx>=1.14' 'reportlab<5,>=4; python_version < \"3.10\"' " + (
-    "'reportlab>=4; python_version >= '\"'\"'3.10'\"'\"''"
-)
+ALONE = "pip install 'onnx>=1.14' 'reportlab>=4'"
 WITH_MXNET = "pip install 'facesymbols[onnx,plot]'"
 
 
