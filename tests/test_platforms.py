@@ -99,9 +99,21 @@ def test_every_command_describes_itself_without_mxnet(before):
     assert list(json.loads(text)) == list(COMMANDS)
 
 
+def test_curves_are_drawn_without_mxnet(tmp_path):
+    program = (
+        f'{NO_MXNET}\nfrom recognition.reports import roc_picture\nfrom recognition.verification import verify\n'
+        'import sys, numpy as np; embeddings = np.eye(20).repeat(2, axis=0)\n'
+        'roc_picture(sys.argv[1], {"set": verify(embeddings, np.arange(20) % 2 == 0, 2)})'
+    )
+    done = run(program, tmp_path / 'roc.png')
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'roc.png').stat().st_size > 0
+
+
 def test_what_needs_mxnet_says_how_to_install_it(folder):
     data = ['--dataset-path', folder / 'set', '--val-targets', '', '-o', folder / 'run' / 'model']
-    for words in (['audit', 'r18'], ['train', '--network', 'y1', '--batch-size', '2', *data]):
+    training = ['train', '--network', 'y1', '--batch-size', '2', *data]
+    for words in (['audit', 'r18'], training, ['launch', '-n', '2', '--', sys.executable, '-c', '']):
         done = command(NO_MXNET, *words)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(f'error: {MISSING}'), done.stderr
