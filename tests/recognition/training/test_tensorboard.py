@@ -11,6 +11,7 @@ import pytest
 from config.errors import MissingExtra
 from recognition.train import train
 from recognition.training.tensorboard import Board, board_path, mosaic
+from recognition.utils.packages import install_command
 from tests.helpers.training import config
 
 
@@ -77,4 +78,4 @@ def test_without_tensorboardx_a_sentence_says_how_to_get_it():
     code += 'from recognition.training.tensorboard import Board; Board("x")'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert MissingExtra.__name__ in done.stderr
-    assert '[train]' in done.stderr
+    assert install_command('train') in done.stderr
