@@ -12,6 +12,7 @@ from typing import Callable, ClassVar, Dict, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
+from recognition.data.image_headers import size_fault
 from recognition.engines.model import Model
 from recognition.tracing.points import Trace
 from recognition.utils.packages import install_command, require
@@ -145,6 +146,9 @@ def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
         )
     if channels not in CHANNELS:
         raise CheckpointError(f'{source} takes images of {channels} channels, which are neither RGB nor grey')
+    fault = size_fault((height, width))
+    if fault:
+        raise CheckpointError(f'{source} takes images of {fault}')
     return height, width, channels
 
 

@@ -7,11 +7,12 @@ import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
 import numpy as np
 
 from config.errors import CheckpointError
+from config.reading import read_bytes
 from recognition.training.metrics import Throughput, TrainingMetrics
 from recognition.training.trainer import StepResult
 from recognition.utils.files import replacing
@@ -20,6 +21,9 @@ from recognition.verification.evaluation import Evaluation
 logger = logging.getLogger(__name__)
 
 Record = Dict[str, Any]
+# of the values of a record that are computed with
+NUMBER = (int, float)
+KINDS: Mapping[str, Tuple[type, ...]] = {'step': (int,), 'epoch': (int,), 'loss': NUMBER, 'accuracy': NUMBER}
 
 
 class History:
@@ -47,7 +51,7 @@ class History:
 
     def epoch_means(self, epoch: int) -> Record:
         """Return the mean loss and accuracy over the steps of an epoch, {} where none was done."""
-        own = [record for record in self.records if record['epoch'] == epoch and 'loss' in record]
+        own = [record for record in self.records if record.get('epoch') == epoch and 'loss' in record]
         return {key: float(np.mean([record[key] for record in own])) for key in ('loss', 'accuracy') if own}
 
     def release(self) -> None:
@@ -78,15 +82,16 @@ class History:
 
 
 def read_history(path: Path) -> List[Record]:
-    """Return the records in the file of a run, without a line that a crash cut short; none where there is no file."""
+    """Return the records in the file of a run, without lines that are damaged; none where there is no file."""
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in read_bytes(path, CheckpointError).splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and 'step' in record:
-            records.append(record)
+            sound = all(isinstance(record.get(key, 0), kind) for key, kind in KINDS.items())
+            records += [record] if sound else []
     return records
 
 
