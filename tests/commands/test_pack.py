@@ -13,6 +13,7 @@ import pytest
 from config.errors import ConfigError, DataError
 from recognition.commands.pack import main
 from recognition.data.dataset import FaceDataset
+from recognition.data.image_headers import FORMATS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_rec.py'
 

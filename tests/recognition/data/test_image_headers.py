@@ -28,28 +28,20 @@ def encoded(suffix: str) -> bytes:
 
 def enlarged(suffix: str) -> bytes:
     """Return an image whose header alone says BIG."""
-    height, width = BIG
-    content = encoded(suffix)
-    forms = ['>HH', '<HH', '>II', '<II']
+    (height, width), content = BIG, encoded(suffix)
     if suffix in ('.pgm', '.ppm'):
         return content.replace(b'29 13', b'%d %d' % (width, height), 1)
     if suffix in ('.tif', '.tiff'):  # tag, kind, count, value
         for tag, old, new in ((256, WIDTH, width), (257, HEIGHT, height)):
-            place = next(
-                p for p in range(len(content)) if content[p : p + 8] == struct.pack('<HHI', tag, 3, 1)
-            )
-            assert struct.unpack_from('<H', content, place + 8) == (old,)
-            content = content[: place + 8] + struct.pack('<H', new) + content[place + 10 :]
+            entry = struct.pack('<HHI', tag, 3, 1)
+            content = content.replace(entry + struct.pack('<H', old), entry + struct.pack('<H', new), 1)
         return content
-    if suffix == '.webp' and content[12:16] == b'VP8L':
+    if suffix == '.webp':  # without loss
         bits = struct.unpack_from('<I', content, 21)[0] >> 28 << 28 | (height - 1) << 14 | (width - 1)
         return content[:21] + struct.pack('<I', bits) + content[25:]
-    for form in forms:
-        for old, new in (((HEIGHT, WIDTH), (height, width)), ((WIDTH, HEIGHT), (width, height))):
-            if struct.pack(form, *old) in content[:200] or suffix in ('.jpg', '.jpeg'):
-                if struct.pack(form, *old) in content:
-                    return content.replace(struct.pack(form, *old), struct.pack(form, *new), 1)
-    raise AssertionError(suffix)
+    form, *which = {'.png': ('>II', 1, 0), '.bmp': ('<ii', 1, 0)}.get(suffix, ('>HH', 0, 1))
+    old, new = (struct.pack(form, *(size[side] for side in which)) for size in ((HEIGHT, WIDTH), BIG))
+    return content.replace(old, new, 1)
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
@@ -125,7 +117,7 @@ def test_sizes_that_other_files_declare(tmp_path):
     with pytest.raises(DataError, match=r'property says images of 20000x20000 pixels'):
         read_property(path)
     path.write_text('9' * 5000 + ',112,112')
-    with pytest.raises(DataError, match='property begins with .99'):
+    with pytest.raises(DataError, match='property begins with'):
         read_property(path)
     with pytest.raises(CheckpointError, match=r'^net takes images of 90000x90000 pixels'):
         agreed_shape('net', (90000, 90000, 3), None)
