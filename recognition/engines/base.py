@@ -12,6 +12,7 @@ from typing import Callable, ClassVar, Dict, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import CheckpointError, ConfigError, FaceSymbolsError
+from config.reading import LONGEST_REASON
 from recognition.data.image_headers import size_fault
 from recognition.engines.model import Model
 from recognition.tracing.points import Trace
@@ -176,4 +177,4 @@ def damaged(model: Model, error: BaseException) -> CheckpointError:
 
 def _last_line(error: BaseException) -> str:
     lines = CPLUSPLUS.sub('', str(error)).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+    return lines[-1].strip()[:LONGEST_REASON] if lines else type(error).__name__

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
-from config.reading import read_text, reading
+from config.reading import reading
 from config.schema import LARGEST_ARRAY
 from symbols.ir.labels import label_shapes
 from symbols.ir.rewriter import Described, describe, from_graph
@@ -178,29 +178,34 @@ def load_symbol(path: Union[str, os.PathLike[str]], wanted: Optional[str] = None
     """
     if not os.path.exists(path):
         raise CheckpointError(f'{path} does not exist')
-    graph: Any = None
-    with reading(path, CheckpointError, DAMAGE):
-        text = Path(path).read_text('utf-8-sig')
-    try:
-        graph = json.loads(text)
+    with reading(path, CheckpointError, DAMAGE, _reason):
+        graph = json.loads(Path(path).read_text('utf-8-sig'))
         _check_order(graph)
-        symbol = from_graph(graph)
-        _check_entries(describe(symbol), _visible_outputs(symbol.get_internals(), describe(symbol)['nodes']))
-    except Exception as error:  # a RecursionError of brackets, an OverflowError of an index, and MXNet's own
-        part = _up_to(graph, wanted)
-        if part and (CUSTOM.search(str(error)) or UNKNOWN.search(str(error))):
-            with contextlib.suppress(mx.MXNetError):
-                return from_graph(part)
-        _check_operators(path, graph, error)
-        reason = f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
-        raise CheckpointError(f'{path} {DAMAGE}: {reason}') from error
+        try:
+            symbol = from_graph(graph)
+            _check_entries(
+                describe(symbol), _visible_outputs(symbol.get_internals(), describe(symbol)['nodes'])
+            )
+        except (ConfigError, mx.MXNetError) as error:
+            lacks_operator = CUSTOM.search(str(error)) or UNKNOWN.search(str(error))
+            part = _up_to(graph, wanted) if lacks_operator else None
+            if part:
+                with contextlib.suppress(mx.MXNetError):
+                    return from_graph(part)
+            _check_operators(path, graph, error)
+            raise CheckpointError(f'{path} {DAMAGE}: {reason_of(error)}') from error
     return symbol
+
+
+def _reason(error: BaseException) -> str:
+    return f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
 
 
 def variable_names(path: Union[str, os.PathLike[str]]) -> Set[str]:
     """Return the variables of a whole json file that `load_symbol` has read, in part or not."""
-    nodes = json.loads(read_text(path, CheckpointError))['nodes']
-    return {node['name'] for node in nodes if node['op'] == 'null'}
+    with reading(path, CheckpointError, DAMAGE, _reason):
+        nodes = json.loads(Path(path).read_text('utf-8-sig'))['nodes']
+        return {node['name'] for node in nodes if node['op'] == 'null'}
 
 
 def _up_to(graph: Any, wanted: Optional[str]) -> Optional[Described]:

@@ -206,14 +206,16 @@ def _read_safetensors(path: Path) -> None:
 
 def _exported(name: str, engine: str) -> Format:
     def write(folder: Path) -> Path:
-        from recognition.export.ncnn_export import export_ncnn
-        from tests.helpers.exported import SHAPE, export, save_tiny
+        from tests.helpers.exported import export, save_tiny
+        from tests.helpers.small_network import HEIGHT, WIDTH, make_values, write_ncnn
 
-        save_tiny(folder / 'm')
         if engine == 'ncnn':
-            export_ncnn(folder / 'm', 1, folder / 'n.ncnn.param', image_shape=SHAPE)
+            write_ncnn(folder / 'n.ncnn', make_values())
+            _written(
+                folder / 'n.ncnn.json', json.dumps({'image_shape': [HEIGHT, WIDTH, 3], 'kind': 'embedding'})
+            )
         else:
-            export(folder / 'm', folder / 'n.onnx')
+            export(save_tiny(folder / 'm'), folder / 'n.onnx')
         return folder / name
 
     def read(path: Path) -> None:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -113,7 +113,7 @@ class Server:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        if self._line(600) is None:
+        if not self._line(600):
             raise RuntimeError(f'{self.name}: the valid file cannot be read')
 
     def trial(self, number: int) -> Tuple[str, str]:
@@ -121,8 +121,9 @@ class Server:
             self.start()
         assert self.process is not None
         assert self.process.stdin is not None
-        self.process.stdin.write(f'{number}\n')
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended
+            self.process.stdin.write(f'{number}\n')
+            self.process.stdin.flush()
         line = self._line(SECONDS)
         if line:
             outcome, words = json.loads(line)
@@ -141,7 +142,8 @@ class Server:
     def close(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.communicate()
+            with suppress(BrokenPipeError):
+                self.process.communicate()
             self.process = None
 
 
