@@ -51,7 +51,11 @@ class History:
 
     def epoch_means(self, epoch: int) -> Record:
         """Return the mean loss and accuracy over the steps of an epoch, {} where none was done."""
-        own = [record for record in self.records if record.get('epoch') == epoch and 'loss' in record]
+        own = [
+            record
+            for record in self.records
+            if record.get('epoch') == epoch and {'loss', 'accuracy'} <= record.keys()
+        ]
         return {key: float(np.mean([record[key] for record in own])) for key in ('loss', 'accuracy') if own}
 
     def release(self) -> None:

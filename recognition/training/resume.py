@@ -17,7 +17,7 @@ from recognition.data.class_names import read_classes
 from recognition.data.images import load_cv2
 from recognition.data.loader import FaceLoader
 from recognition.training.trainer import Trainer
-from recognition.utils.run_paths import check_vacant, classes_path
+from recognition.utils.run_paths import begun_only, check_vacant, classes_path
 
 import mxnet as mx
 
@@ -46,9 +46,13 @@ SYNONYMS = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}
 
 def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int, TrainingState]]:
     """Return the state to resume from, or None for a new run; CheckpointError where that would overwrite one."""
-    if resume:
+    if resume and begun_only(prefix):
+        logger.warning(
+            'the run at %s ended before its first training state; it starts from the beginning', prefix
+        )
+    elif resume:
         return newest_state(prefix, PROGRESS)
-    if not force:
+    elif not force:
         check_vacant(prefix)
     return None
 

@@ -8,6 +8,7 @@ another, and a new one takes its place where it was lost. `--trials` is of each 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import select
 import shutil
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -30,6 +31,7 @@ CEILING = 4 << 30  # of address space, above what the process has
 LONGEST = 1200  # characters of a sentence, which may name several paths
 SHOWN = 300
 SEEDS = 3  # files kept of a kind of fault
+ODD_FILES: Tuple[Callable[[Path], object], ...] = (Path.touch, Path.mkdir, os.mkfifo)  # of the first trials
 
 
 def read_one(name: str, path: Path) -> Tuple[str, str]:
@@ -83,7 +85,11 @@ def serve(name: str, folder: Path, seed: int) -> None:
         draw = np.random.default_rng([seed, int(line)])
         shutil.rmtree(trial, ignore_errors=True)
         shutil.copytree(whole, trial)
-        (trial / main).write_bytes(mutate(content, draw, str(trial / CANARY)))
+        (trial / main).unlink()
+        if int(line) < len(ODD_FILES):
+            ODD_FILES[int(line)](trial / main)
+        else:
+            (trial / main).write_bytes(mutate(content, draw, str(trial / CANARY)))
         with redirect_stdout(None):
             found = read_one(name, trial / main)
         print(json.dumps(found), file=answers, flush=True)
