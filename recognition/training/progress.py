@@ -6,8 +6,9 @@ import json
 import logging
 import sys
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 Record = Dict[str, Any]
 # of the values of a record that are computed with
-NUMBER = (int, float)
-KINDS: Mapping[str, Tuple[type, ...]] = {'step': (int,), 'epoch': (int,), 'loss': NUMBER, 'accuracy': NUMBER}
+KINDS: Mapping[str, Any] = {'step': int, 'epoch': int, 'loss': (int, float), 'accuracy': (int, float)}
+LIMIT = 2**63  # of whole numbers, beyond which they do not become float
 
 
 class History:
@@ -42,7 +43,7 @@ class History:
         before = read_history(path) if path and steps else []
         self.records: List[Record] = [record for record in before if record['step'] <= steps]
         self._path, self._held = path, held
-        self._file: Optional[TextIO] = None
+        self._file: Optional[FileIO] = None
 
     def append(self, record: Record) -> None:
         """Add a record, in the file too."""
@@ -67,17 +68,17 @@ class History:
     def _write(self, records: Sequence[Record]) -> None:
         if self._path is None or self._held:
             return
-        lines = ''.join(json.dumps(record) + '\n' for record in records)
+        lines = ''.join(json.dumps(record) + '\n' for record in records).encode()
         if self._file:
             try:
-                self._file.write(lines)
-                self._file.flush()
+                while lines:  # without a buffer, which would be written once more when the file is closed
+                    lines = lines[self._file.write(lines) :]
             except OSError as error:
                 raise CheckpointError(f'{self._path} cannot be written: {error.strerror}') from error
             return
         with replacing(self._path, CheckpointError) as temporary:
-            temporary.write_text(lines)
-        self._file = open(self._path, 'a')  # noqa: SIM115 (closed by close)
+            temporary.write_bytes(lines)
+        self._file = open(self._path, 'ab', buffering=0)  # noqa: SIM115 (closed by close)
 
     def close(self) -> None:
         """Close the file."""
@@ -93,10 +94,15 @@ def read_history(path: Path) -> List[Record]:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and 'step' in record:
-            sound = all(isinstance(record.get(key, 0), kind) for key, kind in KINDS.items())
-            records += [record] if sound else []
+        if isinstance(record, dict) and 'step' in record and all(map(_is_sound, *zip(*record.items()))):
+            records.append(record)
     return records
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    """Whether a value of a record is of the kind that is computed with."""
+    small = not isinstance(value, int) or abs(value) < LIMIT
+    return small and isinstance(value, KINDS.get(key, object))
 
 
 class Progress:
