@@ -17,7 +17,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -166,7 +166,7 @@ class Server:
             self.process = None
 
 
-def run(names: List[str], trials: int, seed: int, keep: Optional[Path] = None) -> Dict[str, Any]:
+def run(names: Sequence[str], trials: int, seed: int, keep: Optional[Path] = None) -> Dict[str, Any]:
     """Return the outcomes by format; what is wrong is printed, and its files are kept in a folder."""
     rows: Dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
