@@ -121,9 +121,10 @@ def _load(
     graph, values = map(unicode_path, files)
     try:
         refused = net.load_param(graph) or net.load_model(values)
+        refused = refused or len(net.input_names()) != 1 or not net.output_names()
     except Exception as error:
         raise damaged(model, error) from error
-    if refused or len(net.input_names()) != 1 or not net.output_names():
+    if refused:
         raise CheckpointError(
             f'{" and ".join(map(str, model.files))} are damaged, or not a pair that ncnn can load'
         )

@@ -29,12 +29,10 @@ def _image(seed: int = 0, suffix: str = '.png') -> bytes:
 
 
 def _images(suffix: str) -> Format:
-    def read(path: Path) -> None:
-        from recognition.data.image_sources import read_image
-
-        read_image(path)
-
-    return Format(lambda folder: _written(folder / f'face{suffix}', _image(0, suffix)), read)
+    return Format(
+        lambda folder: _written(folder / f'face{suffix}', _image(0, suffix)),
+        _by('data.image_sources', 'read_image'),
+    )
 
 
 def _written(path: Path, content: Any) -> Path:
@@ -120,29 +118,18 @@ def _write_bin(folder: Path) -> Path:
     return write_pairs(folder / 'p.bin', [_image(n) for n in range(4)], [True, False]) and folder / 'p.bin'
 
 
-def _read_bin(path: Path) -> None:
-    from recognition.data.pair_sets import load_bin
-
-    load_bin(path)
+def _by(module: str, function: str) -> Read:
+    return lambda path: getattr(import_module(f'recognition.{module}'), function)(path)
 
 
 def _text(name: str, content: str, module: str, function: str) -> Format:
-    def read(path: Path) -> None:
-        getattr(import_module(module), function)(path)
-
-    return Format(lambda folder: _written(folder / name, content), read)
+    return Format(lambda folder: _written(folder / name, content), _by(module, function))
 
 
 def _write_idx(folder: Path) -> Path:
     _written(folder / 'a-labels-idx1-ubyte', bytes((0, 0, 8, 1, 0, 0, 0, 2, 0, 1)))
     images = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2)) + bytes(8)
     return _written(folder / 'a-images-idx3-ubyte.gz', gzip.compress(images, mtime=0))
-
-
-def _read_idx(path: Path) -> None:
-    from recognition.data.idx_files import read_labelled
-
-    read_labelled(path)
 
 
 def _keras(name: str) -> Format:
@@ -199,12 +186,6 @@ def _write_safetensors(folder: Path) -> Path:
     return folder / 'n.safetensors'
 
 
-def _read_safetensors(path: Path) -> None:
-    from recognition.weights.safetensors_file import read_safetensors
-
-    read_safetensors(path)
-
-
 def _exported(name: str, engine: str) -> Format:
     def write(folder: Path) -> Path:
         from tests.helpers.exported import export, save_tiny
@@ -227,12 +208,6 @@ def _exported(name: str, engine: str) -> Format:
         embedder(np.zeros((1, *embedder.image_shape), np.uint8))
 
     return Format(write, read)
-
-
-def _read_graph(path: Path) -> None:
-    from recognition.weights.onnx.reader import load_file
-
-    load_file(path)
 
 
 def _embeddings(suffix: str, ending: str = '') -> Format:
@@ -280,25 +255,27 @@ def _run(name: str) -> Format:
 
 LIST = ''.join(f'1\tface{n}.png\t{n // 2}\n' for n in range(6))
 IM2REC = ''.join(f'{n}\t{n // 2}.0\tface{n}.png\n' for n in range(6))
-LISTS = 'recognition.data.list_files'
+LISTS = 'data.list_files'
 FORMATS: Dict[str, Format] = {
     'symbol JSON': _checkpoint('m-symbol.json', _load_network),
     '.params': _checkpoint('m-0001.params', _load_network),
     'config': _checkpoint('m-config.json', _record),
     '.state': Format(_write_state, _read_state),
     **{name: _records(name) for name in ('train.rec', 'train.idx', 'property', 'classes.txt')},
-    '.bin': Format(_write_bin, _read_bin),
+    '.bin': Format(_write_bin, _by('data.pair_sets', 'load_bin')),
     '.lst': _text('a.lst', LIST, LISTS, 'listed_people'),
     '.lst of im2rec': _text('a.lst', IM2REC, LISTS, 'listed_people'),
     'pairs': _text('pairs.txt', 'a.png b.png 1\na.png c.png 0\n', LISTS, 'listed_pairs'),
-    'templates': _text('t.txt', '1 2\n3 4\n', 'recognition.verification.templates', 'read_template_people'),
-    'hosts': _text('hosts', 'me@one # a\ntwo\n', 'recognition.distributed.job_plan', 'read_hosts'),
-    'IDX': Format(_write_idx, _read_idx),
+    'templates': _text('t.txt', '1 2\n3 4\n', 'verification.templates', 'read_template_people'),
+    'hosts': _text('hosts', 'me@one # a\ntwo\n', 'distributed.job_plan', 'read_hosts'),
+    'IDX': Format(_write_idx, _by('data.idx_files', 'read_labelled')),
     **{name: _keras(name) for name in ('a.h5', 'a.weights.h5', 'a.keras')},
     '.pth': _torch(older=False),
     'older .pth': _torch(older=True),
-    'safetensors': Format(_write_safetensors, _read_safetensors),
-    'ONNX, imported': Format(_exported('n.onnx', 'onnxruntime').write, _read_graph),
+    'safetensors': Format(_write_safetensors, _by('weights.safetensors_file', 'read_safetensors')),
+    'ONNX, imported': Format(
+        _exported('n.onnx', 'onnxruntime').write, _by('weights.onnx.reader', 'load_file')
+    ),
     'ONNX, onnxruntime': _exported('n.onnx', 'onnxruntime'),
     'ONNX, OpenVINO': _exported('n.onnx', 'openvino'),
     **{name: _exported(name, 'ncnn') for name in ('n.ncnn.param', 'n.ncnn.bin', 'n.ncnn.json')},
