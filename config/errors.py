@@ -7,11 +7,18 @@ sentence and exit with status 1 (`recognition.cli.run`); a program that calls th
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Iterable
+
+LONG_WORD = re.compile(r'(\S{100})\S{400,}')
 
 
 class FaceSymbolsError(Exception):
     """A mistake or a fault outside the program; its text is one clear sentence."""
+
+    def __str__(self) -> str:
+        """Return the sentence, with what a damaged file has for names cut to a length that can be read."""
+        return LONG_WORD.sub(r'\1...', super().__str__())
 
 
 class ConfigError(FaceSymbolsError, ValueError):

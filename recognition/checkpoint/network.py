@@ -12,7 +12,9 @@ from functools import cache
 from typing import Any, Container, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError, first_few, nearest
+from config.reading import no_reason, reading
 from recognition.checkpoint.matching import CLASSIFIER, FLAT_AXES, check_fit, set_parameters
+from recognition.checkpoint.params_file import check_sizes
 from recognition.utils.checksums import check_checksum, replacing_with_checksum
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.run_paths import epochs_of, params_path, symbol_path
@@ -64,10 +66,9 @@ def load_params(prefix: PathLike, epoch: int) -> Tuple[Arrays, Arrays]:
         hint = f'; the epochs there are {", ".join(map(str, there[-8:]))}' if there else ''
         raise CheckpointError(f'{path} does not exist{hint}')
     check_checksum(path)
-    try:
+    with reading(path, CheckpointError, 'is damaged or not a file of MXNet parameters', no_reason):
+        check_sizes(path)
         arrays = mx.nd.load(str(path))
-    except (mx.MXNetError, UnicodeDecodeError, MemoryError) as error:
-        raise CheckpointError(f'{path} is damaged or not a file of MXNet parameters') from error
     if not isinstance(arrays, dict) or not arrays:
         raise CheckpointError(f'{path} holds no named parameters')
     kinds: Dict[str, Arrays] = {'arg': {}, 'aux': {}}

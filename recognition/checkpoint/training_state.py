@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-import tokenize
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, first_few
+from config.reading import reading
 from recognition.utils.files import PathLike, replacing
+from recognition.utils.restricted_pickle import shown
 from recognition.utils.run_paths import epochs_of, state_path
 from recognition.utils.streamed_array import SUFFIX, Rows, read_array, write_archive
 from symbols.ir.shapes import reason_of
@@ -26,11 +28,6 @@ from symbols.ir.shapes import reason_of
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 2
-# what zipfile, numpy and json raise for a file that is not what it should be
-DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SyntaxError),
-    *(zipfile.BadZipFile, tokenize.TokenError),
-)
 HEADER = 'header'  # its name in the archive
 
 
@@ -81,36 +78,50 @@ def saving_state(prefix: PathLike, epoch: int, state: TrainingState) -> Iterator
         yield
 
 
-def load_state(prefix: PathLike, epoch: int, *, only: str = '') -> TrainingState:
+def load_state(prefix: PathLike, epoch: int, *, only: str = '', needed: Sequence[str] = ()) -> TrainingState:
     """Read `prefix-%04d.state`, of its arrays those whose key begins with `only`.
 
-    Raises CheckpointError when it is missing, damaged or of another version.
+    needed: what its progress must have. Raises CheckpointError when it is missing, damaged, of another version or lacks
+    one of these, and where a value is not finite.
     """
     path = state_path(prefix, epoch)
-    try:
+    if not path.exists():
+        raise CheckpointError(f'{path} does not exist')
+    with reading(path, CheckpointError, 'is damaged or not a training state', reason_of):
         with zipfile.ZipFile(path) as archive:
             keys = [name[: -len(SUFFIX)] for name in archive.namelist() if name != HEADER + SUFFIX]
             header = json.loads(read_array(archive, HEADER + SUFFIX).tobytes().decode('utf-8'))
-            arrays = {key: read_array(archive, key + SUFFIX) for key in keys if key.startswith(only)}
+            arrays = {
+                key: read_array(archive, key + SUFFIX, partial(_check_finite, path, key))
+                for key in keys
+                if key.startswith(only)
+            }
         if header['version'] != STATE_VERSION:
             raise CheckpointError(f'{path} is a state of version {header["version"]}, not {STATE_VERSION}')
-        versions = dict(header.get('versions', {}))
-        return TrainingState(dict(header['progress']), dict(header['config']), arrays, versions)
-    except FileNotFoundError:
-        raise CheckpointError(f'{path} does not exist') from None
-    except DAMAGE as error:
-        raise CheckpointError(f'{path} is damaged or not a training state: {reason_of(error)}') from error
+        progress, versions = dict(header['progress']), dict(header.get('versions', {}))
+        lacking = [key for key in needed if key not in progress]
+        if lacking:
+            raise CheckpointError(f'{path} is damaged: its progress lacks {first_few(map(repr, lacking))}')
+        return TrainingState(progress, dict(header['config']), arrays, versions)
 
 
-def newest_state(prefix: PathLike) -> Tuple[int, TrainingState]:
+def _check_finite(path: Path, key: str, array: np.ndarray) -> None:
+    """Raise CheckpointError for a value that training would carry on until it is all that there is."""
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
+        raise CheckpointError(f'{path} holds {shown(key)} with values that are not finite')
+
+
+def newest_state(prefix: PathLike, needed: Sequence[str] = ()) -> Tuple[int, TrainingState]:
     """Return (epoch, state) of the newest state that is whole; where a newer one is not, a warning says so.
+
+    needed: as `load_state` has it.
 
     Raises CheckpointError when there is none, or, when all of them are damaged, with the newest one's fault.
     """
     fault: Optional[CheckpointError] = None
     for epoch in reversed(epochs_of(prefix, 'state')):
         try:
-            state = load_state(prefix, epoch)
+            state = load_state(prefix, epoch, needed=needed)
         except CheckpointError as error:
             fault = fault or error
             continue

@@ -18,7 +18,8 @@ from recognition.cli.embed_options import MODELS
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.standard_options import add_image_size, add_json, add_model
 from recognition.cli.verify_options import Embed, add_verify_options, check_model, open_network
-from recognition.data.images import decode_image, load_cv2
+from recognition.data.image_sources import read_image
+from recognition.data.images import load_cv2
 from recognition.engines.model import find_model
 from recognition.utils.progress_bar import progress_bar
 from recognition.verification.templates import (
@@ -93,10 +94,7 @@ def _embed_files(files: List[Path], size: Tuple[int, int], resize: bool, embed: 
 
 
 def _read(file: Path, size: Tuple[int, int], resize: bool) -> np.ndarray:
-    try:
-        image = decode_image(file.read_bytes(), str(file))
-    except OSError as error:
-        raise DataError(f'{file} cannot be read: {error.strerror}') from None
+    image = read_image(file)
     if image.shape[:2] == size:
         return image
     if not resize:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import List, Sequence
 
 from config.errors import DataError, first_few
+from config.reading import read_text
 from recognition.utils.files import PathLike, readable, replacing
 
 FILE = 'classes.txt'  # in the folder of a data set
@@ -17,14 +18,7 @@ def read_classes(path: PathLike, num_classes: int = 0) -> List[str]:
     Raises DataError for a file that is unreadable or empty, a name that is empty or there twice, and another number of
     names than num_classes where that is above 0.
     """
-    try:
-        with open(path, encoding='utf-8-sig') as file:  # some editors begin a file with a mark
-            names = [line.strip() for line in file.read().rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'it is not UTF-8'
-        raise DataError(
-            f'{readable(path)} cannot be read: {reason}; it should hold one class name a line'
-        ) from None
+    names = [line.strip() for line in read_text(path, DataError).rstrip().splitlines()]
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if not names or '' in names or twice:
         line = f'line {names.index("") + 1} is empty' if '' in names else 'it is empty'

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from config.errors import DataError, first_few
+from config.reading import read_bytes
 from recognition.data.class_names import FILE as CLASSES
 from recognition.data.class_names import read_classes
+from recognition.data.image_headers import size_fault
 from recognition.data.images import decode_image
 from recognition.data.loader import FaceLoader
 from recognition.data.record_layout import read_layout
@@ -24,6 +27,7 @@ FILES = {
     'train.rec': 'the images as RecordIO',
 }
 TRAIN = 'train'
+SIDE = re.compile(r'0*[1-9]\d{0,8}')  # a number above 0
 PARTS = '{}_*.rec'  # of a set that is cut into several files
 
 
@@ -113,8 +117,8 @@ class FaceDataset:
             return
         what = 'identity records' if indexed else 'labels'
         if not indexed:
-            absent = np.setdiff1d(np.arange(self.num_classes), present)
-            what += f' (label {absent[0]} has no image)'
+            after = np.flatnonzero(present != np.arange(len(present)))
+            what += f' (label {after[0] if len(after) else len(present)} has no image)'
         held = self._parts[0].path if len(self._parts) == 1 else self.folder / PARTS.format(TRAIN)
         raise DataError(
             f'{self.folder / "property"} says {self.num_classes} classes, and {held} has {len(present)} {what}'
@@ -234,17 +238,17 @@ def class_names(path: PathLike) -> List[str]:
 
 def read_property(path: Path) -> Tuple[int, Tuple[int, int, int]]:
     """Return (num_classes, (H, W, 3)) from the first line of a `property` file; others are not read."""
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise DataError(f'cannot read {path}; it should hold {FILES["property"]}') from None
+    lines = read_bytes(path, DataError).decode('utf-8-sig', 'replace').splitlines()
     line = lines[0] if lines else ''
     fields = [field.strip() for field in line.split(',')]
-    if len(fields) != 3 or not all(field.isdecimal() and int(field) > 0 for field in fields):
+    if len(fields) != 3 or not all(SIDE.fullmatch(field) for field in fields):
         raise DataError(
             f'{path} begins with {line[:60]!r} where {FILES["property"]} is wanted, as in 85742,112,112'
         )
     classes, height, width = (int(field) for field in fields)
+    fault = size_fault((height, width))
+    if fault:
+        raise DataError(f'{path} says images of {fault}')
     return classes, (height, width, 3)
 
 

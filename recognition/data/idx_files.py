@@ -6,7 +6,6 @@ big-endian integers of 32 bits, and the values. Source: LeCun et al., 'The MNIST
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
 from pathlib import Path
@@ -15,22 +14,21 @@ from typing import Tuple
 import numpy as np
 
 from config.errors import DataError
+from config.reading import no_reason, read_bytes, reading
 
 GZIP_BEGIN = b'\x1f\x8b'
+GZIP = 16 + zlib.MAX_WBITS  # zlib's number of the format
+EXPANSION = 100  # how many times larger than in the file images may be
 UNSIGNED_BYTES = 8
 KINDS = {3: 'images', 1: 'labels'}  # by the number of axes
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
     """Return the values of a file with 3 axes (images) or 1 (labels), uint8; DataError for any other content."""
-    try:
-        content = path.read_bytes()
-        if content.startswith(GZIP_BEGIN):
-            content = gzip.decompress(content)
-    except OSError as error:
-        raise DataError(f'{path} cannot be read: {error.strerror or "it is not a whole gzip file"}') from None
-    except (EOFError, zlib.error):
-        raise DataError(f'{path} cannot be read: it is not a whole gzip file') from None
+    content = read_bytes(path, DataError)
+    if content.startswith(GZIP_BEGIN):
+        with reading(path, DataError, 'is not a whole gzip file', no_reason):
+            content = _decompressed(content)
     head, begin = bytes((0, 0, UNSIGNED_BYTES, axes)), 4 + 4 * axes
     if content[:4] != head:
         raise DataError(
@@ -47,6 +45,14 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
             f'{path} {words}: it has {len(content)} bytes, and {shape} {KINDS[axes]} take {wanted}'
         )
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
+
+
+def _decompressed(content: bytes) -> bytes:
+    unpacker = zlib.decompressobj(GZIP)
+    found = unpacker.decompress(content, EXPANSION * len(content))
+    if not unpacker.eof:
+        raise EOFError
+    return found
 
 
 def read_labelled(path: Path) -> Tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 import numpy as np
 
 from config.errors import DataError, kind_of
+from config.reading import read_bytes
 from recognition.data.images import decode_image, load_cv2, to_grey
 from recognition.utils.files import PathLike, readable
 
@@ -144,11 +145,7 @@ def _may_be_read(file: Path) -> bool:
 
 def read_image(path: Path, channels: int = 3) -> np.ndarray:
     """Read a file as uint8 RGB (H, W, 3), or grey (H, W, 1); DataError where it is missing or no image."""
-    try:
-        encoded = path.read_bytes()
-    except (OSError, ValueError) as error:  # a ValueError of a path with a zero byte
-        raise _unreadable(path, error) from None
-    return decode_image(encoded, readable(path), channels)
+    return decode_image(read_bytes(path, DataError), readable(path), channels)
 
 
 def _of_array(array: np.ndarray, channels: int, first: int) -> Iterable[Item]:

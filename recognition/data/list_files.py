@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import logging
+import re
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from config.errors import DataError
+from config.reading import read_bytes
 from recognition.data.packing import Person
 
 log = logging.getLogger('pack')
@@ -15,6 +17,7 @@ log = logging.getLogger('pack')
 ALIGNED = 'aligned<TAB>path<TAB>label'
 IM2REC = 'index<TAB>label<TAB>path'
 SHOWN = 60  # characters of a line
+LABEL = re.compile(r'[0-9]+')
 LARGEST_LABEL = 1 << 24  # a label is a float32, which counts no further
 
 
@@ -26,7 +29,7 @@ class Entry(NamedTuple):
 
 
 def listed_people(path: Path) -> List[Person]:
-    """Return the people of a .lst file in order of label; a label without a line has no images.
+    """Return the people of a .lst file in order of label; labels without a line are one person without images.
 
     Its lines are InsightFace's, or those of MXNet's im2rec, of whose labels the first is the person. Paths are relative
     to the list's folder. Raises DataError for a line of another form.
@@ -42,8 +45,14 @@ def listed_people(path: Path) -> List[Person]:
     for number, line, fields in lines:
         entry = read(fields, f'{path}, line {number}', line)
         images.setdefault(entry.label, []).append(path.parent / entry.path)
-    labels = range(max(images) + 1)
-    return [Person(f'{path}: label {label}', images.get(label, [])) for label in labels]
+    people, after = [], 0
+    for label in sorted(images):
+        if label > after:
+            gap = f'label {after}' if label == after + 1 else f'each of the labels {after} to {label - 1}'
+            people.append(Person(f'{path}: {gap}', []))
+        people.append(Person(f'{path}: label {label}', images[label]))
+        after = label + 1
+    return people
 
 
 def _is_im2rec(fields: Sequence[str]) -> bool:
@@ -60,23 +69,29 @@ def _is_number(text: str) -> bool:
 
 
 def _aligned(fields: Sequence[str], where: str, line: str) -> Entry:
-    if len(fields) < 3 or fields[0] not in ('0', '1') or not fields[2].isdecimal():
+    if len(fields) < 3 or fields[0] not in ('0', '1') or not LABEL.fullmatch(fields[2]):
         hint = f', or {IM2REC} in all lines'
         if len(fields) == 1 and len(line.split()) > 1:
             hint = '; it has spaces in place of tabs'
         raise DataError(f'{where} is {line[:SHOWN]!r} where {ALIGNED} is expected{hint}')
     if fields[0] == '0':
         raise DataError(f'{where}: {fields[1]} is marked as not aligned; align the faces first')
-    return Entry(fields[1], int(fields[2]))
+    return Entry(fields[1], _label(fields[2], where))
 
 
 def _im2rec(fields: Sequence[str], where: str, line: str) -> Entry:
     if not _is_im2rec(fields):
         raise DataError(f'{where} is {line[:SHOWN]!r} where {IM2REC} is expected, as in the first line')
-    label = float(fields[1])
+    return Entry(fields[-1], _label(fields[1], where))
+
+
+def _label(text: str, where: str) -> int:
+    label = float(text)
     if not 0 <= label < LARGEST_LABEL or label != int(label):
-        raise DataError(f'{where} has the label {fields[1]}; labels are whole numbers from 0')
-    return Entry(fields[-1], int(label))
+        raise DataError(
+            f'{where} has the label {text[:SHOWN]}; labels are whole numbers from 0 to {LARGEST_LABEL - 1}'
+        )
+    return int(label)
 
 
 def listed_pairs(path: Path) -> List[Tuple[Path, Path, bool]]:
@@ -98,10 +113,7 @@ def read_lines(path: Path) -> List[Tuple[int, str]]:
 
     Names of files may be in any encoding, as the files' own names may.
     """
-    try:
-        held = path.read_bytes()
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}') from None
+    held = read_bytes(path, DataError)
     if held.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f'{path} is text in UTF-16; save it as UTF-8')
     lines = held.decode('utf-8-sig', errors='surrogateescape').split('\n')

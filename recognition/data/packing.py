@@ -9,6 +9,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from config.errors import DataError
+from config.reading import read_bytes
 from recognition.data.class_names import read_classes
 from recognition.data.idx_files import labels_of, read_labelled
 from recognition.data.image_sources import folders_in, images_below, resized
@@ -77,10 +78,7 @@ class Packer:
         return encode_image(image, PNG)
 
     def _file(self, path: Path) -> bytes:
-        try:
-            encoded = path.read_bytes()
-        except OSError as error:
-            raise DataError(f'cannot read the image {path}: {error.strerror}') from None
+        encoded = read_bytes(path, DataError)
         image = decode_image(encoded, str(path))
         if image.shape[:2] == self.size:
             return encoded if encoded.startswith(KEPT) else encode_image(image, JPEG, quality=self.quality)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from config.errors import DataError, kind_of
+from config.reading import read_bytes
 from recognition.data.images import decode_image, load_cv2
 from recognition.utils.files import PathLike
 from recognition.utils.restricted_pickle import RestrictedUnpickler, reason, shown
@@ -118,11 +119,7 @@ def _kind(value: Any) -> str:
 
 
 def _unpickle(path: PathLike) -> Any:
-    try:
-        with open(path, 'rb') as file:
-            data = file.read()
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read: {error.strerror}') from error
+    data = read_bytes(path, DataError)
     try:
         # encoding='bytes' keeps Python 2's strings, which are JPEGs here, as the bytes they were
         return _PairsUnpickler(io.BytesIO(data), encoding='bytes').load()

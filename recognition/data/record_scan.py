@@ -10,6 +10,7 @@ from typing import Iterator, NamedTuple, Optional
 import numpy as np
 
 from config.errors import DataError
+from config.reading import reading
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack('<I', MAGIC)
@@ -40,14 +41,11 @@ def scan(path: Path) -> Iterator[Found]:
 
     Only the heads of the parts are looked at, so a damaged head is found and damage inside an image is not.
     """
-    try:
-        with open(path, 'rb') as file:
-            if not path.stat().st_size:
-                return
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                yield from _records(view)
-    except OSError as error:
-        raise DataError(f'cannot open {path}: {error.strerror}') from None
+    with reading(path, DataError), open(path, 'rb') as file:
+        if not path.stat().st_size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            yield from _records(view)
 
 
 def _records(view: mmap.mmap) -> Iterator[Found]:

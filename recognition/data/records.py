@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn, Optional, Tuple
 import numpy as np
 
 from config.errors import DataError
+from config.reading import read_bytes, reading
 from recognition.data.record_scan import (
     FIRST,
     LAST,
@@ -88,10 +89,8 @@ class Records:
             raise DataError(
                 f'{self.idx_path} lists key {self._sorted[repeated[0]]} twice; every key may stand once'
             )
-        try:
+        with reading(self.path, DataError):
             self._fd: Optional[int] = os.open(self.path, FLAGS)
-        except OSError as error:
-            raise DataError(f'cannot open {self.path}: {error.strerror}') from None
         self.size = os.fstat(self._fd).st_size
 
     def __len__(self) -> int:
@@ -220,11 +219,7 @@ def read_index(path: PathLike) -> Tuple[np.ndarray, np.ndarray]:
 
     Millions of lines are parsed as one array; DataError names the first line that is malformed.
     """
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f'cannot open {path}: {error.strerror}') from None
-    text = text.replace(b'\r\n', b'\n')
+    text = read_bytes(path, DataError).replace(b'\r\n', b'\n')
     if not text.strip():
         raise DataError(f'{path} is empty; it should hold one key<TAB>offset line per record')
     if not text.endswith(b'\n'):

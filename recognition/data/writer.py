@@ -131,9 +131,8 @@ def _write_rec(
         for identity, (first, end) in enumerate(zip(starts, [*starts[1:], key])):
             put(key + identity, _range_header(key + identity, first, end))
     finally:
-        with _named_faults(rec.parent):
-            records.close()
-            index.close()
+        with _named_faults(rec.parent), index, records:
+            pass  # both are closed, even where the disk is full for one
     return key - 1, len(starts)
 
 

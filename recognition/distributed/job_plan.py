@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import List, Sequence
 
 from config.errors import ConfigError
+from config.reading import read_text
 
 HERE = '127.0.0.1'
 # no questions; a host that does not answer for 45 seconds is lost
@@ -90,10 +91,7 @@ def _is_here(host: str) -> bool:
 
 def read_hosts(path: Path) -> List[str]:
     """Return the hosts of a file: one on a line, [user@]name; empty lines and those with # are not read."""
-    try:
-        lines = [line.partition('#')[0].strip() for line in path.read_text('utf-8-sig').splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f'cannot read the hosts in {path}: {getattr(error, "strerror", error)}') from None
+    lines = [line.partition('#')[0].strip() for line in read_text(path, ConfigError).splitlines()]
     hosts = [line for line in lines if line]
     if not hosts:
         raise ConfigError(f'{path} names no host; one stands on each line')

@@ -17,7 +17,7 @@ from recognition.embedding.conversion_cache import cache_folder
 from recognition.engines.base import Engine, checked_embed
 from recognition.engines.mxnet_threads import VARIABLE as THREADS
 from recognition.utils.environment import package_version, processor
-from recognition.utils.files import write_whole
+from recognition.utils.files import read_json, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +110,8 @@ def _path() -> Path:
 def _read() -> Dict[str, Any]:
     """Return the choices that were remembered; none where the file is damaged."""
     try:
-        known = json.loads(_path().read_text())
-    except (OSError, ValueError, RecursionError):  # a ConfigError, too, where there is no home folder
+        known = read_json(_path())
+    except FaceSymbolsError:  # a ConfigError, too, where there is no home folder
         return {}
     return known if isinstance(known, dict) else {}
 

@@ -8,19 +8,23 @@ is what the metadata say.
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
 from config.errors import ConfigError, DataError
+from config.reading import read_text, reading
 from recognition.utils.files import PathLike, remove_leftovers, replacing, to_disk, unicode_path
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.packages import require
 from recognition.utils.safetensors_bytes import save_tensors
-from recognition.utils.streamed_array import write_archive
+from recognition.utils.streamed_array import SUFFIX, read_array, read_whole_array, write_archive
 
 __all__ = ['Embedded', 'check_output', 'load_embeddings', 'save_embeddings']
+
+DAMAGE = 'is damaged, or holds no embeddings'
 
 
 class Embedded(NamedTuple):
@@ -62,17 +66,9 @@ def load_embeddings(path: PathLike) -> Embedded:
     kind = FORMATS[path.suffix]
     for package in kind.packages:
         _load(package, path.suffix)
-    try:
+    with reading(path, DataError, DAMAGE):
         embedded = kind.read(path)
         _check(path, embedded)
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f'{error.filename or path} cannot be read: {error.strerror or error}') from error
-    except Exception as error:  # each format's package has errors of its own for a damaged file
-        raise DataError(
-            f'{path} is damaged, or holds no embeddings: {" ".join(str(error).split())}'
-        ) from error
     return embedded
 
 
@@ -107,8 +103,9 @@ def _write_npz(path: Path, embedded: Embedded) -> None:
 
 
 def _read_npz(path: Path) -> Embedded:
-    with np.load(path, allow_pickle=False) as held:
-        return Embedded(held['names'].tolist(), held['embeddings'], json.loads(str(held['about'])))
+    with zipfile.ZipFile(path) as archive:
+        names, rows, about = (read_array(archive, key + SUFFIX) for key in ('names', 'embeddings', 'about'))
+    return Embedded(names.tolist(), np.asarray(rows), json.loads(str(about)))
 
 
 def _beside(path: Path) -> Tuple[Path, ...]:
@@ -134,8 +131,11 @@ def _write_npy(path: Path, embedded: Embedded) -> None:
 
 def _read_npy(path: Path) -> Embedded:
     names, about = _beside(path)
-    lines = names.read_text('utf-8').splitlines()
-    return Embedded(lines, np.load(path, allow_pickle=False), json.loads(about.read_text('utf-8')))
+    lines = read_text(names, DataError).splitlines()
+    with reading(about, DataError, DAMAGE):
+        words = json.loads(about.read_text('utf-8'))
+    with open(path, 'rb') as file:
+        return Embedded(lines, read_whole_array(file, path.stat().st_size), words)
 
 
 def _write_parquet(path: Path, embedded: Embedded) -> None:

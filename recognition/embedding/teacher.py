@@ -15,6 +15,7 @@ import numpy as np
 
 from config.checks import CLASS_SCORES, output_kind
 from config.errors import CheckpointError, ConfigError
+from config.reading import no_reason, reading
 from recognition.data.augment import Augmentation
 from recognition.data.batch_worker import Filler
 from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, record_files
@@ -49,10 +50,8 @@ def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[i
     parts = (model.content_key(), _content(dataset), augmentation.mirror, cfg.data_faults > 0)
     key = hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
     path = kept('teacher', key, '.npy', lambda to: _write(to, cfg, opened, dataset, stop))
-    try:
+    with reading(path, CheckpointError, 'is damaged; remove it, and the teacher is asked again', no_reason):
         outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f'{path} is damaged; remove it, and the teacher is asked again') from error
     _check_width(outputs.shape[-1], cfg, model)
     ends_in_softmax = output_kind(cfg) == CLASS_SCORES and are_probabilities(outputs[0, :BATCH])
 

@@ -12,7 +12,9 @@ from typing import Callable, ClassVar, Dict, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from config.compat import how_to_get_mxnet
-from config.errors import CheckpointError, ConfigError, FaceSymbolsError
+from config.errors import LONG_WORD, CheckpointError, ConfigError, FaceSymbolsError
+from config.reading import LONGEST_REASON
+from recognition.data.image_headers import size_fault
 from recognition.engines.model import Model
 from recognition.tracing.points import Trace
 from recognition.utils.packages import install_command, require
@@ -148,8 +150,13 @@ def agreed_shape(source: object, found: Wanted, wanted: Wanted) -> Shape:
         raise ConfigError(
             f'images of {_words(asked)} do not fit {source}, which takes {_words((height, width, channels))}'
         )
+    if min(height, width) < 1:
+        raise CheckpointError(f'{source} takes images of {height}x{width} pixels')
     if channels not in CHANNELS:
         raise CheckpointError(f'{source} takes images of {channels} channels, which are neither RGB nor grey')
+    fault = size_fault((height, width))
+    if fault:
+        raise CheckpointError(f'{source} takes images of {fault}')
     return height, width, channels
 
 
@@ -176,5 +183,8 @@ def damaged(model: Model, error: BaseException) -> CheckpointError:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = CPLUSPLUS.sub('', str(error)).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+    words = LONG_WORD.sub(
+        r'\1...', str(error)
+    )  # a name of 70,000 characters would take the next line a minute
+    lines = CPLUSPLUS.sub('', words).strip().splitlines()
+    return lines[-1].strip()[:LONGEST_REASON] if lines else type(error).__name__

@@ -14,6 +14,7 @@ import numpy as np
 
 from config.compat import physical_cores
 from config.errors import CheckpointError
+from config.reading import LONGEST_REASON, reading
 from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged, output_of
 from recognition.engines.model import Model
 from recognition.tracing.ncnn_trace import trace_ncnn
@@ -99,10 +100,8 @@ class NcnnEngine(Engine):
 
 
 def _open(file: Path) -> BinaryIO:
-    try:
+    with reading(file, CheckpointError):
         return open(file, 'rb')
-    except OSError as error:
-        raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
 
 
 def _load(
@@ -122,9 +121,10 @@ def _load(
     graph, values = map(unicode_path, files)
     try:
         refused = net.load_param(graph) or net.load_model(values)
+        refused = refused or len(net.input_names()) != 1 or not net.output_names()
     except Exception as error:
         raise damaged(model, error) from error
-    if refused or len(net.input_names()) != 1 or not net.output_names():
+    if refused:
         raise CheckpointError(
             f'{" and ".join(map(str, model.files))} are damaged, or not a pair that ncnn can load'
         )
@@ -137,8 +137,8 @@ def _shape_of(source: Path, told: Optional[str], wanted: Wanted) -> Shape:
         return agreed_shape(source, None, wanted)
     try:
         height, width, channels = map(int, json.loads(told))
-    except (ValueError, TypeError):
-        raise CheckpointError(f'{source} is damaged: its image_shape is {told}') from None
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        raise CheckpointError(f'{source} is damaged: its image_shape is {told[:LONGEST_REASON]}') from None
     return agreed_shape(source, (height, width, channels), wanted)
 
 
@@ -152,8 +152,6 @@ def read_told(prefix: Path) -> Dict[str, str]:
     path = told_path(prefix)
     if not path.is_file():
         return {}
-    try:
+    with reading(path, CheckpointError):
         told = json.loads(path.read_text(encoding='utf-8'))
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f'{path} is damaged or cannot be read: {error}') from error

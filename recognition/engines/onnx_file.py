@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, DefaultDict, Dict, List, NamedTuple, Optional, Tuple
 
 from config.errors import CheckpointError
+from config.reading import no_reason, reading
 
 FIRST_NODES = 8  # by whose names InsightFace's readers decide
 OPEN_SIDE = 2**31  # and above: a negative number, by which some writers leave a side open
@@ -46,7 +47,7 @@ class OnnxFile(NamedTuple):
 
 def read_onnx_file(path: Path) -> OnnxFile:
     """Read what a file says of its network; CheckpointError where it is damaged, or no ONNX file."""
-    try:
+    with reading(path, CheckpointError, 'is damaged or not an ONNX file', no_reason):
         with open(path, 'rb') as file:  # mapped, for of hundreds of MB of weights nothing is read
             model = _fields(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
         graph = _fields(model[7][0])
@@ -64,10 +65,6 @@ def read_onnx_file(path: Path) -> OnnxFile:
             any(_text(node[4]) in INT8_OPERATORS for node in nodes),
             tuple(path.parent / name for name in sorted({name for key, name in places if key == 'location'})),
         )
-    except OSError as error:
-        raise CheckpointError(f'{path} cannot be read: {error.strerror}') from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f'{path} is damaged or not an ONNX file') from error
 
 
 def _port(message: memoryview) -> Port:

@@ -140,7 +140,7 @@ def metadata_record(metadata: Mapping[str, str], source: object) -> Record:
         if not isinstance(names, list):
             raise TypeError('its classes are not a list')
         classes = tuple(map(str, names))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f'{source} is damaged: its metadata cannot be read ({error})') from None
     if 'kind' in metadata:
         record = Record(metadata['kind'], None, classes, bool(held.get('keras')))
@@ -154,7 +154,7 @@ def _of_config(source: object, cfg: Any, classes: Tuple[str, ...]) -> Record:
         theirs = str(cfg['net_name']).startswith(KERAS) or cfg.get('padding') == TF_PADDING
         keras = theirs and not cfg.get('dataset_path')  # of a training here, whose images `pack` has resized
         return Record(output_kind(cfg), _shape(cfg['image_shape']), classes, keras)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError):
         raise CheckpointError(f'{source} is damaged: it holds no config of a network') from None
 
 

@@ -67,7 +67,9 @@ def write_report(
 
     Raises DataError when it cannot be written; an older report is replaced only by a whole one.
     """
-    return write_whole(Path(folder) / name, html(title, sections, summary).encode('utf-8'))
+    return write_whole(
+        Path(folder) / name, html(title, sections, summary).encode('utf-8', 'backslashreplace')
+    )
 
 
 def html(title: str, sections: Sequence[Section], summary: str = '', *, wide: bool = False) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import numpy as np
 
 from config.checks import trains_classes
+from config.errors import CheckpointError
+from config.reading import refusing
 from recognition.checkpoint.network import save_network
 from recognition.checkpoint.run_files import RunRecord, write_json
 from recognition.checkpoint.training_state import TrainingState, saving_state
@@ -87,8 +89,9 @@ class Loop:
     def go_on_from(self, epoch: int, state: TrainingState) -> None:
         """Take over what the run before did; the trainer stands there already."""
         self.saved, self._saved_step = epoch, self.trainer.steps
-        self.best.score = float(state.progress['best'])
-        self.loader.faults = int(state.progress['faults'])
+        with refusing(state_path(self.prefix, epoch), CheckpointError):
+            self.best.score = float(state.progress['best'])
+            self.loader.faults = int(state.progress['faults'])
         self._epochs_saved = epochs_of(self.prefix, 'state')
 
     @property

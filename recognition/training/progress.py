@@ -6,12 +6,14 @@ import json
 import logging
 import sys
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
 from config.errors import CheckpointError
+from config.reading import read_bytes
 from recognition.training.metrics import Throughput, TrainingMetrics
 from recognition.training.trainer import StepResult
 from recognition.utils.files import replacing
@@ -20,6 +22,9 @@ from recognition.verification.evaluation import Evaluation
 logger = logging.getLogger(__name__)
 
 Record = Dict[str, Any]
+# of the values of a record that are computed with
+KINDS: Mapping[str, Any] = {'step': int, 'epoch': int, 'loss': (int, float), 'accuracy': (int, float)}
+LIMIT = 2**63  # of whole numbers, beyond which they do not become float
 
 
 class History:
@@ -38,7 +43,7 @@ class History:
         before = read_history(path) if path and steps else []
         self.records: List[Record] = [record for record in before if record['step'] <= steps]
         self._path, self._held = path, held
-        self._file: Optional[TextIO] = None
+        self._file: Optional[FileIO] = None
 
     def append(self, record: Record) -> None:
         """Add a record, in the file too."""
@@ -47,7 +52,11 @@ class History:
 
     def epoch_means(self, epoch: int) -> Record:
         """Return the mean loss and accuracy over the steps of an epoch, {} where none was done."""
-        own = [record for record in self.records if record['epoch'] == epoch and 'loss' in record]
+        own = [
+            record
+            for record in self.records
+            if record.get('epoch') == epoch and {'loss', 'accuracy'} <= record.keys()
+        ]
         return {key: float(np.mean([record[key] for record in own])) for key in ('loss', 'accuracy') if own}
 
     def release(self) -> None:
@@ -59,17 +68,17 @@ class History:
     def _write(self, records: Sequence[Record]) -> None:
         if self._path is None or self._held:
             return
-        lines = ''.join(json.dumps(record) + '\n' for record in records)
+        lines = ''.join(json.dumps(record) + '\n' for record in records).encode()
         if self._file:
             try:
-                self._file.write(lines)
-                self._file.flush()
+                while lines:  # without a buffer, which would be written once more when the file is closed
+                    lines = lines[self._file.write(lines) :]
             except OSError as error:
                 raise CheckpointError(f'{self._path} cannot be written: {error.strerror}') from error
             return
         with replacing(self._path, CheckpointError) as temporary:
-            temporary.write_text(lines)
-        self._file = open(self._path, 'a')  # noqa: SIM115 (closed by close)
+            temporary.write_bytes(lines)
+        self._file = open(self._path, 'ab', buffering=0)  # noqa: SIM115 (closed by close)
 
     def close(self) -> None:
         """Close the file."""
@@ -78,16 +87,22 @@ class History:
 
 
 def read_history(path: Path) -> List[Record]:
-    """Return the records in the file of a run, without a line that a crash cut short; none where there is no file."""
+    """Return the records in the file of a run, without lines that are damaged; none where there is no file."""
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in read_bytes(path, CheckpointError).splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and 'step' in record:
+        if isinstance(record, dict) and 'step' in record and all(map(_is_sound, *zip(*record.items()))):
             records.append(record)
     return records
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    """Whether a value of a record is of the kind that is computed with."""
+    small = not isinstance(value, int) or abs(value) < LIMIT
+    return small and isinstance(value, KINDS.get(key, object))
 
 
 class Progress:

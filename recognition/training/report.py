@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from config import resolve
 from config.errors import CheckpointError, FaceSymbolsError
+from config.reading import refusing
 from recognition.checkpoint.run_files import Start, read_json
 from recognition.data.class_names import read_classes
 from recognition.reports.html import Block, Section, paragraph, picture, settings, table, write_report
@@ -37,6 +38,16 @@ def write_run_report(prefix: PathLike, output: Optional[PathLike] = None) -> Pat
     if not isinstance(cfg, dict) or not isinstance(starts, list) or not starts:
         raise CheckpointError(f'{config_path(prefix)} or {environment_path(prefix)} is not what a run writes')
     history = read_history(history_path(prefix))
+    with refusing(prefix, CheckpointError, 'is a run whose history, config or environment is damaged'):
+        title, sections, summary = _content(prefix, cfg, starts, history)
+    path = report_path(prefix) if output is None else Path(output)
+    return write_report(path.parent, title, sections, summary, name=path.name)
+
+
+def _content(
+    prefix: Path, cfg: Dict[str, Any], starts: Sequence[Start], history: Sequence[Record]
+) -> Tuple[str, List[Section], str]:
+    """Return the title, the sections and the summary of a report."""
     steps = [record for record in history if 'loss' in record]
     sections = [
         Section('Verification', _verifications(prefix, history)),
@@ -49,8 +60,7 @@ def write_run_report(prefix: PathLike, output: Optional[PathLike] = None) -> Pat
         Section('Environment', [settings(_flat(starts[-1]), 'of the last start')]),
     ]
     title = f'{cfg.get("network") or cfg.get("net_name")} with {cfg.get("loss") or cfg.get("loss_name")}'
-    path = report_path(prefix) if output is None else Path(output)
-    return write_report(path.parent, title, sections, _summary(steps, starts), name=path.name)
+    return title, sections, _summary(steps, starts)
 
 
 def _summary(steps: Sequence[Record], starts: Sequence[Start]) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 
 from config.errors import CheckpointError
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
+from config.reading import refusing
 from recognition.checkpoint.training_state import TrainingState, newest_state
 from recognition.data.class_names import read_classes
 from recognition.data.images import load_cv2
 from recognition.data.loader import FaceLoader
 from recognition.training.trainer import Trainer
-from recognition.utils.run_paths import check_vacant, classes_path
+from recognition.utils.run_paths import begun_only, check_vacant, classes_path
 
 import mxnet as mx
 
@@ -38,14 +39,20 @@ KEPT_KEYS = (
     'distill',
     'distill_temperature',
 )
+# Of the progress in a state.
+PROGRESS = ('step', 'updates', 'guard', 'scale', 'batch_size', 'images', 'best', 'faults')
 SYNONYMS = {'net_name': FAMILY_NAMES, 'net_output': HEAD_NAMES}
 
 
 def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int, TrainingState]]:
     """Return the state to resume from, or None for a new run; CheckpointError where that would overwrite one."""
-    if resume:
-        return newest_state(prefix)
-    if not force:
+    if resume and begun_only(prefix):
+        logger.warning(
+            'the run at %s ended before its first training state; it starts from the beginning', prefix
+        )
+    elif resume:
+        return newest_state(prefix, PROGRESS)
+    elif not force:
         check_vacant(prefix)
     return None
 
@@ -94,7 +101,8 @@ def restore(trainer: Trainer, cfg: Any, loader: FaceLoader, source: Path, state:
                 f'{source} was trained with {words} {state.progress.get(key)}, and this run has {now}'
             )
     warn_of_versions(source, state.versions)
-    trainer.restore(state.progress, state.arrays, source=source)
+    with refusing(source, CheckpointError, 'is damaged: its progress is not what a run writes'):
+        trainer.restore(state.progress, state.arrays, source=source)
 
 
 def _same_name(key: str, value: Any) -> Any:

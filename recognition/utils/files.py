@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Iterator, Type, Union
 
 from config.errors import CheckpointError, DataError, FaceSymbolsError
+from config.reading import reading
 
 PAGE = 1 << 16  # bytes of a trial, more than what is left on a disk that is called full
 PathLike = Union[str, 'os.PathLike[str]']
@@ -76,14 +77,10 @@ def _reason(error: BaseException, path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """Return what a file of a run holds; CheckpointError where it is missing or damaged."""
-    try:
+    if not path.exists():
+        raise CheckpointError(f'{path} does not exist')
+    with reading(path, CheckpointError):
         return json.loads(path.read_text(encoding='utf-8-sig'))
-    except FileNotFoundError:
-        raise CheckpointError(f'{path} does not exist') from None
-    except OSError as error:
-        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
-    except ValueError as error:
-        raise CheckpointError(f'{path} is damaged: {error}') from error
 
 
 def unicode_path(file: IO[Any]) -> str:

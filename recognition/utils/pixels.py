@@ -9,6 +9,7 @@ import numpy as np
 
 from config.errors import CheckpointError, ConfigError
 from config.preprocessing import PIXEL_KEYS
+from config.reading import LONGEST_REASON
 
 Numbers = Union[float, Tuple[float, ...]]  # one for all channels, or one for each
 ORDERS = ('rgb', 'bgr')
@@ -107,8 +108,10 @@ def pixels_of(text: str, source: object) -> Pixels:
         mean, scale = (tuple(each) if isinstance(each, list) else each for each in numbers)
         found = Pixels(mean, scale, held['order'])
         found.check()
-    except (ConfigError, KeyError, TypeError, ValueError):
-        raise CheckpointError(f'{source} is damaged: its record of pixels is invalid: {text}') from None
+    except (ConfigError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
+        raise CheckpointError(
+            f'{source} is damaged: its record of pixels is invalid: {text[:LONGEST_REASON]}'
+        ) from None
     return found
 
 

@@ -98,10 +98,16 @@ def check_vacant(prefix: PathLike) -> None:
     """Raise CheckpointError where a run has left files at the prefix."""
     existing = existing_files(prefix)
     if existing:
+        resumable = epochs_of(prefix, 'state') or begun_only(prefix)
         raise CheckpointError(
-            f'{existing[0]} already exists; resume with --resume, replace it with --overwrite, '
-            'or choose another --output'
+            f'{existing[0]} already exists; {"resume with --resume, " if resumable else ""}replace it with '
+            '--overwrite, or choose another --output'
         )
+
+
+def begun_only(prefix: PathLike) -> bool:
+    """Return whether a run has begun at the prefix, and ended before it saved anything."""
+    return config_path(prefix).exists() and not checkpoint_files(prefix)
 
 
 def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from math import prod
 from typing import IO, Any, Callable, Iterator, Mapping, Tuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from recognition.utils.files import PathLike
 SUFFIX = '.npy'  # of the names in a numpy archive
 LARGE = 2**26  # bytes from which on an array in a file is left there
 PIECE = 2**24  # bytes that are read at once
+EXPANSION = 100  # how many times larger than in the file an array may be
 HEADER_BYTES = 2**16  # more than numpy writes before the values of an array
 
 
@@ -72,20 +74,39 @@ def write_array(out: IO[bytes], array: Any) -> None:
         out.write(np.ascontiguousarray(piece, array.dtype).data)
 
 
-def read_array(archive: zipfile.ZipFile, name: str) -> Any:
+def read_array(
+    archive: zipfile.ZipFile, name: str, check: Callable[[np.ndarray], None] = lambda piece: None
+) -> Any:
     """Read the array `name` of an open numpy archive; a large one as Rows, once all of it was found whole.
 
-    A Rows opens the archive's file anew each time. Raises what zipfile and numpy raise for a damaged one.
+    A Rows opens the archive's file anew each time. check: is called with each piece of the array.
+    Raises what zipfile and numpy raise for a damaged one.
     """
     if archive.getinfo(name).file_size >= LARGE:
         shape, dtype = _header(archive, name)
         if dtype == Rows.dtype and len(shape) >= 1:
-            for _ in _pieces(archive, name):
-                pass  # the archive's sums are compared at the end of it
+            for piece in _pieces(archive, name):
+                check(piece)  # the archive's sums are compared at the end of it
             path = str(archive.filename)
             return Rows(shape, lambda: _stored(path, name))
-    content = archive.read(name)  # whole, and by its sum undamaged, before a header is believed
-    return npy.read_array(io.BytesIO(content), allow_pickle=False)
+    info = archive.getinfo(name)
+    if info.file_size > EXPANSION * (info.compress_size + HEADER_BYTES):
+        raise ValueError(f'{name} would be unpacked to {info.file_size} bytes')
+    content = archive.read(info)  # whole, and by its sum undamaged, before a header is believed
+    whole = read_whole_array(io.BytesIO(content), len(content))
+    check(whole)
+    return whole
+
+
+def read_whole_array(file: IO[bytes], size: int) -> np.ndarray:
+    """Read the array in a .npy file of `size` bytes; ValueError where its header promises more, before it is made."""
+    version = npy.read_magic(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    if min(shape, default=0) < 0 or prod(shape) * max(dtype.itemsize, 1) > size:
+        raise ValueError(f'it promises an array {shape} of {dtype}, which {size} bytes do not hold')
+    file.seek(0)
+    return npy.read_array(file, allow_pickle=False)
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> Tuple[Tuple[int, ...], np.dtype]:

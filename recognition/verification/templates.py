@@ -7,13 +7,14 @@ block by block, so that no matrix of all against all has to be in memory.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
 from config.errors import DataError
+from config.reading import read_text
 from recognition.utils.files import PathLike
 from recognition.verification.confidence import Interval
 from recognition.verification.lfw import Answers, normalise
@@ -24,6 +25,7 @@ Numbers = Union[Sequence[int], np.ndarray]
 BLOCK = 4096  # rows of a block of scores
 RANKS = (1, 5, 10)
 FPIRS = (1e-1, 1e-2, 1e-3)
+WHOLE_NUMBER = re.compile(r'[+-]?\d{1,18}')
 
 
 @dataclass(frozen=True)
@@ -202,10 +204,7 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def _fields(path: PathLike, count: int) -> List[List[str]]:
-    try:
-        rows = [line.split() for line in Path(path).read_text('utf-8-sig').rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from None
+    rows = [line.split() for line in read_text(path, DataError).rstrip().splitlines()]
     odd = next((number for number, row in enumerate(rows, 1) if len(row) != count), None)
     if odd or not rows:
         raise DataError(f'{path}, line {odd or 1} has not {count} fields')
@@ -215,8 +214,8 @@ def _fields(path: PathLike, count: int) -> List[List[str]]:
 def _numbers(path: PathLike, rows: List[List[str]], column: int) -> np.ndarray:
     try:
         return np.array([int(row[column]) for row in rows], np.int64)
-    except ValueError:
-        odd = next(n for n, row in enumerate(rows, 1) if not row[column].lstrip('-').isdecimal())
+    except (ValueError, OverflowError):
+        odd = next(n for n, row in enumerate(rows, 1) if not WHOLE_NUMBER.fullmatch(row[column]))
         raise DataError(
             f'{path}, line {odd} has {rows[odd - 1][column]!r} where a number is wanted'
         ) from None

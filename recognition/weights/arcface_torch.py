@@ -14,8 +14,9 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 import numpy as np
 
 from config import complete, resolve
-from config.errors import CheckpointError, FaceSymbolsError, first_few
+from config.errors import CheckpointError, first_few
 from config.presets import NETWORKS, RESNET_UNITS
+from config.reading import no_reason, refusing
 from recognition.checkpoint.matching import WHOLE, check_fit
 from recognition.utils.files import PathLike
 from recognition.utils.restricted_pickle import shown
@@ -149,10 +150,10 @@ def state_of(values: Arrays, cfg: Mapping[str, Any]) -> Arrays:
 
 def kept_provenance(path: PathLike) -> Any:
     """Return the license and the origin in the records of a file, as JSON holds them; {} where there are none."""
-    try:
+    with refusing(
+        path, CheckpointError, 'is damaged: its record of license and origin is invalid', no_reason
+    ):
         return json.loads(read_records(path, FOLDER).get(ORIGIN, b'{}'))
-    except ValueError as error:
-        raise CheckpointError(f'{path} is damaged: its record of license and origin is invalid') from error
 
 
 def write_arcface_torch(
@@ -190,7 +191,7 @@ def _kept(path: PathLike, state: Mapping[str, np.ndarray]) -> Optional[Kept]:
         same = all(
             np.array_equal(as_torch(name, value, cfg), state[theirs[name]]) for name, value in values.items()
         )
-    except (FaceSymbolsError, KeyError, ValueError) as error:
+    except Exception as error:
         raise CheckpointError(f'{path} is damaged: its record of the exported network is invalid') from error
     return Kept(cfg, values) if same else None
 

@@ -8,7 +8,8 @@ from typing import Any, Dict, Mapping, NamedTuple
 import numpy as np
 
 from config import Config, complete
-from config.errors import CheckpointError, FaceSymbolsError
+from config.errors import CheckpointError, ConfigError
+from config.reading import no_reason, reading
 from recognition.utils.files import PathLike, unicode_path
 from recognition.utils.packages import require
 from recognition.utils.safetensors_bytes import save_tensors
@@ -34,16 +35,14 @@ def write_safetensors(path: PathLike, values: Mapping[str, np.ndarray], told: Ma
 def read_safetensors(path: PathLike) -> Held:
     """Read such a file; CheckpointError where it is damaged or holds no config, MissingExtra without the package."""
     package = require('safetensors', EXTRA, 'a safetensors file')
-    try:
-        with open(path, 'rb') as file, package.safe_open(unicode_path(file), 'numpy') as held:
-            metadata = dict(held.metadata() or {})
-            values = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - it is no dict
-    except OSError as error:
-        raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from error
-    except Exception as error:  # the package has an error of its own, and numpy knows no bfloat16
-        raise CheckpointError(
-            f'{path} is damaged, not a safetensors file, or not of types that numpy has'
-        ) from error
+    damage = 'is damaged, not a safetensors file, or not of types that numpy has'  # it knows no bfloat16
+    with (
+        reading(path, CheckpointError, damage, no_reason),
+        open(path, 'rb') as file,
+        package.safe_open(unicode_path(file), 'numpy') as held,
+    ):
+        metadata = dict(held.metadata() or {})
+        values = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - it is no dict
     return Held(values, metadata, _config(metadata, path))
 
 
@@ -54,6 +53,7 @@ def _config(metadata: Mapping[str, str], path: PathLike) -> Config:
             'does'
         )
     try:
-        return complete(json.loads(metadata['config']))
-    except (FaceSymbolsError, ValueError) as error:
-        raise CheckpointError(f'{path}: its config is invalid: {error}') from error
+        with reading(path, CheckpointError, 'holds an invalid config'):
+            return complete(json.loads(metadata['config']))
+    except ConfigError as error:
+        raise CheckpointError(f'{path} holds an invalid config: {error}') from error

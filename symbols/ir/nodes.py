@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
+from config.reading import reading
 from config.schema import LARGEST_ARRAY
 from symbols.ir.labels import label_shapes
 from symbols.ir.rewriter import Described, describe, from_graph
@@ -23,6 +24,7 @@ import mxnet as mx
 Attributes = Mapping[str, str]
 
 Shape = Tuple[int, ...]
+DAMAGE = 'is damaged or not the symbol of a network'
 NAMED = 3  # how many variables an error names
 SHORT = re.compile(r'operator (\S+): .*Invalid end for end=(-?\d+) as axis_size is (\d+)')
 CUSTOM = re.compile(r'Cannot find custom operator (\S+)')
@@ -174,37 +176,36 @@ def load_symbol(path: Union[str, os.PathLike[str]], wanted: Optional[str] = None
     wanted: the node up to which it is read where it has an operator behind that, a loss say, that MXNet does not have.
     Raises CheckpointError when the file is missing, damaged or holds something else, and for such an operator.
     """
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except FileNotFoundError:
-        raise CheckpointError(f'{path} does not exist') from None
-    except OSError as error:
-        raise CheckpointError(f'{path} could not be read: {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(
-            f'{path} is damaged or not the symbol of a network: it is no UTF-8 text'
-        ) from error
-    graph: Any = None
-    try:
-        graph = json.loads(text)
+    if not os.path.exists(path):
+        raise CheckpointError(f'{path} does not exist')
+    with reading(path, CheckpointError, DAMAGE, _reason):
+        graph = json.loads(Path(path).read_text('utf-8-sig'))
         _check_order(graph)
-        symbol = from_graph(graph)
-        _check_entries(describe(symbol), _visible_outputs(symbol.get_internals(), describe(symbol)['nodes']))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, mx.MXNetError) as error:
-        part = _up_to(graph, wanted)
-        if part and (CUSTOM.search(str(error)) or UNKNOWN.search(str(error))):
-            with contextlib.suppress(mx.MXNetError):
-                return from_graph(part)
-        _check_operators(path, graph, error)
-        reason = f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
-        raise CheckpointError(f'{path} is damaged or not the symbol of a network: {reason}') from error
+        try:
+            symbol = from_graph(graph)
+            _check_entries(
+                describe(symbol), _visible_outputs(symbol.get_internals(), describe(symbol)['nodes'])
+            )
+        except (ConfigError, mx.MXNetError) as error:
+            lacks_operator = CUSTOM.search(str(error)) or UNKNOWN.search(str(error))
+            part = _up_to(graph, wanted) if lacks_operator else None
+            if part:
+                with contextlib.suppress(mx.MXNetError):
+                    return from_graph(part)
+            _check_operators(path, graph, error)
+            raise CheckpointError(f'{path} {DAMAGE}: {reason_of(error)}') from error
     return symbol
+
+
+def _reason(error: BaseException) -> str:
+    return f'it has no {error}' if isinstance(error, KeyError) else reason_of(error)
 
 
 def variable_names(path: Union[str, os.PathLike[str]]) -> Set[str]:
     """Return the variables of a whole json file that `load_symbol` has read, in part or not."""
-    nodes = json.loads(Path(path).read_text(encoding='utf-8-sig'))['nodes']
-    return {node['name'] for node in nodes if node['op'] == 'null'}
+    with reading(path, CheckpointError, DAMAGE, _reason):
+        nodes = json.loads(Path(path).read_text('utf-8-sig'))['nodes']
+        return {node['name'] for node in nodes if node['op'] == 'null'}
 
 
 def _up_to(graph: Any, wanted: Optional[str]) -> Optional[Described]:

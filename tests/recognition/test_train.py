@@ -12,6 +12,7 @@ import pytest
 from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsError
 from recognition.checkpoint.network import load_network
 from recognition.train import main, train
+from recognition.utils.run_paths import report_path, state_path, symbol_path
 from tests.helpers.training import SIDE, TOLD, command, config, files, refused
 
 import mxnet as mx
@@ -135,6 +136,23 @@ def test_resuming_from_nothing_is_refused(folder, tmp_path):
         lambda: train(config(folder), prefix=prefix, resume=True),
         prefix,
     )
+
+
+def test_a_run_that_ended_before_its_first_state_resumes_from_the_beginning(folder, tmp_path, caplog):
+    prefix = tmp_path / 'model'
+    train(config(folder, max_steps=1), prefix=prefix)
+    symbol_path(prefix).unlink()
+    for path in (*prefix.parent.glob('model-0001.*'), report_path(prefix)):
+        path.unlink(missing_ok=True)
+    with pytest.raises(
+        CheckpointError, match='already exists; resume with --resume, replace it with --overwrite'
+    ):
+        train(config(folder, max_steps=1), prefix=prefix)
+    assert train(config(folder, max_steps=2), prefix=prefix, resume=True).steps == 2
+    assert 'ended before its first training state; it starts from the beginning' in caplog.text
+    state_path(prefix, 1).unlink()
+    with pytest.raises(CheckpointError, match=r'already exists; replace it with --overwrite'):
+        train(config(folder, max_steps=1), prefix=prefix)
 
 
 def test_force_replaces_the_checkpoints(folder, tmp_path):

@@ -8,6 +8,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 import numpy as np
 
 from config.errors import DataError
+from config.reading import read_bytes
 from recognition.data.record_scan import scan
 from recognition.data.records import Records
 from recognition.data.validation.report import ValidationReport
@@ -51,11 +52,7 @@ def _entries(index: Path, faults: ValidationReport) -> Dict[int, int]:
 
 
 def _lines(index: Path, faults: ValidationReport) -> Iterator[Tuple[int, int, int]]:
-    try:
-        text = index.read_bytes()
-    except OSError as error:
-        raise DataError(f'cannot open {index}: {error.strerror}') from None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_bytes(index, DataError).splitlines(), 1):
         fields = line.split(b'\t')
         if len(fields) == 2 and all(field.isdigit() and len(field) < 19 for field in fields):
             yield number, int(fields[0]), int(fields[1])

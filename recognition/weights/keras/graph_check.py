@@ -12,9 +12,10 @@ import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from config.errors import CheckpointError
+from config.reading import refusing
 from recognition.utils.files import PathLike
 from recognition.weights.keras.model_config import Configured
-from recognition.weights.keras.reader import reading, shown
+from recognition.weights.keras.reader import shown
 
 import mxnet as mx
 
@@ -103,7 +104,7 @@ def check_graph(
     """
     numbers = Numbers()
     mine = dict(_Symbol(symbol, numbers).traits())
-    with reading(source):
+    with refusing(source, CheckpointError):
         model = list(_Model(config, ours, numbers, source).traits())
     for name, theirs in model:
         own = mine[ours[name]]

@@ -10,7 +10,7 @@ from typing import Union
 from config.errors import CheckpointError
 from recognition.utils.files import PathLike
 
-SECONDS = 30  # the structure of a large network takes less than one
+SECONDS = 8  # the structure of a large network takes less than one
 
 # Reads the structure and every attribute, but no values. Mistakes that h5py finds are left to whoever reads the file.
 PROBE = """

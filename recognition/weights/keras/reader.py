@@ -14,7 +14,6 @@ import itertools
 import math
 import re
 import zipfile
-import zlib
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -22,6 +21,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 import numpy as np
 
 from config.errors import CheckpointError
+from config.reading import reading, refusing
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
 from recognition.weights.keras.hdf5_probe import check_hdf5
@@ -41,20 +41,6 @@ EXPANSION = 100  # how many times larger than in the file a member may be
 # What Keras 1 called `<layer>_W`; running_std is the variance, whatever its name.
 KERAS_1 = {'W': 'kernel', 'b': 'bias', 'running_mean': 'moving_mean', 'running_std': 'moving_variance'}
 
-DAMAGE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 
 class Variable(NamedTuple):
     """An array in the file, which is read when its shape has been found right."""
@@ -65,7 +51,7 @@ class Variable(NamedTuple):
 
     def read(self) -> np.ndarray:
         """Return the values as float32; CheckpointError where they are no finite floating point numbers."""
-        with reading(self.where), np.errstate(over='ignore'):
+        with refusing(self.where, CheckpointError), np.errstate(over='ignore'):
             if self.dataset.external or self.dataset.is_virtual:
                 raise CheckpointError(f'{self.where} lies in another file')
             if self.dataset.dtype.kind != 'f':
@@ -113,10 +99,10 @@ def open_keras(path: PathLike) -> Iterator[KerasFile]:
     h5py = _h5py()
     source, config = _content(path)
     check_hdf5(source, path)
-    with reading(path):
+    with reading(path, CheckpointError):
         file = h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, 'r')
     with file:
-        with reading(path):
+        with reading(path, CheckpointError):
             recorded = {key: ''.join(_names(file, key)) for key in RECORDED if key in file.attrs}
             content = _layers(file, config, path)._replace(recorded=recorded)
         yield content
@@ -126,28 +112,15 @@ def _h5py() -> Any:
     return require('h5py', 'keras', "reading Keras's files")
 
 
-@contextmanager
-def reading(where: object) -> Iterator[None]:
-    """Make what a damaged file raises a CheckpointError."""
-    try:
-        yield
-    except DAMAGE as error:
-        reason = str(error).strip().partition('\n')[0] or type(error).__name__
-        raise CheckpointError(f'{where} is damaged: {reason}') from error
-
-
 def _content(path: PathLike) -> Tuple[Union[PathLike, bytes], Optional[List[Configured]]]:
     """Return the path or the content that is HDF5, and the config of a .keras file."""
-    try:
-        with open(path, 'rb') as file:
-            start = file.read(len(HDF5))
-    except OSError as error:
-        raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from error
+    with reading(path, CheckpointError), open(path, 'rb') as file:
+        start = file.read(len(HDF5))
     if start == HDF5:
         return path, None
     if not start.startswith(ZIP):
         raise CheckpointError(f'{path} is no file of Keras: it is neither HDF5 nor a zip')
-    with reading(path), zipfile.ZipFile(path) as archive:
+    with reading(path, CheckpointError), zipfile.ZipFile(path) as archive:
         config = read_config(_member(archive, CONFIG, path))
         return _member(archive, WEIGHTS, path), config
 

@@ -15,6 +15,7 @@ from config.checks import CLASS_SCORES, output_kind
 from config.errors import CheckpointError, first_few
 from config.keys import KEYS
 from config.presets import RESNET_UNITS
+from config.reading import no_reason, reading
 from recognition.checkpoint.matching import BODY, WHOLE, parts_of
 from recognition.utils.files import PathLike
 from recognition.utils.packages import require
@@ -116,13 +117,7 @@ def _load(path: Path, *version: int) -> OnnxFile:
         inside, behind = split_front(whole)
     except CheckpointError as error:
         raise CheckpointError(str(error) if str(error).startswith(str(path)) else f'{path} {error}') from None
-    except (
-        AttributeError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # an input that is missing, say
+    except Exception as error:  # an input that is missing, say
         raise CheckpointError(f'{path} is damaged: its graph cannot be read') from error
     if not behind.steps:
         raise CheckpointError(f'{path} holds no layers')
@@ -137,14 +132,15 @@ def parse(path: PathLike) -> Any:
     onnx = require('onnx', 'onnx', 'an ONNX file')
     from google.protobuf.message import DecodeError
 
-    try:
-        return onnx.load(str(path))
-    except DecodeError as error:
-        raise CheckpointError(f'{path} is damaged or not an ONNX file') from error
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise CheckpointError(
-            f'{path} keeps weights in a file beside it that is missing or damaged; copy all files of the network'
-        ) from error
+    with reading(path, CheckpointError, 'is damaged or not an ONNX file', no_reason):
+        try:
+            return onnx.load(str(path))
+        except DecodeError:
+            raise
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise CheckpointError(
+                f'{path} keeps weights in a file beside it that is missing or damaged; copy all files of the network'
+            ) from error
 
 
 def _with_scale(inside: Pixels, graph: Graph) -> Tuple[Pixels, Graph]:

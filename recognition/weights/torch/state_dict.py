@@ -9,11 +9,13 @@ import io
 import os
 import struct
 import zipfile
-from typing import Any, BinaryIO, Dict, Union
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Dict, Iterator, Union
 
 import numpy as np
 
 from config.errors import CheckpointError, kind_of
+from config.reading import reading
 from recognition.utils.files import PathLike
 from recognition.utils.restricted_pickle import reason, shown
 from recognition.weights.torch.unpickler import (
@@ -42,16 +44,10 @@ def read_state_dict(path: PathLike) -> Dict[str, np.ndarray]:
 
     Raises CheckpointError for a file that is missing, damaged, or wants to run anything.
     """
-    try:
-        with open(path, 'rb') as file:
-            source = _open(file)
-            return _without_prefix(
-                {name: source.array(tensor) for name, tensor in _state_dict(source.load()).items()}
-            )
-    except OSError as error:
-        raise CheckpointError(f'{path}: cannot be read: {error.strerror or error}') from error
-    except DamagedError as error:
-        raise CheckpointError(f'{path}: {error}') from error
+    with _opened(path) as source:
+        return _without_prefix(
+            {name: source.array(tensor) for name, tensor in _state_dict(source.load()).items()}
+        )
 
 
 def read_records(path: PathLike, folder: str) -> Dict[str, bytes]:
@@ -59,13 +55,17 @@ def read_records(path: PathLike, folder: str) -> Dict[str, bytes]:
 
     Errors as in `read_state_dict`.
     """
-    try:
-        with open(path, 'rb') as file:
-            return _open(file).records(f'{folder}/')
-    except OSError as error:
-        raise CheckpointError(f'{path}: cannot be read: {error.strerror or error}') from error
-    except DamagedError as error:
-        raise CheckpointError(f'{path}: {error}') from error
+    with _opened(path) as source:
+        return source.records(f'{folder}/')
+
+
+@contextmanager
+def _opened(path: PathLike) -> Iterator[_Checkpoint]:
+    with reading(path, CheckpointError), open(path, 'rb') as file:
+        try:
+            yield _open(file)
+        except DamagedError as error:
+            raise CheckpointError(f'{path}: {error}') from error
 
 
 def _state_dict(loaded: Any) -> Dict[str, Tensor]:

@@ -119,6 +119,6 @@ def test_a_line_of_the_history_that_finds_the_disk_full_is_one_sentence(tmp_path
     history = History(tmp_path / 'history.jsonl')
     history.append({'step': 1})
     history._file.close()
-    history._file = open('/dev/full', 'w')  # noqa: SIM115
+    history._file = open('/dev/full', 'ab', buffering=0)  # noqa: SIM115
     with pytest.raises(CheckpointError, match=r'history\.jsonl cannot be written: No space left'):
         history.append({'step': 2})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -105,4 +106,40 @@ def test_a_state_of_another_version_is_refused(tmp_path):
     with open(state_path(tmp_path / 'm', 1), 'wb') as out:
         np.savez(out, header=header)
     with pytest.raises(CheckpointError, match='version 99'):
+        load_state(tmp_path / 'm', 1)
+
+
+def test_a_state_that_lacks_a_key_or_holds_what_is_not_finite_gives_way_to_the_one_before(tmp_path, caplog):
+    prefix = tmp_path / 'm'
+    for value in (np.nan, np.inf):
+        save_state(prefix, 1, a_state())
+        save_state(prefix, 2, TrainingState({}, {}))
+        save_state(prefix, 3, TrainingState({'step': 7}, {}, {'param:w': np.array([1, value], np.float32)}))
+        assert newest_state(prefix, ['step'])[0] == 1
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{state_path(prefix, 3)} holds 'param:w' with values that are not finite; "
+            'going back to the state of epoch 1'
+        ]
+        caplog.clear()
+    with pytest.raises(
+        CheckpointError, match=r"m-0002\.state is damaged: its progress lacks 'best', 'step'$"
+    ):
+        load_state(prefix, 2, needed=['best', 'step'])
+
+
+@pytest.mark.parametrize(
+    'header', [b'[' * 9000, b'9' * 5000, b'{"version": 2, "progress": 1}', b'\xff', b'[]']
+)
+def test_a_header_of_any_kind_of_damage_is_one_sentence(tmp_path, header):
+    with open(state_path(tmp_path / 'm', 1), 'wb') as out:
+        np.savez(out, header=np.frombuffer(header, np.uint8))
+    with pytest.raises(CheckpointError, match=r'm-0001\.state is damaged or not a training state: \S'):
+        load_state(tmp_path / 'm', 1)
+
+
+def test_a_member_that_would_be_unpacked_to_gigabytes_is_refused(tmp_path):
+    save_state(tmp_path / 'm', 1, a_state())
+    with zipfile.ZipFile(state_path(tmp_path / 'm', 1), 'a', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('param:bomb.npy', bytes(2**25))
+    with pytest.raises(CheckpointError, match='would be unpacked to 33554432 bytes'):
         load_state(tmp_path / 'm', 1)

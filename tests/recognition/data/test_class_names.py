@@ -31,7 +31,7 @@ def test_the_mark_that_windows_puts_first_is_not_of_a_name(tmp_path):
         (b'', 'classes.txt is not a list of class names, one a line: it is empty'),
         (b'a\n\nb\n', 'line 2 is empty'),
         (b'a\nb\na\n', "'a' is there twice"),
-        (b'\xff\xfe', 'it is not UTF-8; it should hold one class name a line'),
+        (b'\xff\xfe', 'is not text in UTF-8'),
         (b'a\nb\n', 'names 2 classes, and there are 3'),
     ],
 )

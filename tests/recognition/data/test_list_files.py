@@ -103,5 +103,22 @@ def test_pairs_with_a_mark_and_paths_with_spaces(tmp_path):
 
 
 def test_a_list_that_cannot_be_read(tmp_path):
-    with pytest.raises(DataError, match=r'cannot read .*none\.lst: No such file'):
+    with pytest.raises(DataError, match=r'none\.lst cannot be read: No such file'):
         read_lines(tmp_path / 'none.lst')
+
+
+def test_labels_without_a_line_take_no_memory(tmp_path):
+    path = tmp_path / 'a.lst'
+    path.write_text('1\ta.jpg\t2\n1\tb.jpg\t9999999\n1\tc.jpg\t4\n')
+    assert [(person.name.rpartition(': ')[2], len(person.images)) for person in listed_people(path)] == [
+        ('each of the labels 0 to 1', 0),
+        ('label 2', 1),
+        ('label 3', 0),
+        ('label 4', 1),
+        ('each of the labels 5 to 9999998', 0),
+        ('label 9999999', 1),
+    ]
+    for label in ('100000000', '9' * 5000, '²'):
+        path.write_text(f'1\ta.jpg\t{label}\n')
+        with pytest.raises(DataError, match=r'labels are whole numbers from 0 to 16777215|is expected'):
+            listed_people(path)

@@ -169,9 +169,9 @@ def test_an_offset_beyond_the_end(tmp_path):
 
 def test_missing_files_and_a_closed_one(tmp_path):
     rec, idx = write(tmp_path, [b'one'])
-    with pytest.raises(DataError, match=r'cannot open .*no\.rec: No such file'):
+    with pytest.raises(DataError, match=r'no\.rec cannot be read: No such file'):
         Records(tmp_path / 'no.rec', idx)
-    with pytest.raises(DataError, match=r'cannot open .*no\.idx: No such file'):
+    with pytest.raises(DataError, match=r'no\.idx cannot be read: No such file'):
         Records(rec, tmp_path / 'no.idx')
     records = Records(rec, idx)
     records.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
 import pytest
 
 from config.errors import CheckpointError
-from recognition.training.progress import History, Progress, duration
+from recognition.training.progress import History, Progress, duration, read_history
 from recognition.training.trainer import StepResult
 
 
@@ -92,3 +93,20 @@ def test_the_log_has_a_line_every_so_many_steps(caplog):
 @pytest.mark.parametrize(('seconds', 'text'), [(0, '0:00'), (59.6, '1:00'), (125, '2:05'), (3723, '1:02:03')])
 def test_durations_read_as_clock_times(seconds, text):
     assert duration(seconds) == text
+
+
+def test_damaged_lines_of_a_history_are_left_out(tmp_path):
+    path = tmp_path / 'history.jsonl'
+    whole = [{'step': 1, 'epoch': 1, 'loss': 2.5, 'accuracy': 1}, {'step': 2, 'epoch': 1, 'skipped': 'inf'}]
+    damaged = [
+        '{"step": "1"}',
+        '{"step": 1, "loss": null}',
+        '9' * 5000,
+        '[' * 9000,
+        f'{{"step": {2**70}}}',
+        '{"epoch": 1}',
+    ]
+    lines = [json.dumps(whole[0]), *damaged, '{"step": 3, "skipped": "\xff"}', json.dumps(whole[1])]
+    path.write_bytes('\n'.join(lines).encode('latin-1'))
+    assert read_history(path) == whole
+    assert History(path, steps=2).epoch_means(1) == {'loss': 2.5, 'accuracy': 1.0}

@@ -29,7 +29,7 @@ def test_the_older_format_has_no_records(tmp_path):
 
 def test_records_of_a_file_that_cannot_be_read(tmp_path):
     path = tmp_path / 'b.pth'
-    with pytest.raises(CheckpointError, match=r'b\.pth: cannot be read: No such file'):
+    with pytest.raises(CheckpointError, match=r'b\.pth cannot be read: No such file'):
         read_records(path, 'mine')
     write_state_dict(path, FLOATS, {'mine/a': bytes(1000)})
     content = path.read_bytes()

@@ -1,0 +1,33 @@
+"""A small share of each campaign; docs/campaigns.md says how the whole is started."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.campaigns import mutation
+from tests.campaigns.table import faults, markdown
+
+QUICK = (
+    '.state',
+    '.bin',
+    '.params',
+    'symbol JSON',
+    'train.rec',
+    'property',
+    '.lst',
+    '.pth',
+    'safetensors',
+    '.npz',
+)
+
+
+def mutations():
+    return mutation.run(QUICK, trials=40, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('campaign', [mutations])
+def test_a_share_of_a_campaign_finds_nothing(campaign):
+    rows = campaign()
+    assert faults(rows) == 0, markdown(rows)
+    assert all(row['refused'] for row in rows.values())
