@@ -16,6 +16,7 @@ import mxnet as mx
 REFERENCE = json.loads((Path(__file__).parents[2] / 'reference' / 'losses.json').read_text('utf-8'))
 CLASSES, SIZE, SAMPLES = 6, 5, 8
 SETTINGS = {
+    'adaface of a batch': {'loss': 'adaface', 'adaface_h': 1.0, 'adaface_mom': 0.0},
     'combined': {'loss': 'arcface', 'loss_m2': 0.3, 'loss_m3': 0.2},
     'all three': {'loss': 'arcface', 'loss_m1': 1.2, 'loss_m2': 0.4, 'loss_m3': 0.15},
 }
@@ -29,7 +30,7 @@ def inputs(step, centres):
     labels = draw.randint(0, CLASSES, SAMPLES)
     own = weight[labels * centres]
     x = own / np.linalg.norm(own, axis=1, keepdims=True) + 0.35 * draw.randn(SAMPLES, SIZE)
-    lengths = draw.uniform(5, 125, (SAMPLES, 1))
+    lengths = draw.uniform(5, 205, (SAMPLES, 1))
     return weight, lengths * x / np.linalg.norm(x, axis=1, keepdims=True), labels
 
 
