@@ -4,7 +4,8 @@ python -m tests.campaigns.mutants --trials 50 --seed 0 [--room recognition/losse
 
 A mistake is another comparison, operator or number, a turned condition, a call left out. It is written into a copy of
 the checkout, and a fork of this process, which has mxnet loaded, runs the tests there until the first fails: those of
-the module's own file, then those that mention the module, then those of the room. right: a test failed. wrong: all
+the module's own file, then those of the room that mention the module, then those
+that ROOMS names. right: a test failed. wrong: all
 passed; each is printed, since some change nothing that can be seen. hang: a test did not end.
 """
 
@@ -139,11 +140,8 @@ def tests_of(path: str, room: str) -> List[str]:
     files = sorted(ROOT.glob('tests/**/test_*.py'))
     mirror = ROOT / 'tests' / own.parent
     first = [each for each in files if each.parent == mirror and each.stem.startswith(f'test_{own.stem}')]
-    named = [
-        each
-        for each in files
-        if ROOT / 'tests' / 'tools' not in each.parents and dotted in each.read_text('utf-8')
-    ]
+    near = [each for each in files if _in(each, f'tests/{room}')]
+    named = [each for each in near if dotted in each.read_text('utf-8')]
     rest = [
         each
         for name in ROOMS[room]
