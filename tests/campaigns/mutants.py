@@ -4,9 +4,8 @@ python -m tests.campaigns.mutants --trials 50 --seed 0 [--room recognition/losse
 
 A mistake is another comparison, operator or number, a turned condition, a call left out. It is written into a copy of
 the checkout, and a fork of this process, which has mxnet loaded, runs the tests there until the first fails: those of
-the module's own file, then those of the room that mention the module, then those
-that ROOMS names. right: a test failed. wrong: all
-passed; each is printed, since some change nothing that can be seen. hang: a test did not end.
+the module's own file, then those of the room that mention the module, then those that ROOMS names. right: a test
+failed. wrong: all passed; each is printed, since some change nothing that can be seen. hang: a test did not end.
 """
 
 from __future__ import annotations
