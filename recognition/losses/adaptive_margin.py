@@ -32,9 +32,9 @@ def length(F: Any, embedding: Any) -> Any:
 class AdaFace(Margin):
     """A margin by image quality, for which the embedding's length stands: cos(theta - m q) - m (1 + q).
 
-    q = h (length - mean) / (deviation + 0.001), clipped to [-1, 1], with a moving mean and deviation of the lengths;
-    no gradient flows through q.
-    Source: Kim et al. 2022, 'AdaFace', equations 13 to 16, and their code for the constants.
+    q = h (length - mean) / (deviation + 0.001), clipped to [-1, 1], with a moving mean and a moving deviation of the
+    lengths, for which that of a batch of n is divided by n - 1; no gradient flows through q.
+    Source: Kim et al. 2022, 'AdaFace', equations 13 to 16, and their code for the constants and the deviation.
     """
 
     def __init__(
@@ -54,7 +54,11 @@ class AdaFace(Margin):
         with mx.name.Prefix('fc7_norm_'):
             lengths = F.clip(F.BlockGrad(length(F, embedding)), LEAST, GREATEST)
             mean = F.mean(lengths, axis=0, keepdims=True)
-            squares = F.mean(F.square(F.broadcast_sub(lengths, mean)), axis=0, keepdims=True)
+            squares = F.sum(F.square(F.broadcast_sub(lengths, mean)), axis=0, keepdims=True)
+            others = F.sum(F.ones_like(lengths), axis=0, keepdims=True) - 1
+            squares = squares / F.maximum(
+                others, 1
+            )  # of a single length the deviation is 0; theirs is not a number
             mean = mean * (1 - self.momentum) + params['norm_mean'] * self.momentum
             deviation = F.sqrt(squares) * (1 - self.momentum) + params['norm_std'] * self.momentum
         return {'norm_mean': mean, 'norm_std': deviation}

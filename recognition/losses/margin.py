@@ -37,7 +37,7 @@ class Softmax(HybridBlock):
         *,
         lr_mult: float = 1.0,
         wd_mult: float = 1.0,
-        no_bias: bool = False,
+        no_bias: bool,
     ) -> None:
         super().__init__(prefix='')
         self.states: Tuple[Any, ...] = ()

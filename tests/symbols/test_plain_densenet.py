@@ -59,6 +59,23 @@ def test_the_books_numbers_as_pytorch_computes_them(reference):
     assert np.abs(outputs['avg'] - numbers['y']).max() > 0.1 * largest
 
 
+def test_a_block_and_a_transition_by_themselves_are_the_book_s(reference):
+    """As PyTorch computes the book's code, on a map of 7x7, of which the transition leaves out the last row."""
+    row = json.loads((reference / 'pytorch' / 'd2l_blocks.json').read_text('utf-8'))
+    net = nn.HybridSequential()
+    net.add(DenseBlock(2, 3, 10), transition_block(23, 10))
+    net.initialize()
+    for (name, shape), parameter in zip(row['weights'], net.collect_params().values()):
+        assert list(parameter.shape) == shape
+        statistics = {'running_var': lambda rng, size: rng.uniform(0.001, 0.01, size)}
+        statistics['running_mean'] = lambda rng, size: rng.randn(*size) * 0.1
+        draw = statistics.get(name.rpartition('.')[2])
+        rng = np.random.RandomState(crc32(name.encode()) & 0x7FFFFFFF)
+        parameter.set_data(mx.nd.array(draw(rng, shape) if draw else torch_value(name, shape, None)))
+    y = net(mx.nd.array(np.random.RandomState(5).randn(1, 3, 7, 7))).asnumpy()
+    np.testing.assert_allclose(y[0], row['y'], atol=1e-5 * np.abs(row['y']).max())
+
+
 def torch_value(name, shape, numbers):
     """Return the values that tests/reference/README.md prescribes for a parameter of PyTorch's."""
     if 'running' in name:

@@ -15,12 +15,14 @@ import pytest
 from config import ConfigError, resolve
 from config.presets import RESNET_BOTTLENECK, RESNET_UNITS
 from symbols import get_block, get_symbol
+from symbols.audit.core import audit
 
 import mxnet as mx
 
 VARIANTS = json.loads(
     (Path(__file__).parents[1] / 'reference' / 'insightface' / 'resnet_variants.json').read_text('utf-8')
 )
+BOTTLENECKS = [row for row in VARIANTS if 'variances' in row]
 WHAT = ('num_layers', 'net_unit', 'net_se', 'net_input')
 
 
@@ -238,3 +240,56 @@ def test_the_multiplier_scales_every_width():
     assert shapes['conv0_weight'] == (8, 3, 3, 3)
     assert [shapes[f'stage{stage}_unit1_conv2_weight'][0] for stage in (1, 2, 3, 4)] == [8, 16, 32, 64]
     assert shapes['pre_fc1_weight'] == (16, 64 * 7 * 7)
+
+
+STRIDES = {  # of conv1, conv2, conv3 and of the shortcut's, in InsightFace's bottleneck units, by unit and stem
+    (1, 0): (2, 1, 1, 2),
+    (1, 1): (1, 1, 2, 2),
+    (2, 1): (1, 2, 1, 2),
+    (3, 1): (1, 1, 2, 2),
+    (4, 1): (1, 1, 2, 2),
+}
+MACS = {  # of the same in the first stage, for 48x48 pixels: places x filters x values that each filter reads
+    (1, 0): (12**2 * 64 * 64, 12**2 * 64 * 64 * 9, 12**2 * 256 * 64, 12**2 * 256 * 64),
+    (1, 1): (48**2 * 64 * 64, 48**2 * 64 * 64 * 9, 24**2 * 256 * 64, 24**2 * 256 * 64),
+    (2, 1): (48**2 * 64 * 64, 24**2 * 64 * 64 * 9, 24**2 * 256 * 64, 24**2 * 256 * 64),
+    (3, 1): (48**2 * 64 * 64, 48**2 * 64 * 64 * 9, 24**2 * 256 * 64, 24**2 * 256 * 64),
+    (4, 1): (48**2 * 128 * 2, 48**2 * 128 * 4 * 9, 24**2 * 256 * 128, 24**2 * 256 * 64),
+}
+
+
+@pytest.mark.parametrize(('unit', 'stem'), STRIDES)
+def test_a_bottleneck_s_strides_and_macs(unit, stem):
+    """Of a 3x3 and a 1x1 convolution either may have the stride, and the outputs are the same; the cost is not."""
+    symbol = get_symbol(
+        resolve('r18', image_shape=(48, 48, 3), num_layers=518, net_unit=unit, net_input=stem)
+    )
+    names = ('conv1', 'conv2', 'conv3', 'sc' if unit == 2 else 'conv1sc')
+    attributes = symbol.attr_dict()
+    for stage in (1, 2, 3, 4):
+        own = [attributes[f'stage{stage}_unit1_{name}'].get('stride', '(1, 1)') for name in names]
+        assert own == [f'({stride}, {stride})' for stride in STRIDES[unit, stem]]
+        rest = [attributes[f'stage{stage}_unit2_{name}'].get('stride', '(1, 1)') for name in names[:3]]
+        assert rest == ['(1, 1)'] * 3
+    layers = {layer.name: layer.flops for layer in audit(symbol, {'data': (1, 3, 48, 48)}).layers}
+    assert tuple(layers[f'stage1_unit1_{name}'] for name in names) == MACS[unit, stem]
+
+
+@pytest.mark.parametrize('row', BOTTLENECKS, ids=str)
+def test_a_bottleneck_s_statistics_after_a_step_are_insightface_s(row):
+    """A batch norm behind the convolution sees where its stride is."""
+    settings = {key: row[key] for key in WHAT}
+    symbol = get_symbol(resolve('r18', image_shape=(48, 48, 3), **settings))
+    symbol = symbol.get_internals()['stage1_unit1_plus_output']
+    images = np.random.RandomState(7).uniform(0, 255, (2, 3, 48, 48)).astype(np.float32)
+    shapes, _, states = symbol.infer_shape(data=images.shape)
+    values = {name: value_of(name, shape) for name, shape in zip(symbol.list_arguments(), shapes)}
+    stored = {name: value_of(name, shape) for name, shape in zip(symbol.list_auxiliary_states(), states)}
+    values['data'] = mx.nd.array(images)
+    gradients = {name: mx.nd.zeros_like(value) for name, value in values.items()}
+    executor = symbol.bind(mx.cpu(), values, gradients, aux_states=stored)
+    executor.forward(is_train=True)
+    executor.backward(mx.nd.ones(symbol.infer_shape(data=images.shape)[1][0]))
+    mx.nd.waitall()
+    found = {name: stored[name].asnumpy().mean() for name in row['variances']}
+    assert found == pytest.approx(row['variances'], rel=2e-5)

@@ -237,3 +237,12 @@ def test_why_mxnet_could_not_write_is_said(tmp_path):
     assert re.fullmatch(r'model-\S+ cannot be written: File too large', large)
     assert re.fullmatch(r'/proc/model-\S+ cannot be written: No such file or directory', nowhere)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_are_read_when_all_that_writes_them_is_done(tmp_path, monkeypatch):
+    prefix, symbol, args, auxs = save_toy(tmp_path / 'model')
+    done, read = [], mx.nd.NDArray.as_in_context
+    monkeypatch.setattr(mx.nd, 'waitall', lambda: done.append('waited'))
+    monkeypatch.setattr(mx.nd.NDArray, 'as_in_context', lambda *given: (done.append('read'), read(*given))[1])
+    save_network(prefix, 2, symbol, args, auxs)
+    assert done == ['waited', *['read'] * (len(args) + len(auxs))]

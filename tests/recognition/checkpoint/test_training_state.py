@@ -143,3 +143,17 @@ def test_a_member_that_would_be_unpacked_to_gigabytes_is_refused(tmp_path):
         archive.writestr('param:bomb.npy', bytes(2**25))
     with pytest.raises(CheckpointError, match='would be unpacked to 33554432 bytes'):
         load_state(tmp_path / 'm', 1)
+
+
+def test_the_newest_of_several_damaged_states_is_named(tmp_path, caplog):
+    for epoch in (1, 2, 3):
+        save_state(tmp_path / 'm', epoch, a_state(step=epoch))
+    for epoch in (2, 3):
+        state_path(tmp_path / 'm', epoch).write_bytes(b'junk')
+    with caplog.at_level(logging.WARNING):
+        assert newest_state(tmp_path / 'm')[1].progress == {'step': 1}
+    assert 'm-0003.state is damaged' in caplog.text
+    assert 'm-0002' not in caplog.text
+    state_path(tmp_path / 'm', 1).write_bytes(b'junk')
+    with pytest.raises(CheckpointError, match=r'm-0003\.state is damaged'):
+        newest_state(tmp_path / 'm')

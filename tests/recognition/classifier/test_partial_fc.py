@@ -50,7 +50,7 @@ def random_values(cfg, seed=3):
     }
 
 
-def of_parts(classifier, embeddings, labels, number=1, step=0):
+def of_parts(classifier, embeddings, labels, number=1, step=0, scale=1.0):
     """Return losses, embedding gradients and predictions of a step."""
     classifier.begin(labels, step)
     inputs = [mx.nd.array(x, ctx) for x, ctx in zip(np.split(embeddings, number), devices(number))]
@@ -59,7 +59,7 @@ def of_parts(classifier, embeddings, labels, number=1, step=0):
         each.attach_grad()
     with autograd.record():
         heads, gradients, [(losses, best, *states)] = classifier.objective(
-            [x * 1 for x in inputs], targets, 1.0
+            [x * 1 for x in inputs], targets, scale
         )
     autograd.backward(heads, gradients)
     found = np.concatenate([each.grad.asnumpy() for each in inputs])
@@ -235,3 +235,34 @@ def test_squares_of_the_parts_are_added_in_double():
     table.gradient[0, 0], table.gradient[IDENTITIES - 1, 0] = 4096, 1
     assert shard.squares() == 2.0**24 + 1
     assert type(shard.squares()) is float
+
+
+def test_each_step_draws_other_identities_and_the_same_again_when_repeated():
+    """Of 23 rows 11 are chosen, of them at most 12 labels' own; in 40 steps all take part."""
+    cfg, labels = settings(**LOSSES['arcface'], sample_rate=0.5), np.array([3.0, 7.0] * (BATCH // 2))
+
+    def chosen(step):
+        classifier = parts(cfg)
+        classifier.begin(labels, step)
+        return tuple(classifier.shards[0].chosen)
+
+    steps = [chosen(step) for step in range(40)]
+    assert steps[:3] == [chosen(step) for step in range(3)]
+    assert len(set(steps)) == 40
+    assert {number for step in steps for number in step} == set(range(IDENTITIES))
+
+
+@pytest.mark.parametrize('loss', ['arcface', 'magface', 'softmax'])
+def test_the_gradients_and_not_the_losses_are_scaled(loss):
+    found = []
+    for scale in (1.0, 8.0):
+        cfg = settings(**LOSSES[loss])
+        classifier = parts(cfg, 2)
+        classifier.load(random_values(cfg))
+        losses, gradient, *_ = of_parts(classifier, *samples(), 2, scale=scale)
+        found.append((losses, gradient, gradients_of(classifier)))
+    (losses, gradient, rows), (same, eight, more) = found
+    close(losses, same)
+    close(8 * gradient, eight)
+    for name, each in rows.items():
+        close(8 * each, more[name])

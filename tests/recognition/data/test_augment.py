@@ -203,3 +203,17 @@ def test_a_grey_image_is_changed_as_its_three_equal_channels_are(image, settings
         assert result.shape == grey.shape
         assert result.dtype == np.uint8
         assert np.abs(result.astype(int) - rgb).max() <= 1  # saturation and JPEG round in between
+
+
+class Furthest:
+    """Draws the upper end of every range."""
+
+    def uniform(self, low, high, size=None):
+        return high
+
+
+@pytest.mark.parametrize('shape', [(24, 20, 3), (7, 7, 3), (9, 4, 1)])
+def test_a_turn_by_180_degrees_reverses_rows_and_columns(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    turned = Augmentation(mirror=False, rotate=180.0)(image, Furthest())
+    np.testing.assert_array_equal(turned, image[::-1, ::-1])

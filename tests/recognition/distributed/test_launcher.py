@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
+from recognition.distributed import launcher
 from recognition.distributed.job_plan import HERE, Plan, read_hosts
 from recognition.distributed.launcher import Job, remote_words
 from tests.helpers.jobs import run
@@ -103,3 +104,24 @@ def test_the_words_for_a_host_survive_its_shell(tmp_path, monkeypatch):
     assert told.stdout.read() == f"{odd} x y 127.0.0.1 ['$B \"c']\n"
     told.stdin.close()
     assert told.wait() == 0
+
+
+def test_hosts_are_dealt_in_turn(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(Job, '_start', lambda job, *process: started.append(process))
+    monkeypatch.setattr(Job, '_watch', lambda job, stop: None)
+    run(['true'], tmp_path, workers=3, servers=2, hosts=('a@localhost', 'b@localhost'))
+    assert [(role, host[:1]) for role, _, host in started] == [
+        ('scheduler', ''),
+        *(('server', host) for host in 'ab'),
+        *(('worker', host) for host in 'aba'),
+    ]
+
+
+@pytest.mark.parametrize(('cores', 'workers', 'threads'), [(2, 4, '1'), (8, 2, '4'), (7, 3, '2')])
+def test_the_workers_of_one_machine_share_its_cores(tmp_path, monkeypatch, cores, workers, threads):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setattr(launcher, 'physical_cores', lambda: cores)
+    job = Job(Plan(['true'], workers, 1, tmp_path))
+    assert job._variables('worker')['OMP_NUM_THREADS'] == threads
+    assert 'OMP_NUM_THREADS' not in job._variables('server')

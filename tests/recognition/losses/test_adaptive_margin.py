@@ -65,7 +65,7 @@ def adaface(x, labels, weight, state=(20.0, 100.0)):
     cos = cosines(x, weight)
     length = np.clip(np.linalg.norm(x, axis=1), 1e-3, 100)
     mean = 0.01 * length.mean() + 0.99 * state[0]
-    std = 0.01 * length.std() + 0.99 * state[1]
+    std = 0.01 * length.std(ddof=1) + 0.99 * state[1]
     quality = np.clip(0.333 * (length - mean) / (std + 1e-3), -1, 1)
     own = shifted(cos[np.arange(SAMPLES), labels], -0.4 * quality) - 0.4 * (1 + quality)
     return cross_entropy(SCALE * put(cos, labels, own), labels), (mean, std)

@@ -128,3 +128,11 @@ def test_a_schedule_is_checked_without_the_length_of_the_run():
 )
 def test_a_run_has_all_its_epochs_unless_steps_are_bounded(most, batches, steps):
     assert total_steps({'end_epoch': 4, 'max_steps': most}, batches) == steps
+
+
+@pytest.mark.parametrize(('power', 'rates'), [(2, [0.1, 0.025, 0.001, 0]), (1, [0.1, 0.05, 0.01, 0])])
+def test_poly_falls_as_the_power_of_what_is_left(power, rates):
+    rate = build_schedule(config(lr_schedule='poly', lr_power=power), 100)
+    assert [rate(step) for step in (0, 50, 90, 100)] == pytest.approx(rates)
+    warm = build_schedule(config(lr_schedule='poly', lr_power=power, warmup_steps=10), 110)
+    assert [warm(step) for step in (4, 9, 10, 60, 100, 110)] == pytest.approx([0.05, 0.1, *rates])

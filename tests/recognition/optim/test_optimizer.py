@@ -165,3 +165,13 @@ def test_two_steps_are_those_of_mxnets_module_with_insightfaces_classifier(netwo
         if name != 'fc1_gamma':  # fix_gamma: it is 1, and Module lets it decay unseen
             theirs = {**args, **auxs}[name].asnumpy()
             np.testing.assert_allclose(each.data().asnumpy(), theirs, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_adamw_s_epsilon_counts_as_in_algorithm_2():
+    """The first step of a gradient g is g / (|g| + epsilon): one half where g is epsilon (Kingma and Ba, 1e-8)."""
+    held = {'w': parameter('w', np.zeros(1, 'float32'))}
+    updates = make('adamw', held)
+    for place in held['w'].list_grad():
+        place[:] = 1e-8
+    updates.apply(1.0, 1.0)
+    assert held['w'].data(mx.cpu(0)).asscalar() == pytest.approx(-0.5, rel=1e-5)

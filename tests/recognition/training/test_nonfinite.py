@@ -58,3 +58,22 @@ def test_without_half_precision_or_with_the_factor_0_the_loss_is_not_scaled(firs
         scale.good()
     assert scale.value == 1.0
     assert not scale.overflow()
+
+
+def test_an_overflow_begins_the_count_of_good_steps_anew():
+    scale = LossScale(8.0, on=True)
+    for _ in range(1999):
+        scale.good()
+    scale.overflow()
+    for _ in range(1999):
+        scale.good()
+    assert scale.value == 4.0
+    scale.good()
+    assert scale.value == 8.0
+
+
+def test_the_loss_scale_stays_within_float32():
+    scale = LossScale(2.0**23, on=True)
+    for _ in range(3 * 2000):
+        scale.good()
+    assert scale.value == 2.0**24

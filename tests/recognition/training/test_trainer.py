@@ -160,3 +160,28 @@ def test_devices_are_settled_on_the_mean_of_their_statistics():
     runner.settle()
     for copy in runner.parameters['bn0_moving_mean'].list_data():
         np.testing.assert_allclose(copy.asnumpy(), (one + other) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize('reads', ['_copy_statistics', 'settle', 'arrays'])
+def test_arrays_are_read_when_all_that_writes_them_is_done(reads, monkeypatch):
+    """A batch norm's moving statistics are written behind backward's back, and a read does not wait for that."""
+    runner, done = trainer(normed_network()), []
+    runner.step(*batch())
+    monkeypatch.setattr(mx.nd, 'waitall', lambda: done.append('waited'))
+    for way in ('data', 'list_data'):
+        read = getattr(mx.gluon.Parameter, way)
+        monkeypatch.setattr(
+            mx.gluon.Parameter, way, lambda *given, read=read: (done.append('read'), read(*given))[1]
+        )
+    getattr(runner, reads)()
+    assert done[0] == 'waited'
+    assert 'read' in done
+
+
+def test_statistics_are_put_back_when_all_that_writes_them_is_done(monkeypatch):
+    runner, done = trainer(normed_network()), []
+    before, put = runner._copy_statistics(), mx.nd.NDArray.__setitem__
+    monkeypatch.setattr(mx.nd, 'waitall', lambda: done.append('waited'))
+    monkeypatch.setattr(mx.nd.NDArray, '__setitem__', lambda *given: (done.append('written'), put(*given))[1])
+    runner._restore_statistics(before)
+    assert done == ['waited', 'written', 'written']

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from config.errors import DataError
@@ -21,3 +23,13 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
             write_whole(path, b'new')
         assert str(path) in str(caught.value)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['file', 'folder']
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
+    done, replace = [], os.replace
+    monkeypatch.setattr(os, 'fsync', lambda number: done.append(('on disk', os.fstat(number).st_ino)))
+    monkeypatch.setattr(
+        os, 'replace', lambda a, b: (done.append(('in place', os.stat(a).st_ino)), replace(a, b))
+    )
+    number = os.stat(write_whole(tmp_path / 'a', b'new')).st_ino
+    assert done.index(('on disk', number)) < done.index(('in place', number))

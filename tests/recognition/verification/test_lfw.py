@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.verification.lfw import Verification, embed, normalise, verify
+from recognition.verification.roc import judge
 
 import mxnet as mx
 
@@ -268,3 +270,18 @@ def test_curve_and_area_are_those_of_scikit_learn(seed):
     assert result.auc == pytest.approx(roc_auc_score(same, -distance), abs=1e-12)
     for limit, share in result.tar_at_far.items():
         assert share == tar[far <= limit].max()
+
+
+def test_a_pair_at_the_threshold_is_not_the_same():
+    """The protocol accepts below it: of pairs at exactly 2 the first threshold that accepts them is 2.01."""
+    rows = np.array([[1.0, 0], [0, 1], [1, 0], [-1, 0]] * 4)
+    assert verify(rows, [True, False] * 4, folds=2).thresholds == pytest.approx((2.01, 2.01))
+    assert verify(rows, [False, True] * 4, folds=2).fold_accuracies == (0.5, 0.5)
+
+
+def test_the_interval_of_a_share_counts_the_pairs_that_were_accepted():
+    """29 of 100, of which the share times 100 is 28.999999999999996."""
+    distance = np.concatenate([np.full(29, 0.1), np.ones(71), np.full(10, 0.5)])
+    same = np.arange(110) < 100
+    expected = stats.binomtest(29, 100).proportion_ci(method='wilson')
+    assert judge(distance, same)['tar_intervals'][0.1] == pytest.approx((expected.low, expected.high))

@@ -150,3 +150,14 @@ def test_what_does_not_fit_is_named():
         identify(rows[:3], [4, 1, 4], rows[3:5], [1, 2])
     with pytest.raises(DataError, match='no probe is of a person in the gallery'):
         identify(rows[:2], [4, 1], rows[3:5], [7, 2])
+
+
+def test_ties_in_a_search():
+    """A stranger with the same score is not higher; a score at the threshold is not above it."""
+    gallery = np.eye(3)
+    probes = np.array([[0.6, 0.6, 0.0], [0.0, 0.8, 0.6]] + [[0.8, 0.6, 0.0]] * 2 + [[0.6, 0.0, 0.8]] * 8)
+    found = identify(gallery, [0, 1, 2], probes, [0, 1, *range(10, 20)])
+    assert found.rank[1] == 1.0
+    assert found.tpir_at_fpir == {0.1: 0.0}  # the second stranger has 0.8, too
+    probes[1] = 0, 0.9, 0
+    assert identify(gallery, [0, 1, 2], probes, [0, 1, *range(10, 20)]).tpir_at_fpir == {0.1: 0.5}

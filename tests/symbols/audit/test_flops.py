@@ -119,3 +119,10 @@ def test_flag_reads_every_spelling():
     ]
     assert flag({}, 'x', True)
     assert not flag({}, 'x', False)
+
+
+def test_macs_of_a_projected_lstm_of_two_layers_in_both_directions():
+    """The second layer reads what both directions of the first have projected: 2 x 3 values."""
+    layer = mx.gluon.rnn.LSTM(8, num_layers=2, bidirectional=True, projection_size=3, input_size=6)
+    weights = 2 * (4 * 8 * (6 + 3) + 8 * 3) + 2 * (4 * 8 * (2 * 3 + 3) + 8 * 3)
+    assert macs_of(layer(DATA), data=(5, 2, 6)) == 5 * 2 * weights

@@ -80,6 +80,7 @@ OPERATORS = {
     'Cast': lambda: S.Cast(S.Cast(data() * 9, dtype='int32'), dtype='float32'),
     'clip': lambda: S.clip(data(), a_min=-0.5, a_max=1.25),
     'softmax': lambda: S.softmax(S.Flatten(data())),
+    'softmax over the last axis': lambda: S.softmax(data()),
     'softmax over channels': lambda: S.softmax(data(), axis=1),
     'scalars': lambda: (data() - 127.5) * 0.0078125 + 1 / 3,
     'scalars from the left': lambda: (1 - data()) * (2 / positive()),
@@ -113,6 +114,7 @@ OPERATORS = {
         for word in ('mean', 'sum', 'max', 'min', 'norm')
     },
     'mean of all': lambda: S.mean(data()),
+    'sum but for the channels': lambda: S.sum(data(), axis=-3, exclude=True),
     'sum but for the batch': lambda: S.sum(data(), axis=0, exclude=True),
     'mean of the whole batch': lambda: S.broadcast_mul(
         data(), S.mean(data(), axis=(0, 1, 2, 3), keepdims=True)
