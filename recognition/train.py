@@ -25,6 +25,7 @@ from config.errors import ConfigError, FaceSymbolsError
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
+from recognition.distributed import heartbeat
 from recognition.embedding.teacher import open_teacher
 from recognition.engines.model import find_model
 from recognition.utils.files import PathLike
@@ -86,6 +87,7 @@ def train(
     from symbols.context import select_context
 
     begin = time.monotonic()
+    heartbeat.begin()
     check_settings(cfg)
     prefix = default_prefix(cfg) if prefix is None else prefix
     check_prefix(prefix)
@@ -102,6 +104,7 @@ def train(
         # the workers are forked before mxnet has threads
         loader = stack.enter_context(open_loader(cfg, dataset, contexts))
         evaluators = load_evaluators(cfg) if verify else {}
+        heartbeat.now(heartbeat.WITH_THE_OTHERS)  # of whom one makes the teacher's outputs
         teacher = open_teacher(cfg, loader, stop) if cfg.teacher else None
         trainer = build_trainer(cfg, loader, contexts, prefix, found, teacher)
         if cfg.ckpt and in_a_job() and trainer.workers.leads:
@@ -111,6 +114,7 @@ def train(
         loop = build_loop(cfg, trainer, loader, evaluators, prefix, found, save_every, stack)
         loop.run(stop)
         note_end(loop)
+    heartbeat.now(heartbeat.ENDING, needs_servers=False)
     return _result(loop, time.monotonic() - begin)
 
 
@@ -204,6 +208,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     )
     if not result.rank:
         if result.epoch:
+            heartbeat.now('writing the report')
             _report(result.prefix)
         logger.info('%s', _last_words(result, argv))
     return INTERRUPTED if result.stopped_by else 0

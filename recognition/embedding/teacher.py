@@ -18,6 +18,7 @@ from config.errors import CheckpointError, ConfigError
 from recognition.data.augment import Augmentation
 from recognition.data.batch_worker import Filler
 from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, record_files
+from recognition.distributed import heartbeat
 from recognition.embedding.conversion_cache import kept
 from recognition.embedding.engine_choice import AUTO
 from recognition.embedding.runner import Opened, open_network
@@ -75,6 +76,7 @@ def _write(path: Path, cfg: Any, opened: Opened, dataset: Any, stop: StopRequest
         for start in range(0, len(dataset), BATCH):
             if stop:
                 raise KeyboardInterrupt
+            heartbeat.now("computing the teacher's outputs")
             indices = np.arange(start, min(start + BATCH, len(dataset)))
             images = np.empty((len(indices), channels, height, width), np.uint8)
             filler.fill(images, 0, start, indices)
