@@ -226,6 +226,8 @@ class Job:
                 member.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:  # it waits for a disk, and dies when that answers
                 logger.warning('%s is left behind, since the system cannot end it yet', member)
+            if member.reader:
+                member.reader.join(1.0)  # its last lines
 
     def _workers_done(self) -> bool:
         workers = [member for member in self.members if member.role == WORKER]
