@@ -89,13 +89,9 @@ def train(
     begin = time.monotonic()
     heartbeat.begin()
     check_settings(cfg)
-    prefix = default_prefix(cfg) if prefix is None else prefix
-    check_prefix(prefix)
-    prefix = Path(prefix)
+    prefix = _checked_prefix(cfg, prefix)
     with ExitStack() as stack:
-        if (
-            cfg.ckpt and not in_a_job()
-        ):  # the first worker of a job locks it when it knows that it is the first
+        if cfg.ckpt and not in_a_job():
             stack.enter_context(locked(prefix))
         found = find_state(prefix, resume=resume, force=force)
         cfg, dataset = _open_dataset(cfg)
@@ -104,18 +100,27 @@ def train(
         # the workers are forked before mxnet has threads
         loader = stack.enter_context(open_loader(cfg, dataset, contexts))
         evaluators = load_evaluators(cfg) if verify else {}
-        heartbeat.now(heartbeat.WITH_THE_OTHERS)  # of whom one makes the teacher's outputs
         teacher = open_teacher(cfg, loader, stop) if cfg.teacher else None
         trainer = build_trainer(cfg, loader, contexts, prefix, found, teacher)
         if cfg.ckpt and in_a_job() and trainer.workers.leads:
-            stack.enter_context(locked(prefix))
-            if not found and not force:  # another job may have begun since
-                check_vacant(prefix)
+            _lock_of_a_job(prefix, bool(found) or force, stack)
         loop = build_loop(cfg, trainer, loader, evaluators, prefix, found, save_every, stack)
         loop.run(stop)
         note_end(loop)
-    heartbeat.now(heartbeat.ENDING, needs_servers=False)
     return _result(loop, time.monotonic() - begin)
+
+
+def _checked_prefix(cfg: Any, prefix: Optional[PathLike]) -> Path:
+    prefix = default_prefix(cfg) if prefix is None else prefix
+    check_prefix(prefix)
+    return Path(prefix)
+
+
+def _lock_of_a_job(prefix: Path, may_exist: bool, stack: ExitStack) -> None:
+    """Lock the prefix of a job by its first worker, which learns late that it is the first."""
+    stack.enter_context(locked(prefix))
+    if not may_exist:  # another job may have begun since that was checked
+        check_vacant(prefix)
 
 
 def _open_dataset(cfg: Any) -> Tuple[Any, TrainingFaces]:

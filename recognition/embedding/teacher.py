@@ -49,6 +49,7 @@ def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[i
     _check_names(cfg, opened)
     parts = (model.content_key(), _content(dataset), augmentation.mirror, cfg.data_faults > 0)
     key = hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
+    heartbeat.now(heartbeat.WITH_THE_OTHERS)  # of whom one computes what is not there yet
     path = kept('teacher', key, '.npy', lambda to: _write(to, cfg, opened, dataset, stop))
     try:
         outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored

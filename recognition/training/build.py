@@ -180,6 +180,7 @@ def build_loop(
 
 def note_end(loop: Loop) -> None:
     """Put into the record of the run how it ended."""
+    heartbeat.now(heartbeat.ENDING, needs_servers=False)
     how = f'stopped by {loop.stopped_by}' if loop.stopped_by else 'done'
     replaced = loop.loader.faults
     loop.record.start.update(ended=how, steps=loop.trainer.steps, of=loop.total, images_replaced=replaced)
