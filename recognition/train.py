@@ -25,10 +25,12 @@ from config.errors import ConfigError, FaceSymbolsError
 from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
+from recognition.distributed import heartbeat
 from recognition.embedding.teacher import open_teacher
 from recognition.engines.model import find_model
 from recognition.utils.files import PathLike
-from recognition.utils.output_paths import check_outputs
+from recognition.utils.locks import locked
+from recognition.utils.output_paths import check_place
 from recognition.utils.processes import INTERRUPTED, stop_requests
 from recognition.utils.run_paths import check_prefix, check_vacant, config_path, params_path, parse_checkpoint
 
@@ -76,32 +78,49 @@ def train(
 
     Ctrl-C and SIGTERM end the running step, save, and return with `stopped_by` set (in the main thread). Raises
     ConfigError, DataError or CheckpointError for input that does not do, before anything is written;
-    FaceSymbolsError when the loss is no longer finite.
+    FaceSymbolsError when the loss is no longer finite. Another training on the same prefix is refused meanwhile.
     """
+    from recognition.distributed.kvstore import in_a_job
     from recognition.training.build import build_loop, build_trainer, load_evaluators, note_end, open_loader
     from recognition.training.checks import check_settings
     from recognition.training.resume import find_state
     from symbols.context import select_context
 
     begin = time.monotonic()
+    heartbeat.begin()
     check_settings(cfg)
-    prefix = default_prefix(cfg) if prefix is None else prefix
-    check_prefix(prefix)
-    prefix = Path(prefix)
-    found = find_state(prefix, resume=resume, force=force)
-    cfg, dataset = _open_dataset(cfg)
-    contexts = select_context(gpus)
+    prefix = _checked_prefix(cfg, prefix)
     with ExitStack() as stack:
+        if cfg.ckpt and not in_a_job():
+            stack.enter_context(locked(prefix))
+        found = find_state(prefix, resume=resume, force=force)
+        cfg, dataset = _open_dataset(cfg)
+        contexts = select_context(gpus)
         stop = stack.enter_context(stop_requests())
         # the workers are forked before mxnet has threads
         loader = stack.enter_context(open_loader(cfg, dataset, contexts))
         evaluators = load_evaluators(cfg) if verify else {}
         teacher = open_teacher(cfg, loader, stop) if cfg.teacher else None
         trainer = build_trainer(cfg, loader, contexts, prefix, found, teacher)
+        if cfg.ckpt and in_a_job() and trainer.workers.leads:
+            _lock_of_a_job(prefix, bool(found) or force, stack)
         loop = build_loop(cfg, trainer, loader, evaluators, prefix, found, save_every, stack)
         loop.run(stop)
         note_end(loop)
     return _result(loop, time.monotonic() - begin)
+
+
+def _checked_prefix(cfg: Any, prefix: Optional[PathLike]) -> Path:
+    prefix = default_prefix(cfg) if prefix is None else prefix
+    check_prefix(prefix)
+    return Path(prefix)
+
+
+def _lock_of_a_job(prefix: Path, may_exist: bool, stack: ExitStack) -> None:
+    """Lock the prefix of a job by its first worker, which learns late that it is the first."""
+    stack.enter_context(locked(prefix))
+    if not may_exist:  # another job may have begun since that was checked
+        check_vacant(prefix)
 
 
 def _open_dataset(cfg: Any) -> Tuple[Any, TrainingFaces]:
@@ -145,7 +164,7 @@ def _result(loop: Loop, seconds: float) -> TrainResult:
 def _check_output(args: argparse.Namespace) -> None:
     """Raise an error, before mxnet is imported, where the checkpoints cannot be written or may not be replaced."""
     check_prefix(args.prefix)
-    check_outputs([config_path(args.prefix)], overwrite=True)
+    check_place(config_path(args.prefix))
     if not args.resume and not args.overwrite:
         check_vacant(args.prefix)
     for option, given in (('pretrained', args.pretrained), ('teacher', args.teacher)):
@@ -194,6 +213,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     )
     if not result.rank:
         if result.epoch:
+            heartbeat.now('writing the report')
             _report(result.prefix)
         logger.info('%s', _last_words(result, argv))
     return INTERRUPTED if result.stopped_by else 0

@@ -14,6 +14,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Callable, NoReturn, Optional, Type
 
 from config.errors import FaceSymbolsError
+from recognition.utils.locks import outputs_locked
 from recognition.utils.processes import INTERRUPTED
 
 WORD = 'interrupted'
@@ -53,7 +54,8 @@ def _status(main: Callable[[], Optional[int]]) -> Any:
     if sys.stdout is None:
         raise FaceSymbolsError('standard output is closed; send it to /dev/null instead')
     try:
-        status: Any = main()
+        with outputs_locked():
+            status: Any = main()
     except SystemExit as leaving:  # argparse, after --help
         status = leaving.code
     sys.stdout.flush()

@@ -56,7 +56,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     check_training(cfg)
     find_photographs()
     written = [folder / name for name in WRITTEN]
-    check_outputs([*existing_files(folder / 'model'), *written], overwrite=args.overwrite)
+    check_outputs([*written, *existing_files(folder / 'model')], overwrite=args.overwrite)
 
     from recognition.commands.demo_results import describe_network, write_results
     from recognition.optim.lr_schedule import check_schedule

@@ -12,6 +12,7 @@ from recognition.cli.source_options import Source, add_source_options, source_fr
 from recognition.cli.standard_options import add_output, add_provenance, provenance_from
 from recognition.engines.model import Model
 from recognition.utils.checksums import checksum_path
+from recognition.utils.locks import lock_output
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import classes_path, config_path, origin_path, params_path, symbol_path
 
@@ -63,6 +64,7 @@ def _ncnn_files(output: Path) -> Sequence[Path]:
 def _mxnet(source: Source, args: argparse.Namespace) -> Sequence[str]:
     from recognition.export.mxnet_export import export_mxnet
 
+    lock_output(args.output)  # as a training with this prefix does
     params = params_path(args.output, source.epoch)
     check_outputs([params, checksum_path(params)], overwrite=args.overwrite, sources=[])
     check = export_mxnet(*source[:2], args.output, **_given(source, args))

@@ -26,6 +26,7 @@ from recognition.data.class_names import read_classes, write_classes
 from recognition.engines.model import Model
 from recognition.engines.record import beside, write_provenance
 from recognition.utils.checksums import checksum_path
+from recognition.utils.locks import lock_output
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path
 
@@ -99,6 +100,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
     files = [*written.files, checksum_path(written.files[-1])]
     files += [config_path(args.output), classes_path(args.output), origin_path(args.output)]
+    lock_output(args.output)  # as a training with this prefix does
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
     if auto:
         from recognition.weights.onnx.candidates import identify

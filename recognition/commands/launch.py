@@ -2,7 +2,8 @@
 
     facesymbols launch -n 2 -s 1 -- facesymbols train --network r50 ...
 
-When one of them dies the whole job ends within seconds, with the last lines of that one's log and status 1.
+When one of them dies the whole job ends within seconds, with the last lines of that one's log and status 1. One that
+stands still, because it was stopped or waits for a disk, is named after --stalled-after.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
             address=args.address or (address_towards(hosts[0]) if hosts else HERE),
             port=args.port,
             ssh=shlex.split(args.ssh),
+            stalled_after=args.stalled_after,
+            end_stalled=args.end_stalled,
         )
     )
     logger.info(
@@ -87,5 +90,13 @@ def build_parser() -> Parser:
         metavar='COMMAND',
         help='starts a command on a host (default: %(default)s)',
     )
+    add(
+        '--stalled-after',
+        type=positive,
+        default=int(Plan.stalled_after),
+        metavar='SECONDS',
+        help='name a process that has stood still for so long (default: %(default)s)',
+    )
+    add('--end-stalled', action='store_true', help='end the job then')
     add('command', nargs='*', help='of a worker, behind --')
     return parser

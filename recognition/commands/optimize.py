@@ -12,6 +12,7 @@ from recognition.cli.source_options import add_source_options, source_from
 from recognition.cli.standard_options import add_output
 from recognition.engines.model import Model
 from recognition.utils.checksums import checksum_path
+from recognition.utils.locks import lock_output
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path
 
@@ -45,6 +46,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     read.check_files()
     beside = [name(args.output) for name in (config_path, classes_path, origin_path)]
     files = [*written.files, checksum_path(written.files[-1]), *beside]
+    lock_output(args.output)  # as a training with this prefix does
     check_outputs(files, overwrite=args.overwrite, sources=read.files)
 
     from recognition.export import export_optimized

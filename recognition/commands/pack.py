@@ -114,7 +114,7 @@ def _check_set(args: argparse.Namespace, people: Sequence[Person]) -> None:
     """Raise ConfigError where a file of the set cannot be written, may not be replaced, or is read."""
     files = [path for person in people for path in person.images if isinstance(path, Path)]
     read = [args.source, *(path for path in (args.test, args.classes) if path), *files]
-    names = (*CLASS_FILES, *SET_FILES)
+    names = (*SET_FILES, *CLASS_FILES)
     check_outputs([args.output / name for name in names], overwrite=args.overwrite, sources=read)
 
 

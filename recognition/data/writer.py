@@ -15,7 +15,7 @@ from recognition.data.class_names import FILE as CLASSES
 from recognition.data.class_names import write_classes
 from recognition.data.record_scan import FIRST, LAST, LENGTH_MASK, MAGIC, MAGIC_BYTES, MIDDLE, PART, WHOLE
 from recognition.data.records import IMAGE_HEADER
-from recognition.utils.files import PathLike
+from recognition.utils.files import PathLike, replacing
 
 LARGEST_KEY = 1 << 24  # labels are float32, which counts no further
 # in the order in which they are put in place: of classes, of every training set
@@ -82,12 +82,9 @@ def write_pairs(path: PathLike, images: Iterable[bytes], issame: Iterable[object
         raise DataError(
             f'{path}: {len(encoded)} images for {len(same)} pairs; two images for each pair are wanted'
         )
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    with _made_folder(path.parent), _removed([temporary]):
-        with temporary.open('wb') as file:
-            # protocols 2 and below would write a call of a codec for each image
-            pickle.dump((encoded, same), file, protocol=4)
-        os.replace(temporary, path)
+    with _made_folder(path.parent), replacing(path) as temporary, temporary.open('wb') as file:
+        # protocols 2 and below would write a call of a codec for each image
+        pickle.dump((encoded, same), file, protocol=4)
     return len(same)
 
 

@@ -23,7 +23,8 @@ class Plan:
 
     command: of a worker. workers, servers: how many. hosts: where they run, dealt in turn; () is this machine, where
     the scheduler always runs. address: under which they reach this machine; port: where the scheduler listens.
-    ssh: the words that start a command on a host. logs: folder of a file for each process.
+    ssh: the words that start a command on a host. logs: folder of a file for each process. stalled_after: seconds
+    after which a process that stands still is named; end_stalled: then the job ends.
     """
 
     command: Sequence[str]
@@ -34,6 +35,8 @@ class Plan:
     address: str = HERE
     port: int = 0
     ssh: Sequence[str] = SSH
+    stalled_after: float = 600.0
+    end_stalled: bool = False
 
 
 def check_plan(plan: Plan) -> None:

@@ -19,10 +19,11 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Deque, Dict, List, Mapping, Optional, Sequence
+from typing import Deque, Dict, List, Mapping, Optional, Sequence, Set
 
 from config.compat import physical_cores
 from config.errors import FaceSymbolsError
+from recognition.distributed.heartbeat import TARGET, Listener
 from recognition.distributed.job_plan import Plan, check_plan, free_port
 from recognition.distributed.remote import END, KILLED, LISTENS
 from recognition.utils.processes import INTERRUPTED, StopRequest, die_with_parent
@@ -30,11 +31,11 @@ from recognition.utils.processes import INTERRUPTED, StopRequest, die_with_paren
 logger = logging.getLogger(__name__)
 
 SCHEDULER, SERVER, WORKER = 'scheduler', 'server', 'worker'
-SERVE = (
+SERVE = (  # mxnet's import serves, and does not return before the job is done
     sys.executable,
     '-c',
-    'import symbols',
-)  # mxnet's import serves, and does not return before the job is done
+    'from recognition.distributed import heartbeat; heartbeat.begin(); import symbols',
+)
 TOLD = 20  # lines of the log of a process that died
 POLL = 0.1  # seconds
 PATIENCE = 5.0  # seconds that a process has to end when it is asked to
@@ -52,10 +53,20 @@ class Member:
     tail: Deque[str] = field(default_factory=lambda: deque(maxlen=TOLD))
     reader: Optional[threading.Thread] = None
     ended: float = 0.0  # when that was seen, by the monotonic clock
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def name(self) -> str:
+        """What it is called among the others."""
+        return name_of(self.role, self.number)
 
     def __str__(self) -> str:
-        name = self.role if self.role == SCHEDULER else f'{self.role} {self.number}'
-        return f'{name} on {self.host}' if self.host else f'{name} (process {self.process.pid})'
+        return f'{self.name} on {self.host}' if self.host else f'{self.name} (process {self.process.pid})'
+
+
+def name_of(role: str, number: int) -> str:
+    """Return what a process of a job is called."""
+    return role if role == SCHEDULER else f'{role} {number}'
 
 
 class Job:
@@ -67,6 +78,8 @@ class Job:
         self.address = socket.gethostbyname(plan.address)  # the parameter server listens on no name
         self.port = plan.port or free_port(self.address)
         self.members: List[Member] = []
+        self.heartbeats = Listener(self.address)
+        self._stalled: Set[str] = set()
 
     def run(self, stop: StopRequest) -> None:
         """Start all processes and watch them until the workers are done.
@@ -84,10 +97,11 @@ class Job:
             self._watch(stop)
         finally:
             self._end()
+            self.heartbeats.close()
 
     def _start(self, role: str, number: int, host: str) -> None:
         command = list(self.plan.command if role == WORKER else SERVE)
-        variables = self._variables(role)
+        variables = {**self._variables(role), TARGET: f'{self.heartbeats.target}:{name_of(role, number)}'}
         if host:
             command = [*self.plan.ssh, host, remote_words(command, variables, towards=self.address)]
         log = self.plan.logs / f'{role}-{number}.log'
@@ -126,7 +140,9 @@ class Job:
         while True:
             running = [member for member in self.members if member.process.poll() is None]
             workers = [member for member in running if member.role == WORKER]
+            self.heartbeats.hear()
             self._check(busy=bool(workers), stopping=bool(stop))
+            self._check_stalled(running)
             if not workers or self._is_cut_short():
                 return
             if stop and not passed_on:
@@ -147,12 +163,35 @@ class Job:
                 and member.role == WORKER
                 and (status == INTERRUPTED or _is_terminated(member, status))
             )
-            # at the end of a job the scheduler and the servers are done a moment before the workers
-            early = busy and member.role != WORKER and time.monotonic() - member.ended > PATIENCE
-            if early or (status and not asked):
+            if (busy and member.role != WORKER and self._needs_servers(member.ended)) or (
+                status and not asked
+            ):
                 raise FaceSymbolsError(
                     f'{member} {_ended(member, status)}, so the job was ended{self._last_lines(member)}'
                 )
+
+    def _needs_servers(self, ended: float) -> bool:
+        """Whether a worker's store is open, long after a server or the scheduler was done.
+
+        They are done once the workers have closed it, who may have much to do still.
+        """
+        signs = [self.heartbeats.signs.get(each.name) for each in self.members if each.role == WORKER]
+        return any(each and each.needs_servers and each.heard > ended + PATIENCE for each in signs)
+
+    def _check_stalled(self, running: Sequence[Member]) -> None:
+        """Name the processes that stand still; FaceSymbolsError where the job is to end then."""
+        if not any(name.startswith(WORKER) for name in self.heartbeats.signs):
+            return  # the workers run a program of others, or none yet
+        started = {member.name: member.started for member in running}
+        stalled = self.heartbeats.stalls(started, self.plan.stalled_after)
+        for name, words in stalled.items():
+            if self.plan.end_stalled:
+                raise FaceSymbolsError(f'{words}, so the job was ended; the logs are in {self.plan.logs}')
+            if name not in self._stalled:
+                logger.warning('%s', words)
+        for name in self._stalled - set(stalled):
+            logger.warning('%s has come on again', name or 'the job')
+        self._stalled = set(stalled)
 
     def _is_cut_short(self) -> bool:
         """Whether a worker was asked to end before it knew how to: the others, who do, would wait for it."""
@@ -183,7 +222,12 @@ class Job:
                 time.sleep(POLL / 2)
             grace = time.monotonic() + PATIENCE / 2
         for member in self.members:
-            member.process.wait()
+            try:
+                member.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # it waits for a disk, and dies when that answers
+                logger.warning('%s is left behind, since the system cannot end it yet', member)
+            if member.reader:
+                member.reader.join(1.0)  # its last lines
 
     def _workers_done(self) -> bool:
         workers = [member for member in self.members if member.role == WORKER]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import Callable, Dict, Iterator, Tuple
@@ -12,6 +12,7 @@ from config.errors import ConfigError
 from recognition.engines.base import Shape, Wanted
 from recognition.engines.model import KINDS, Model
 from recognition.engines.record import shape_of
+from recognition.utils.locks import locked
 
 KEPT = 4  # files of a kind; the one that was used last is the last to go
 
@@ -83,19 +84,13 @@ def kept(kind: str, key: str, suffix: str, write: Callable[[Path], object]) -> P
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Make a folder, and keep other processes and threads out of it; ConfigError where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / '.lock', 'ab')  # noqa: SIM115 (it is closed below)
-    except OSError as error:
-        raise ConfigError(
-            f'what is made of the network cannot be kept in {folder}: {error.strerror}; '
-            'the variable XDG_CACHE_HOME names another folder'
-        ) from error
-    with lock:
-        with suppress(ImportError):  # on Windows two processes may both make the file, which appears whole
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, however the process ends
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / folder.name, wait=True))
+        except ConfigError as error:
+            raise ConfigError(
+                f'what is made of the network cannot be kept: {error}; the variable XDG_CACHE_HOME names another folder'
+            ) from error
         yield
 
 

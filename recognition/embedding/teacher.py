@@ -19,6 +19,7 @@ from config.reading import no_reason, reading
 from recognition.data.augment import Augmentation
 from recognition.data.batch_worker import Filler
 from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, record_files
+from recognition.distributed import heartbeat
 from recognition.embedding.conversion_cache import kept
 from recognition.embedding.engine_choice import AUTO
 from recognition.embedding.runner import Opened, open_network
@@ -49,6 +50,7 @@ def open_teacher(cfg: Any, loader: FaceLoader, stop: StopRequest) -> Callable[[i
     _check_names(cfg, opened)
     parts = (model.content_key(), _content(dataset), augmentation.mirror, cfg.data_faults > 0)
     key = hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
+    heartbeat.now(heartbeat.WITH_THE_OTHERS)  # of whom one computes what is not there yet
     path = kept('teacher', key, '.npy', lambda to: _write(to, cfg, opened, dataset, stop))
     with reading(path, CheckpointError, 'is damaged; remove it, and the teacher is asked again', no_reason):
         outputs = np.load(path, mmap_mode='r')  # (1 or 2, images, D): as they are, and mirrored
@@ -74,6 +76,7 @@ def _write(path: Path, cfg: Any, opened: Opened, dataset: Any, stop: StopRequest
         for start in range(0, len(dataset), BATCH):
             if stop:
                 raise KeyboardInterrupt
+            heartbeat.now("computing the teacher's outputs")
             indices = np.arange(start, min(start + BATCH, len(dataset)))
             images = np.empty((len(indices), channels, height, width), np.uint8)
             filler.fill(images, 0, start, indices)

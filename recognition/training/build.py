@@ -15,6 +15,7 @@ from recognition.classifier.distillation import Teacher
 from recognition.data.augment import Augmentation
 from recognition.data.dataset import FaceLoader, TrainingFaces, class_names, open_faces, split_path
 from recognition.data.pair_sets import load_bin
+from recognition.distributed import heartbeat
 from recognition.distributed.kvstore import KVStoreGroup
 from recognition.optim.lr_schedule import build_schedule, total_steps
 from recognition.training.checks import check_output
@@ -102,7 +103,9 @@ def build_trainer(
     teacher: Optional[Teacher] = None,
 ) -> Trainer:
     """Build the trainer, and put it where it has to start."""
+    heartbeat.now(heartbeat.WITH_THE_OTHERS)
     workers = KVStoreGroup(cfg.kvstore, contexts)
+    heartbeat.now('starting', rank=workers.rank, needs_servers=True)
     loader.share(workers.rank, workers.size)
     symbol = get_symbol(cfg)
     check_output(symbol, cfg)
@@ -118,6 +121,7 @@ def build_trainer(
             )
     elif cfg.pretrained:
         load_pretrained(trainer.net, trainer.classifier, cfg)
+    heartbeat.now(heartbeat.WITH_THE_OTHERS)
     trainer.begin()
     return trainer
 
@@ -176,6 +180,7 @@ def build_loop(
 
 def note_end(loop: Loop) -> None:
     """Put into the record of the run how it ended."""
+    heartbeat.now(heartbeat.ENDING, needs_servers=False)
     how = f'stopped by {loop.stopped_by}' if loop.stopped_by else 'done'
     replaced = loop.loader.faults
     loop.record.start.update(ended=how, steps=loop.trainer.steps, of=loop.total, images_replaced=replaced)

@@ -17,6 +17,7 @@ from recognition.checkpoint.run_files import RunRecord, write_json
 from recognition.checkpoint.training_state import TrainingState, saving_state
 from recognition.data.class_names import write_classes
 from recognition.data.loader import FaceLoader
+from recognition.distributed import heartbeat
 from recognition.engines.record import read_provenance, write_provenance
 from recognition.training.best import Best
 from recognition.training.progress import History, Progress, Record
@@ -108,8 +109,10 @@ class Loop:
         while self.trainer.steps < self.total and not stopped:
             epoch, batch = divmod(self.trainer.steps, self.loader.batches_per_epoch)
             for images, labels in self.loader.epoch(epoch, start=batch):
+                heartbeat.now(heartbeat.WITH_THE_OTHERS)
                 self._step(images, labels)
                 stopped = self._stop_everywhere(stop)
+                heartbeat.now('reading images')
                 if stopped or self.trainer.steps >= self.total:
                     break
             if self._epoch_is_over():
@@ -170,6 +173,7 @@ class Loop:
 
     def _settle(self) -> None:
         """Bring the workers' moving statistics together; all of them come here at the same steps."""
+        heartbeat.now(heartbeat.WITH_THE_OTHERS)
         if self._settled_step != self.trainer.steps:
             self._settled_step = self.trainer.steps
             self.trainer.settle()
@@ -179,6 +183,7 @@ class Loop:
         self._verified_step = self.trainer.steps
         self._settle()
         improved = bool(self.evaluators) and self._workers.leads and self._improved()
+        heartbeat.now(heartbeat.WITH_THE_OTHERS)
         # a word to those that do not verify, since all have a part in saving
         if self._workers.total([improved])[0]:
             self._save_best()
@@ -189,6 +194,7 @@ class Loop:
         with self.progress.throughput.paused():
             net, ctx = self.trainer.embedding_network(), self.trainer.contexts[0]
             for name, evaluate in self.evaluators.items():
+                heartbeat.now(f'verifying on {name}')
                 self.verifications[name] = evaluate(net, ctx)
                 logger.info('%s: %s', name, self.verifications[name].summary())
         figures = {name: result.as_dict() for name, result in self.verifications.items()}
@@ -227,12 +233,14 @@ class Loop:
         if not self._workers.leads:
             self.trainer.hand_over()
             return
+        heartbeat.now('saving')
         with self.progress.throughput.paused(), saving_state(self.prefix, self.epoch, self._state()):
             self._save_network(self.prefix, self.epoch)
         self._own(self.prefix, self.epoch)
         self._remove_replaced()
         logger.debug('saved %s', params_path(self.prefix, self.epoch))
         self._drop_old()
+        heartbeat.now(heartbeat.WITH_THE_OTHERS)
 
     def _state(self) -> TrainingState:
         progress = {

@@ -17,10 +17,27 @@ PathLike = Union[str, 'os.PathLike[str]']
 
 
 def remove_leftovers(prefix: PathLike) -> None:
-    """Remove the temporary files that a killed program left of files whose names begin with `prefix`."""
+    """Remove the temporary files that a killed program left of files whose names begin with `prefix`.
+
+    Those of a program that runs stay: its prefix may begin with this one.
+    """
     prefix = Path(prefix)
     for path in prefix.parent.glob(f'.{escape(prefix.name)}*.tmp'):
-        path.unlink(missing_ok=True)
+        owner = path.suffixes[-2:][0].lstrip('.')
+        if not (owner.isdecimal() and int(owner) != os.getpid() and _is_running(int(owner))):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == 'nt':  # where `kill` would send Ctrl-C
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # it is of another user
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Iterable, Sequence
 
 from config.errors import ConfigError, first_few
 from recognition.utils.files import PathLike
+from recognition.utils.locks import lock_output
 
 
 def check_outputs(
@@ -20,10 +21,12 @@ def check_outputs(
 ) -> None:
     """Raise ConfigError where one of the files cannot be written, or exists and may not be replaced.
 
+    A command keeps other ones from writing the first file until it ends.
+
     Parameters
     ----------
     files : iterable of path
-        What is to be written.
+        What is to be written, the main file first.
     overwrite : bool
         Whether files that exist are replaced.
     sources : sequence of path
@@ -32,16 +35,34 @@ def check_outputs(
         Of the command line, which names another place.
     """
     read = {os.path.realpath(source) for source in sources}
-    for file in map(Path, files):
+    paths = [Path(file) for file in files]
+    for file in paths:
         if os.path.realpath(file) in read:
             raise ConfigError(f'{file} is read as an input; choose another {option}')
-        if file.is_dir():
-            raise ConfigError(f'{file} is a folder; choose another {option}')
-        if os.path.lexists(file) and not overwrite:
-            raise ConfigError(
-                f'{file} already exists; choose another {option}, or replace it with --overwrite'
-            )
+        _check_kind(file, option)
+        _check_vacant(file, option, overwrite)
         _check_folder(file)
+    if paths:
+        lock_output(paths[0])
+    for file in paths:  # another program may have written it before it was locked
+        _check_vacant(file, option, overwrite)
+
+
+def check_place(file: Path, option: str = '--output') -> None:
+    """Raise ConfigError where a file cannot be written."""
+    _check_kind(file, option)
+    _check_folder(file)
+
+
+def _check_kind(file: Path, option: str) -> None:
+    if file.exists() and not file.is_file():
+        what = 'a folder' if file.is_dir() else 'not a regular file'
+        raise ConfigError(f'{file} is {what}; choose another {option}')
+
+
+def _check_vacant(file: Path, option: str, overwrite: bool) -> None:
+    if os.path.lexists(file) and not overwrite:
+        raise ConfigError(f'{file} already exists; choose another {option}, or replace it with --overwrite')
 
 
 def check_output_folder(
@@ -52,8 +73,9 @@ def check_output_folder(
     content: patterns of the names of its files, the first being that of a file which every folder of this kind has; a
     folder without it, or with anything else in it, is never replaced. sources: what is read.
     """
+    _check_folder(folder)
+    lock_output(folder)
     if not os.path.lexists(folder):
-        _check_folder(folder)
         return
     if not overwrite:
         raise ConfigError(f'{folder} already exists; choose another --output, or replace it with --overwrite')

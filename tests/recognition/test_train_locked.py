@@ -1,0 +1,69 @@
+"""Two trainings with one prefix: the second is refused, and a killed one gives way at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+
+import pytest
+
+from config.errors import ConfigError, FaceSymbolsError
+from recognition.train import train
+from recognition.utils.locks import locked
+from tests.helpers.jobs import run
+from tests.helpers.training import command, config, launch, refused
+
+
+def test_a_training_is_refused_while_another_one_has_the_prefix(folder, tmp_path):
+    train(config(folder, max_steps=1), prefix=tmp_path / 'model')
+    with locked(tmp_path / 'model'):
+        for how in ('force', 'resume'):
+            refused(
+                ConfigError,
+                f'model is in use by process {os.getpid()} on .* since .*; wait',
+                lambda how=how: train(config(folder, max_steps=2), prefix=tmp_path / 'model', **{how: True}),
+                tmp_path / 'model',
+            )
+        train(
+            config(folder, max_steps=1, ckpt=0), prefix=tmp_path / 'model', force=True
+        )  # which saves nothing
+    assert not (tmp_path / '.model.lock').exists()
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_resumed_at_once_and_a_living_one_is_left_alone(folder, tmp_path):
+    words = command(folder, tmp_path / 'model', end_epoch=5000, frequent=1, data_workers=2)
+    first = launch(words)
+    try:
+        while not list(tmp_path.glob('*.state')):
+            time.sleep(0.05)
+        second = launch([*words, '--overwrite'])
+        out, errors = second.communicate(timeout=60)
+        assert (second.returncode, out) == (1, '')
+        assert re.fullmatch(rf'error: \S+/model is in use by process {first.pid} on .*\n', errors)
+    finally:
+        first.kill()  # not those that decode its images
+        first.communicate()
+    again = launch([*words, '--resume', '--max-steps', '30'])
+    _, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    assert '.model.lock' not in os.listdir(tmp_path)
+
+
+@pytest.mark.slow
+def test_of_two_jobs_with_one_prefix_the_second_is_refused_and_the_first_is_whole(folder, tmp_path):
+    words = command(folder, tmp_path / 'model', per_batch_size=3, end_epoch=20, data_workers=0)
+    first = threading.Thread(target=run, args=(words, tmp_path / 'one'))
+    first.start()
+    while not (tmp_path / '.model.lock').exists():
+        time.sleep(0.05)
+    with pytest.raises(FaceSymbolsError, match=r'model is in use by process \d+ on') as caught:
+        run([*words, '--overwrite'], tmp_path / 'two')
+    assert 'so the job was ended' in str(caught.value)
+    first.join()
+    steps = [json.loads(line)['step'] for line in (tmp_path / 'model-history.jsonl').open()]
+    assert steps == [*range(1, 161)]
+    assert (tmp_path / 'model-0020.state').exists()

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from config.errors import ConfigError
+from recognition.utils.files import remove_leftovers
+from recognition.utils.locks import locked
+from tests.helpers.training import ROOT
+
+HOLDS = """if True:
+    import os, sys, time
+    from recognition.utils.locks import locked
+    with locked(sys.argv[1]):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        print('held', flush=True)
+        time.sleep(60)
+"""
+COUNTS = """if True:
+    import sys
+    from pathlib import Path
+    from recognition.utils.locks import locked
+    count = Path(sys.argv[1])
+    for _ in range(200):
+        with locked(count, wait=True):
+            count.write_text(str(int(count.read_text()) + 1))
+"""
+
+
+def program(code, *words, **options):
+    command = [sys.executable, '-c', code, *map(str, words)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, **options)
+
+
+def test_the_holder_is_named_and_its_death_releases_the_lock_though_a_fork_lives_on(tmp_path):
+    path = tmp_path / 'runs' / 'model'
+    holder = program(HOLDS, path, start_new_session=True)
+    try:
+        assert holder.stdout.readline() == 'held\n'
+        since = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d'
+        words = f'in use by process {holder.pid} on {re.escape(socket.gethostname())} since {since}; wait'
+        with pytest.raises(ConfigError, match=words) as caught, locked(path):
+            pass
+        assert '\n' not in str(caught.value)
+        holder.kill()
+        holder.wait()
+        assert [each.name for each in path.parent.iterdir()] == ['.model.lock']
+        with locked(path):
+            pass
+        assert list(path.parent.iterdir()) == []
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.stdout.close()
+
+
+def test_a_lock_that_is_removed_at_its_end_is_never_held_twice(tmp_path):
+    count = tmp_path / 'count'
+    count.write_text('0')
+    counters = [program(COUNTS, count) for _ in range(4)]
+    assert [each.wait(60) for each in counters] == [0] * 4
+    for each in counters:
+        each.stdout.close()
+    assert count.read_text() == '800'
+    assert list(tmp_path.iterdir()) == [count]
+
+
+def test_a_thread_is_kept_out_too_and_folders_that_were_made_go(tmp_path):
+    told = []
+
+    def second():
+        try:
+            with locked(tmp_path / 'a' / 'b' / 'model'):
+                told.append('held')
+        except ConfigError as error:
+            told.append(str(error))
+
+    with locked(tmp_path / 'a' / 'b' / 'model'):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert f'in use by process {os.getpid()} on' in told[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_lock_can_be_the_reason_is_told(tmp_path, monkeypatch, caplog):
+    (tmp_path / 'file').write_text('in the way')
+    for path, reason in (
+        (tmp_path / 'file' / 'model', 'Not a directory'),
+        (tmp_path / 'away' / 'x', 'No such'),
+    ):
+        if 'away' in str(path):
+            (tmp_path / 'away').symlink_to(tmp_path / 'nowhere')
+        with pytest.raises(ConfigError, match=f'{path} cannot be written: {reason}'), locked(path):
+            pass
+    monkeypatch.setattr('fcntl.flock', lambda *_: (_ for _ in ()).throw(OSError(37, 'No locks available')))
+    with locked(tmp_path / 'model'):
+        assert 'model cannot be locked: No locks available; nothing keeps' in caplog.text
+
+
+def test_temporary_files_of_a_program_that_runs_stay(tmp_path):
+    running = program('input()', stdin=subprocess.PIPE)
+    ended = program('')
+    ended.wait()
+    names = [f'.model{more}.{each.pid}.tmp' for more in ('', '2-0001.params') for each in (running, ended)]
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / 'model')
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names[::2])
+    running.communicate('')
+    ended.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ('output', 'words'),
+    [
+        ('net.svg', ['plot', 'r18']),
+        ('net.md', ['audit', 'r18', '--format', 'markdown']),
+        ('mine.npz', ['embed', 'FOLDER', '--model', 'FOLDER/none,1']),
+        ('mine/train.rec', ['pack', 'FOLDER/faces']),
+        ('mine.bin', ['pack', '--pairs', 'FOLDER/pairs.txt']),
+    ],
+)
+def test_a_command_is_refused_while_another_one_makes_its_output(tmp_path, output, words):
+    (tmp_path / 'pairs.txt').write_text('a b 1\n')
+    (tmp_path / 'faces' / 'one').mkdir(parents=True)
+    (tmp_path / 'faces' / 'one' / 'a.jpg').touch()
+    path = tmp_path / output
+    chosen = path.parent if path.parent != tmp_path else path
+    words = [word.replace('FOLDER', str(tmp_path)) for word in words]
+    with locked(path):
+        done = subprocess.run(
+            [sys.executable, '-m', 'recognition', *words, '-o', chosen],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(f'error: {path} is in use by process {os.getpid()} on .*\n', done.stderr)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ['faces', 'pairs.txt']
