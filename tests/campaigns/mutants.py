@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -25,7 +26,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Set, Tuple
 from tests.campaigns import table
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 300  # seconds for the tests of a mutant
+LIMIT = 120  # seconds of computing for the tests of a mutant, and ten times as many by the clock
 MENTIONING = 10  # files of tests at most that are run for a word of the module
 OWN = ('config', 'symbols', 'recognition', 'tests')
 COPIED = (*OWN, 'tools', 'examples', 'docs')
@@ -158,11 +159,12 @@ def run(tests: List[str], folder: Path, limit: int = LIMIT) -> str:
     """Run tests in the copy, in a fork, and return the outcome."""
     child = os.fork()
     if not child:
-        signal.alarm(limit)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, 2 * limit))
+        signal.alarm(10 * limit)
         _run_here(tests, folder, compiled=limit != LIMIT)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        return 'hang' if os.WTERMSIG(status) == signal.SIGALRM else 'crash'
+        return 'hang' if os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGXCPU) else 'crash'
     return 'right' if os.WEXITSTATUS(status) else 'wrong'
 
 
