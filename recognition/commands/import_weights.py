@@ -100,8 +100,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
         )
     files = [*written.files, checksum_path(written.files[-1])]
     files += [config_path(args.output), classes_path(args.output), origin_path(args.output)]
-    lock_output(args.output)  # as a training with this prefix does
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
+    lock_output(args.output)  # as a training with this prefix does
     if auto:
         from recognition.weights.onnx.candidates import identify
         from recognition.weights.onnx.reader import load_file

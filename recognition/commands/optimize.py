@@ -46,8 +46,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     read.check_files()
     beside = [name(args.output) for name in (config_path, classes_path, origin_path)]
     files = [*written.files, checksum_path(written.files[-1]), *beside]
-    lock_output(args.output)  # as a training with this prefix does
     check_outputs(files, overwrite=args.overwrite, sources=read.files)
+    lock_output(args.output)  # as a training with this prefix does
 
     from recognition.export import export_optimized
 

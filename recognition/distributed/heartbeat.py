@@ -33,8 +33,7 @@ def begin() -> None:
     if TARGET in os.environ and _thread is None:
         _thread = threading.Thread(target=_send_always, daemon=True)
         _thread.start()
-        atexit.register(now, GONE)
-        atexit.register(_send)
+        atexit.register(_end)
 
 
 def now(doing: str, **more: Any) -> None:
@@ -42,6 +41,11 @@ def now(doing: str, **more: Any) -> None:
     global _since
     _told.update(doing=doing, **more)
     _since = time.monotonic()
+
+
+def _end() -> None:
+    now(GONE)
+    _send()
 
 
 def _send_always() -> None:
@@ -89,9 +93,10 @@ class Listener:
         with suppress(BlockingIOError):
             while True:
                 content = self._socket.recv(LARGEST)
-                with suppress(ValueError, TypeError, KeyError):  # not one of ours
+                with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):  # not ours
                     said = json.loads(content)
                     name, said['heard'] = said.pop('name'), time.monotonic()
+                    said['seconds'] = float(said['seconds'])
                     self.signs[name] = Sign(**said)
 
     def stalls(self, started: Mapping[str, float], most: float) -> Dict[str, str]:

@@ -67,8 +67,8 @@ def test_a_server_that_is_done_before_a_worker_is_no_fault(tmp_path, monkeypatch
     run(script_of(tmp_path, DONE_LATER), logs)
     for number in range(2):
         assert 'report written' in (logs / f'worker-{number}.log').read_text()
-    command = ['sh', '-c', f'{sys.executable} -W ignore {tmp_path / "worker.py"} && sleep 4 && echo all']
-    run(command, logs, workers=1)  # which has no part in it any more
+    command = ['sh', '-c', f'{sys.executable} -W ignore {tmp_path / "worker.py"} && sleep 15 && echo all']
+    run(command, logs, workers=1, stalled_after=10, end_stalled=True)  # it has no part in it any more
     assert (logs / 'worker-0.log').read_text().endswith('all\n')
 
 
@@ -169,8 +169,8 @@ def test_a_worker_that_waits_for_its_disk_is_told_from_those_that_wait_for_it(mo
         sign = {'rank': 0, 'process': 7, 'host': 'here', 'needs_servers': True, 'seconds': seconds}
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             out.sendto(json.dumps({**sign, 'name': name, 'doing': doing, **more}).encode(), (host, int(port)))
-            out.sendto(b'{"name": 1', (host, int(port)))  # nonsense is not heard
-            out.sendto(b'[]', (host, int(port)))
+            for nonsense in (b'{"name": 1', b'[]', b'5', b'\xff', b'[' * 4000):
+                out.sendto(nonsense, (host, int(port)))
         listener.hear()
 
     started = {'worker 0': 990.0, 'worker 1': 990.0, 'server 0': 990.0}
