@@ -12,7 +12,13 @@ from config import complete, network, resolve
 from config.errors import CheckpointError, ConfigError
 from config.schema import parse_value
 from recognition.cli.parser import Parser
-from recognition.cli.standard_options import add_config, add_image_size, add_output_layer, config_settings
+from recognition.cli.standard_options import (
+    add_config,
+    add_image_size,
+    add_no_check,
+    add_output_layer,
+    config_settings,
+)
 from recognition.engines.base import DEFAULT_SHAPE
 from recognition.engines.model import find_model
 
@@ -63,6 +69,7 @@ def add_network_arguments(parser: Parser) -> None:
     add('positional', nargs='?', metavar='network', help=FORMS)
     add('--network', metavar='NAME', help='the same, for a preset')
     add('--model', metavar='MODEL', help='the same, for a trained network')
+    add_no_check(parser)
     add(
         '--shape',
         action='append',

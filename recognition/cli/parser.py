@@ -10,6 +10,7 @@ import sys
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from config.errors import ConfigError
+from recognition.utils.checksums import set_checked
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Parser(argparse.ArgumentParser):
             self._refuse([word for word in own if word.startswith('--') and not self._knows(word)])
         found, unknown = super().parse_known_args(words, namespace)
         self._refuse(unknown)
+        set_checked(not getattr(found, 'no_check', False))
         return found, unknown
 
     def _refuse(self, unknown: Sequence[str]) -> None:

@@ -132,6 +132,16 @@ def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH'
     settings.setdefault('required', True)
     words = help_text or 'checkpoint: PREFIX-symbol.json and the .params file of that epoch'
     parser.add_argument('--model', metavar=metavar, help=words, **settings)
+    add_no_check(parser)
+
+
+def add_no_check(parser: Parser) -> None:
+    """Add --no-check, which the parser itself obeys."""
+    parser.add_argument(
+        '--no-check',
+        action='store_true',
+        help='load files without comparing them with the sums beside them (.sha256)',
+    )
 
 
 def add_image_size(parser: Parser, help_text: str, **settings: Any) -> None:

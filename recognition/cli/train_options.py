@@ -8,7 +8,14 @@ from typing import Sequence
 from config import default
 from recognition.cli.config_options import add_config_options
 from recognition.cli.parser import COMMAND, Parser
-from recognition.cli.standard_options import add_gpus, add_image_size, add_overwrite, image_size, positive
+from recognition.cli.standard_options import (
+    add_gpus,
+    add_image_size,
+    add_no_check,
+    add_overwrite,
+    image_size,
+    positive,
+)
 
 ALL = '--help-all'
 SHOWN = (
@@ -56,6 +63,7 @@ def build_parser(argv: Sequence[str] = ()) -> Parser:
     add('--resume', action='store_true', help='resume from the newest training state of the prefix')
     add_overwrite(parser)
     add_gpus(parser)
+    add_no_check(parser)
     further = dict.fromkeys(('ckpt_every', 'no_verify', 'image_size'), argparse.SUPPRESS)
     if everything:
         further = {

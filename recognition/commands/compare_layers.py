@@ -22,12 +22,19 @@ import numpy as np
 from config.errors import CheckpointError
 from recognition.cli.parser import Parser, command_parser
 from recognition.cli.pixel_options import add_pixel_options, given_pixels
-from recognition.cli.standard_options import add_image_size, add_json, add_output_layer, share
+from recognition.cli.standard_options import (
+    add_image_size,
+    add_json,
+    add_no_check,
+    add_output_layer,
+    share,
+)
 from recognition.engines.base import Shape, Wanted, agreed_shape, checked_trace
 from recognition.engines.model import find_model
 from recognition.engines.record import checkpoint_record, shape_of
 from recognition.tracing import Comparison, Trace, first_difference
 from recognition.tracing.difference import TOLERANCE
+from recognition.utils.checksums import check_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +55,7 @@ def build_parser() -> Parser:
     add('first', metavar='A', help='a form of the network')
     add('second', metavar='B', help='another one')
     add_image_size(parser, 'of the images in pixels (default: as the files record it, or 112,112)')
+    add_no_check(parser)
     add_output_layer(parser)
     add_pixel_options(parser)
     add('--faces', metavar='FOLDER', help='photographs to run, beside random pixels (default: our own)')
@@ -107,6 +115,9 @@ def open_form(text: str, wanted: Wanted, args: argparse.Namespace) -> Form:
 
     model = find_model(text)._replace(output=args.output_layer)
     model.check_files()
+    if model.kind != 'checkpoint':
+        for file in model.files:
+            check_checksum(file)
     pixels = given_pixels(args) if model.kind != 'checkpoint' else None
     settled = settle(model._replace(pixels=pixels), faces=True)
     if settled.assumed:

@@ -31,6 +31,7 @@ from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_em
 from recognition.engines.model import OUTPUT_LAYER, Model, find_model
 from recognition.engines.pixel_rules import CHECKPOINT, settle
 from recognition.engines.record import Record, checkpoint_record, metadata_record
+from recognition.utils.checksums import check_checksum
 from recognition.utils.files import PathLike
 from recognition.utils.pixels import Pixels
 
@@ -84,7 +85,10 @@ def open_network(
     model = settled.model
     wanted = _wanted(image_shape)
     record = Record()
-    if model.kind == 'checkpoint':
+    if model.kind != 'checkpoint':  # whose values are checked where they are read
+        for file in model.files:
+            check_checksum(file)
+    else:
         model.check_files()
         record = checkpoint_record(model.path)
         if output_layer is None:  # the record is of the network's own output

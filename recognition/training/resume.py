@@ -9,15 +9,16 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from config.errors import CheckpointError
+from config.errors import CheckpointError, first_few
 from config.keys import FAMILY_NAMES, HEAD_NAMES, KEYS
 from config.reading import refusing
+from recognition.checkpoint.network import load_params
 from recognition.checkpoint.training_state import TrainingState, newest_state
 from recognition.data.class_names import read_classes
 from recognition.data.images import load_cv2
 from recognition.data.loader import FaceLoader
 from recognition.training.trainer import Trainer
-from recognition.utils.run_paths import begun_only, check_vacant, classes_path
+from recognition.utils.run_paths import begun_only, check_vacant, classes_path, params_path, state_path
 
 import mxnet as mx
 
@@ -51,10 +52,36 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
             'the run at %s ended before its first training state; it starts from the beginning', prefix
         )
     elif resume:
-        return newest_state(prefix, PROGRESS)
+        epoch, state = newest_state(prefix, PROGRESS)
+        warn_of_other_values(prefix, epoch, state)
+        return epoch, state
     elif not force:
         check_vacant(prefix)
     return None
+
+
+def warn_of_other_values(prefix: Path, epoch: int, state: TrainingState) -> None:
+    """Warn where the checkpoint beside a state cannot be read or has other values; the run resumes from the state.
+
+    A run that is killed while it saves an epoch for the second time leaves the new network beside the old state.
+    """
+    source = state_path(prefix, epoch)
+    try:
+        arguments, auxiliary = load_params(prefix, epoch)
+    except CheckpointError as error:
+        logger.warning('%s; %s holds the weights, too, and the run resumes from them', error, source)
+        return
+    held = {**state.group('param'), **state.group('ema')}
+    other = [
+        name
+        for name, value in {**arguments, **auxiliary}.items()
+        if not np.array_equal(value.asnumpy(), held.get(name, ()))
+    ]
+    if other:
+        logger.warning(
+            '%s does not agree with %s in %s; the run resumes from the latter',
+            *(params_path(prefix, epoch), source, first_few(other)),
+        )
 
 
 def library_versions() -> Dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Callable, List, Tuple
 
 from config.errors import CheckpointError, ConfigError
 from recognition.utils.checksums import checksum_path
-from recognition.utils.files import PathLike
+from recognition.utils.files import PathLike, read_json
 
 # Suffixes of weights that are not a checkpoint: the format of `import-weights` that reads them.
 IMPORTED = {
@@ -106,8 +106,22 @@ def check_vacant(prefix: PathLike) -> None:
 
 
 def begun_only(prefix: PathLike) -> bool:
-    """Return whether a run has begun at the prefix, and ended before it saved anything."""
-    return config_path(prefix).exists() and not checkpoint_files(prefix)
+    """Return whether a run has begun at the prefix, and ended before it had saved what it can resume from.
+
+    One that was killed while it saved for the first time has left a network without its state.
+    """
+    if not config_path(prefix).exists() or epochs_of(prefix, 'state'):
+        return False
+    return not checkpoint_files(prefix) or (len(epochs_of(prefix)) <= 1 and _was_killed(prefix))
+
+
+def _was_killed(prefix: PathLike) -> bool:
+    """Return whether the last start of a run has no end in its record."""
+    try:
+        starts = read_json(environment_path(prefix))
+        return 'ended' not in starts[-1]
+    except (CheckpointError, LookupError, TypeError):
+        return False
 
 
 def parse_checkpoint(option: str, text: str) -> Tuple[str, int]:

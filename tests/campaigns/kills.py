@@ -1,7 +1,8 @@
 """Trainings killed at random moments: each, resumed, ends with the bits of the run that was not killed.
 
-A run is a fork of this process, which has imported mxnet and computed nothing; a job of several processes is started by
-`facesymbols launch`. It gets SIGKILL after a random time, or while it saves, up to three times, and then is left to end.
+A run is a fork of this process, which has imported mxnet and computed nothing; a job of several processes is
+started by `facesymbols launch`. It gets SIGKILL after a random time, or while it saves, up to three times, and then is
+left to end.
 A trial is one SIGKILL; its outcome is that of the run. Right is: the same parameters, training state and history as
 without a kill, every file with its sum, and nothing left over. A run that refuses to resume is wrong.
 """
@@ -20,7 +21,7 @@ import zlib
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+from typing import Any, Dict, List, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -152,12 +153,24 @@ def _train(task: Task, made: Path, prefix: Path) -> NoReturn:
         resume = config_path(prefix).exists()
         settings = {'max_steps': STEPS, 'end_epoch': 9, 'data_workers': 0, **task.settings}
         if task.workers > 1:
-            launch = ['-W', 'ignore', '-m', 'recognition', 'launch', '-n', task.workers, '--logs', prefix.parent]
-            words = [*command(made / 'faces', prefix, **settings), '--no-verify', *['--resume'][: int(resume)]]
+            launch = [
+                '-W',
+                'ignore',
+                '-m',
+                'recognition',
+                'launch',
+                '-n',
+                task.workers,
+                '--logs',
+                prefix.parent,
+            ]
+            words = [
+                *command(made / 'faces', prefix, **settings),
+                '--no-verify',
+                *['--resume'][: int(resume)],
+            ]
             os.execv(sys.executable, [sys.executable, *map(str, launch), '--', *words])
-        cfg = (
-            classes_config(made / 'set', **settings) if task.classes else config(made / 'faces', **settings)
-        )
+        cfg = classes_config(made / 'set', **settings) if task.classes else config(made / 'faces', **settings)
         train(cfg, prefix=prefix, resume=resume, verify=False)
         status = 0
     except BaseException:
@@ -193,7 +206,9 @@ def differences(prefix: Path, unbroken: Path) -> List[str]:
     return [*found, *([] if steps == list(range(1, STEPS + 1)) else [f'history of the steps {steps}'])]
 
 
-def chain(task: Task, made: Path, unbroken: Path, folder: Path, chance: random.Random, seconds: float) -> tuple:
+def chain(
+    task: Task, made: Path, unbroken: Path, folder: Path, chance: random.Random, seconds: float
+) -> tuple:
     """Kill a run up to KILLS times and let it end; return the number of kills, the outcome and the reason."""
     prefix, killed = folder / 'model', 0
     for kills_left in reversed(range(KILLS + 1)):
@@ -209,7 +224,11 @@ def chain(task: Task, made: Path, unbroken: Path, folder: Path, chance: random.R
         finally:
             run.end()
         if run.status:
-            return killed, 'crash' if os.WIFSIGNALED(run.status) else 'wrong', (folder / 'log').read_text()[-2000:]
+            return (
+                killed,
+                'crash' if os.WIFSIGNALED(run.status) else 'wrong',
+                (folder / 'log').read_text()[-2000:],
+            )
         break
     try:
         found = differences(prefix, unbroken)

@@ -212,11 +212,15 @@ def child(folder: Path, subject: str, engine: str, minutes: float, seed: int) ->
     print(json.dumps(found))
 
 
-def campaign(engines: List[str], minutes: float, seed: int, subjects: Any = tuple(NETWORKS)) -> Dict[str, Counter]:
+def campaign(
+    engines: List[str], minutes: float, seed: int, subjects: Any = tuple(NETWORKS)
+) -> Dict[str, Counter]:
     """Return the counts by subject and engine, with the memory in the name of the row."""
     rows: Dict[str, Counter] = {}
     with tempfile.TemporaryDirectory(prefix='soak-') as place:
-        made = sandbox.run(f'from pathlib import Path; from tests.campaigns import soak; soak.make(Path({place!r}))', 600)
+        made = sandbox.run(
+            f'from pathlib import Path; from tests.campaigns import soak; soak.make(Path({place!r}))', 600
+        )
         assert made.outcome == 'right', made.stderr
         for subject in subjects:
             for engine in engines:

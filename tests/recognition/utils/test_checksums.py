@@ -8,7 +8,12 @@ import subprocess
 import pytest
 
 from config.errors import CheckpointError
-from recognition.utils.checksums import check_checksum, checksum_path, replacing_with_checksum
+from recognition.utils.checksums import (
+    check_checksum,
+    checksum_path,
+    replacing_with_checksum,
+    set_checked,
+)
 
 
 def write(path, content):
@@ -39,6 +44,27 @@ def test_damage_is_found(path, content):
         CheckpointError, match=r'a\.params is damaged: its sum is not the one in a\.params\.sha256'
     ):
         check_checksum(path)
+
+
+def test_damage_is_taken_where_nothing_is_checked(path):
+    path.write_bytes(b'onf')
+    set_checked(False)
+    try:
+        check_checksum(path)
+    finally:
+        set_checked(True)
+    with pytest.raises(CheckpointError):
+        check_checksum(path)
+
+
+def test_a_file_that_is_renamed_with_its_sum_is_whole(path):
+    new = path.with_name('b.params')
+    checksum_path(path).rename(checksum_path(new))
+    path.rename(new)
+    check_checksum(new)
+    new.write_bytes(b'onf')
+    with pytest.raises(CheckpointError, match='damaged'):
+        check_checksum(new)
 
 
 def test_a_file_without_a_sum_is_taken(path):
