@@ -1,9 +1,9 @@
 """An Embedder and a Predictor used by many threads for long, with good images and bad ones among them.
 
-Each engine has a process of its own. Its threads ask for one image or several, in all forms; now and then its main thread
-is interrupted by Ctrl-C, and forks. A trial is a call. Right is the rows that a thread alone gets (within 1e-5: the
-others in a batch change the last bits), refused the error of the bad image that was in the call. Wrong is anything else:
-an error of another's image too, and memory that grows by 1 % or more after the first minute.
+Each engine has a process of its own. Its threads ask for one image or several, in all forms; now and then its main
+thread is interrupted by Ctrl-C, and forks. A trial is a call. Right is the rows that a thread alone gets (within 1e-5:
+the others in a batch change the last bits), refused the error of the bad image that was in the call. Wrong is anything
+else: an error of another's image too, and memory that grows by 1 % or more after the first minute.
 """
 
 from __future__ import annotations

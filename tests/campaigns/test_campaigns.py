@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from tests.campaigns import mutation
+from tests.campaigns import mutation, sandbox
 from tests.campaigns.table import faults, markdown
 
 QUICK = (
@@ -31,3 +33,19 @@ def test_a_share_of_a_campaign_finds_nothing(campaign):
     rows = campaign()
     assert faults(rows) == 0, markdown(rows)
     assert all(row['refused'] for row in rows.values())
+
+
+SHARES = {
+    'kills': ['--trials', 3, '--only', 'partial FC', 'classes'],
+    'soak': ['--minutes', 0.05, '--only', 'onnxruntime'],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', SHARES)
+def test_a_share_of_a_program_finds_nothing(name):
+    result = sandbox.run(
+        [sys.executable, '-W', 'ignore', '-m', f'tests.campaigns.{name}', *SHARES[name]], 600
+    )
+    assert result.outcome == 'right', f'{result.stdout}\n{result.stderr}'
+    assert len(result.stdout.splitlines()) == 4  # two rows

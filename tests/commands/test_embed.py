@@ -18,6 +18,7 @@ from config.errors import CheckpointError, ConfigError, DataError, MissingExtra
 from recognition.commands.embed import main
 from recognition.embed import Embedder
 from recognition.embedding.storage import FORMATS, load_embeddings
+from recognition.utils.checksums import checksum_path, sum_of
 from recognition.utils.packages import install_command
 from tests.helpers.small_network import SHAPE, make_values, write_onnx
 
@@ -57,6 +58,22 @@ def test_a_folder_in_every_format(small, photos, tmp_path, capsys, suffix):
     assert about['network'] == embedder.network
     assert (about['engine'], about['mirror'], about['normalised']) == ('onnxruntime', 'sum', 'true')
     assert '5 embeddings of 8 values by onnxruntime' in capsys.readouterr().out
+
+
+def test_a_file_is_compared_with_its_sum_unless_in_a_hurry(photos, tmp_path):
+    model, out = write_onnx(tmp_path / 'net.onnx', make_values()), tmp_path / 'emb.npz'
+    words = arguments(photos, out, model, '--engine', 'onnxruntime')
+    checksum_path(model).write_text(f'{sum_of(model)} *net.onnx\n')
+    assert not main(words)
+    content = model.read_bytes()
+    weight = make_values().weight.tobytes()
+    place = content.index(weight) + 1
+    model.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(
+        CheckpointError, match=r'net\.onnx is damaged: its sum is not the one in net\.onnx\.sha256'
+    ):
+        main([*words, '--overwrite'])
+    assert not main([*words, '--overwrite', '--no-check'])
 
 
 def test_options_reach_the_embedder(small, photos, tmp_path):
