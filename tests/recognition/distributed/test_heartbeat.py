@@ -67,8 +67,8 @@ def test_a_server_that_is_done_before_a_worker_is_no_fault(tmp_path, monkeypatch
     run(script_of(tmp_path, DONE_LATER), logs)
     for number in range(2):
         assert 'report written' in (logs / f'worker-{number}.log').read_text()
-    command = ['sh', '-c', f'{sys.executable} -W ignore {tmp_path / "worker.py"} && sleep 15 && echo all']
-    run(command, logs, workers=1, stalled_after=10, end_stalled=True)  # it has no part in it any more
+    command = ['sh', '-c', f'{sys.executable} -W ignore {tmp_path / "worker.py"} && sleep 4 && echo all']
+    run(command, logs, workers=1)
     assert (logs / 'worker-0.log').read_text().endswith('all\n')
 
 
@@ -80,6 +80,19 @@ def test_a_server_that_is_done_while_a_worker_trains_is_one(tmp_path, monkeypatc
         FaceSymbolsError, match=r'(server 0|scheduler) \(process \d+\) ended with status 0, so'
     ):
         run(script_of(tmp_path, STILL_TRAINS), tmp_path / 'logs', workers=1)
+
+
+def test_a_process_says_that_it_is_gone(tmp_path):
+    listener = Listener('127.0.0.1')
+    code = "from recognition.distributed import heartbeat; heartbeat.begin(); heartbeat.now('x', rank=3)"
+    variables = {**os.environ, 'FACESYMBOLS_HEARTBEAT': f'{listener.target}:worker 1'}
+    ended = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, env=variables)
+    assert ended.wait(240) == 0
+    listener.hear()
+    sign = listener.signs['worker 1']
+    assert (sign.doing, sign.rank, sign.process, sign.host) == ('gone', 3, ended.pid, HOST)
+    assert listener.stalls({'worker 1': time.monotonic() - 999}, -1.0) == {}
+    listener.close()
 
 
 @pytest.fixture
