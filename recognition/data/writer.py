@@ -53,19 +53,20 @@ def write_records(
             with suppress(OSError):
                 left.unlink()  # of a program that was killed
         count, known = _write_rec(temporary['train.rec'], temporary['train.idx'], samples, num_classes)
-        temporary['property'].write_text(f'{known},{image_shape[0]},{image_shape[1]}\n')
+        with _named_faults(folder):
+            temporary['property'].write_text(f'{known},{image_shape[0]},{image_shape[1]}\n')
         if test is not None:
             _write_rec(temporary['test.rec'], temporary['test.idx'], test, known, gaps=True)
         if classes:
             write_classes(temporary[CLASSES], classes)
         # without property, a mixture of an old and a new set is not taken for whole
-        with suppress(FileNotFoundError):
-            (folder / 'property').unlink()
-        for name, path in temporary.items():
-            if path.exists():
-                os.replace(path, folder / name)
-            else:  # an older set's test images and names are not those of this one
-                (folder / name).unlink(missing_ok=True)
+        with _named_faults(folder):
+            (folder / 'property').unlink(missing_ok=True)
+            for name, path in temporary.items():
+                if path.exists():
+                    os.replace(path, folder / name)
+                else:  # an older set's test images and names are not those of this one
+                    (folder / name).unlink(missing_ok=True)
     return count
 
 

@@ -20,6 +20,7 @@ EVERY = 1.0  # seconds
 WITH_THE_OTHERS = 'computing with the others'
 ENDING, GONE = 'ending with the others', 'gone'
 SHARED = (WITH_THE_OTHERS, ENDING)  # in these a process may be waiting for another one
+FRESH = 5.0  # seconds for which a sign is taken for what the process does now
 LARGEST = 4096  # bytes of a sign
 
 _told: Dict[str, Any] = {'doing': 'starting', 'rank': None, 'needs_servers': False}
@@ -115,6 +116,8 @@ class Listener:
                 found[name] = (
                     f'{name}{f" ({sign})" if sign else ""} has given no sign for {silence:.0f} seconds'
                 )
+            elif silence > FRESH:
+                together.append(0.0)  # what it does is not known any more
             elif sign and name.startswith('worker'):
                 together.append(seconds if sign.doing in SHARED else 0.0)
                 if sign.doing not in SHARED and seconds > most:

@@ -123,7 +123,7 @@ def job(folder, tmp_path):
         process.stderr.close()
 
 
-def wait_for(lines, words, seconds=240):
+def wait_for(lines, words, seconds=120):
     end = time.monotonic() + seconds
     while not any(re.search(words, line) for line in [*lines]):
         assert time.monotonic() < end, (words, lines)
@@ -163,12 +163,12 @@ def test_a_process_that_is_stopped_is_named_and_the_job_comes_on_again(job, role
 
 @pytest.mark.slow
 def test_the_job_ends_where_that_is_asked_for(job):
-    launcher, lines = job('--stalled-after', '6', '--end-stalled')
+    launcher, lines = job('--stalled-after', '15', '--end-stalled')
     os.kill(member(launcher, 'worker', 1), signal.SIGSTOP)
     assert launcher.wait(90) == 1
     wait_for(
         lines,
-        r'^error: worker 1 \(.*\) has given no sign for \d seconds, so the job was ended; the logs are in',
+        r'^error: worker 1 \(.*\) has given no sign for \d+ seconds, so the job was ended; the logs are in',
     )
 
 
@@ -198,7 +198,9 @@ def test_a_worker_that_waits_for_its_disk_is_told_from_those_that_wait_for_it(mo
     assert listener.stalls(started, 20.0) == {
         '': 'the workers have been in a step for 25 seconds, though all give signs of life'
     }
-    clock[0] += 21.0
+    clock[0] += 6.0  # it may have gone on, and be stopped
+    assert listener.stalls(started, 20.0) == {}
+    clock[0] += 15.0
     says('worker 0', 'saving', 1.0)
     says('worker 1', 'gone', 300.0)
     assert listener.stalls({**started, 'scheduler': 1000.0}, 20.0) == {
