@@ -26,6 +26,7 @@ from recognition.cli.config_options import config_from
 from recognition.cli.train_options import build_parser
 from recognition.data.dataset import TrainingFaces, open_faces, record_files, split_path
 from recognition.distributed import heartbeat
+from recognition.distributed.job_plan import in_a_job
 from recognition.embedding.teacher import open_teacher
 from recognition.engines.model import find_model
 from recognition.utils.files import PathLike
@@ -80,7 +81,6 @@ def train(
     ConfigError, DataError or CheckpointError for input that does not do, before anything is written;
     FaceSymbolsError when the loss is no longer finite. Another training on the same prefix is refused meanwhile.
     """
-    from recognition.distributed.kvstore import in_a_job
     from recognition.training.build import build_loop, build_trainer, load_evaluators, note_end, open_loader
     from recognition.training.checks import check_settings
     from recognition.training.resume import find_state

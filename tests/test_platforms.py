@@ -27,14 +27,16 @@ PathFinder.find_spec = lambda name, *rest: None if name.partition('.')[0] in _hi
 """
 # What Windows' Python does not have.
 NO_LINUX = """
-import ctypes, multiprocessing, os, platform, signal, sys
+import ctypes, multiprocessing, os, platform, signal, subprocess, sys, types
 for _module, _names in (
     (os, ('sched_getaffinity', 'pread', 'fork', 'killpg', 'O_CLOEXEC')),
     (signal, ('sigtimedwait', 'pthread_sigmask', 'SIGKILL')),
 ):
     for _name in _names:
         delattr(_module, _name)
-sys.modules.update(fcntl=None, resource=None)
+_locks = types.ModuleType('msvcrt')
+_locks.__dict__.update(LK_LOCK=1, LK_NBLCK=2, locking=lambda descriptor, mode, size: None)
+sys.modules.update(fcntl=None, resource=None, msvcrt=_locks)
 _exists, _library = os.path.exists, ctypes.CDLL
 os.path.exists = lambda path: not str(path).startswith('/proc') and _exists(path)
 ctypes.CDLL = lambda name, *rest: _library(name + '', *rest)

@@ -14,6 +14,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Callable, NoReturn, Optional, Type
 
 from config.errors import FaceSymbolsError
+from recognition.utils.checksums import set_checked
 from recognition.utils.locks import outputs_locked
 from recognition.utils.processes import INTERRUPTED
 
@@ -58,6 +59,8 @@ def _status(main: Callable[[], Optional[int]]) -> Any:
             status: Any = main()
     except SystemExit as leaving:  # argparse, after --help
         status = leaving.code
+    finally:
+        set_checked(True)
     sys.stdout.flush()
     return status
 

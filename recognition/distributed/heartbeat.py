@@ -42,6 +42,8 @@ def now(doing: str, **more: Any) -> None:
     global _since
     _told.update(doing=doing, **more)
     _since = time.monotonic()
+    if more and _thread:  # said at once, for the next sign may not come
+        _send()
 
 
 def _end() -> None:

@@ -12,9 +12,16 @@ from typing import List, Sequence
 from config.errors import ConfigError
 from config.reading import read_text
 
+ROLE = 'DMLC_ROLE'  # the variable with the role of a process, for MXNet
+WORKER = 'worker'
 HERE = '127.0.0.1'
 # no questions; a host that does not answer for 45 seconds is lost
 SSH = ('ssh', '-o', 'BatchMode=yes', '-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=3')
+
+
+def in_a_job() -> bool:
+    """Whether this process was started as a worker of several."""
+    return os.environ.get(ROLE) == WORKER
 
 
 @dataclass(frozen=True)

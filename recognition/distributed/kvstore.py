@@ -14,12 +14,11 @@ from typing import Any, Dict, List, Sequence, Set
 import numpy as np
 
 from config.errors import ConfigError
+from recognition.distributed.job_plan import ROLE, WORKER, in_a_job
 
 import mxnet as mx
 from mxnet import gluon
 
-ROLE = 'DMLC_ROLE'
-WORKER = 'worker'
 NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')
 DISTRIBUTED = ('dist_sync', 'dist_device_sync')  # what a worker makes of 'local' and 'device' is the first
 WORDS = 'words'  # the key of the numbers that the workers tell each other
@@ -106,11 +105,6 @@ class KVStoreGroup:
         if name not in self._known:
             self._store.init(name, array)
             self._known.add(name)
-
-
-def in_a_job() -> bool:
-    """Whether this process was started as a worker of several."""
-    return os.environ.get(ROLE) == WORKER
 
 
 def check_environment() -> None:

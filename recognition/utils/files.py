@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Iterator, Type, Union
 
 from config.errors import CheckpointError, DataError, FaceSymbolsError
-from config.reading import reading
+from config.reading import read_text, reading
 
 PAGE = 1 << 16  # bytes of a trial, more than what is left on a disk that is called full
 PathLike = Union[str, 'os.PathLike[str]']
@@ -97,7 +97,7 @@ def read_json(path: Path) -> Any:
     if not path.exists():
         raise CheckpointError(f'{path} does not exist')
     with reading(path, CheckpointError):
-        return json.loads(path.read_text(encoding='utf-8-sig'))
+        return json.loads(read_text(path, CheckpointError))
 
 
 def unicode_path(file: IO[Any]) -> str:

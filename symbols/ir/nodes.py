@@ -9,11 +9,10 @@ import os
 import re
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from config.errors import CheckpointError, ConfigError, first_few, nearest
-from config.reading import reading
+from config.reading import read_text, reading
 from config.schema import LARGEST_ARRAY
 from symbols.ir.labels import label_shapes
 from symbols.ir.rewriter import Described, describe, from_graph
@@ -179,7 +178,7 @@ def load_symbol(path: Union[str, os.PathLike[str]], wanted: Optional[str] = None
     if not os.path.exists(path):
         raise CheckpointError(f'{path} does not exist')
     with reading(path, CheckpointError, DAMAGE, _reason):
-        graph = json.loads(Path(path).read_text('utf-8-sig'))
+        graph = json.loads(read_text(path, CheckpointError))
         _check_order(graph)
         try:
             symbol = from_graph(graph)
@@ -204,7 +203,7 @@ def _reason(error: BaseException) -> str:
 def variable_names(path: Union[str, os.PathLike[str]]) -> Set[str]:
     """Return the variables of a whole json file that `load_symbol` has read, in part or not."""
     with reading(path, CheckpointError, DAMAGE, _reason):
-        nodes = json.loads(Path(path).read_text('utf-8-sig'))['nodes']
+        nodes = json.loads(read_text(path, CheckpointError))['nodes']
         return {node['name'] for node in nodes if node['op'] == 'null'}
 
 

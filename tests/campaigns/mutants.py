@@ -173,13 +173,12 @@ def _run_here(tests: List[str], folder: Path, *, compiled: bool) -> None:
         for number in (1, 2):
             os.dup2(log.fileno(), number)
     os.chdir(folder)
-    sys.path[0] = str(folder)
     sys.dont_write_bytecode = not compiled  # the first run compiles, for all
     for name in [each for each in sys.modules if each.partition('.')[0] in OWN]:
         del sys.modules[name]
     import pytest
 
-    options = ['-q', '-x', '-m', 'not slow and not browser and not torch']
+    options = ['-q', '-x', '-m', 'not slow and not browser and not torch', '-o', f'pythonpath={folder}']
     status = 1
     try:
         status = int(pytest.main([*options, '-p', 'no:cacheprovider', '-p', 'no:xdist', *tests]))

@@ -101,7 +101,7 @@ ABOUT_FILES = [
     ('report run', 'run-report.html already exists'),
     ('report run -o run.txt', 'run.txt: the suffix names the format'),
     ('report run -o new.html', 'run-curves.png already exists'),
-    ('demo -o .', 'model-symbol.json already exists'),
+    ('demo -o .', 'report.html already exists'),
     ('demo -o demo', 'demo/data/train.rec already exists'),
     ('train --dataset-path faces -o model', 'model-symbol.json already exists'),
     ('train --dataset-path faces -o run', 'run-config.json already exists'),

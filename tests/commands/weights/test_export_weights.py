@@ -105,7 +105,7 @@ def test_files_that_are_no_such_file(net, tmp_path):
     wrong = {
         'is damaged, not a safetensors file, or': content[:-4],
         'is damaged, not a safetensors file, or not of types': b'x' * 100,
-        'its config is invalid: ': content.replace(b'fmobilefacenet', b'fmobilefacenut'),
+        'holds an invalid config: ': content.replace(b'fmobilefacenet', b'fmobilefacenut'),
     }
     for words, each in wrong.items():
         file.write_bytes(each)
