@@ -24,7 +24,7 @@ ifneq ($(WANTED) $(CURDIR),$(HELD) $(shell cat $(INSTALLED) 2>/dev/null))
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: help demo docs bench test test-slow test-browser test-torch test-consumers test-all lint format clean
+.PHONY: help demo docs bench test test-slow test-browser test-torch test-consumers test-all campaigns lint format clean
 
 help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,10 @@ test-consumers: $(INSTALLED) $(CONSUMERS)/.installed  ## test exported files in 
 
 test-all: $(INSTALLED)  ## run every test but those that need a browser, PyTorch or pnnx
 	@$(PYTEST) -m 'not browser and not torch' $(ARGS)
+
+campaigns: $(INSTALLED)  ## search for faults with mutated files, kills, full disks, planted mistakes and threads (a day)
+	@for name in mutation kills disk_full mutants soak; do \
+		OMP_NUM_THREADS=1 $(PY) -W ignore -m tests.campaigns.$$name $(ARGS) || exit; done
 
 lint: $(INSTALLED)  ## check style, formatting and types
 	@$(PY) -m ruff check .
