@@ -180,6 +180,7 @@ def write_cleaned(
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to fill, which takes the place of `folder` when all is in it, and is removed on a fault."""
+    folder = Path(os.path.abspath(folder))
     made, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('tmp', 'old'))
     try:
         made.mkdir(parents=True)

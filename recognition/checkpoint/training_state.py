@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from config.errors import CheckpointError, first_few
 from config.reading import reading
+from recognition.checkpoint.matching import as_numpy
 from recognition.utils.files import PathLike, replacing
 from recognition.utils.restricted_pickle import shown
 from recognition.utils.run_paths import epochs_of, state_path
@@ -53,6 +54,13 @@ class TrainingState:
             if key.startswith(start)
         }
 
+    def differing(self, values: Mapping[str, Any]) -> List[str]:
+        """Return which of a checkpoint's values, by name, are not those of this state."""
+        own = {**self.group('param'), **self.group('ema')}
+        return [
+            name for name, value in values.items() if not np.array_equal(as_numpy(value), own.get(name, ()))
+        ]
+
 
 def save_state(prefix: PathLike, epoch: int, state: TrainingState) -> None:
     """Write `prefix-%04d.state` atomically."""
@@ -78,8 +86,10 @@ def saving_state(prefix: PathLike, epoch: int, state: TrainingState) -> Iterator
         yield
 
 
-def load_state(prefix: PathLike, epoch: int, *, only: str = '', needed: Sequence[str] = ()) -> TrainingState:
-    """Read `prefix-%04d.state`, of its arrays those whose key begins with `only`.
+def load_state(
+    prefix: PathLike, epoch: int, *, only: Union[str, Tuple[str, ...]] = '', needed: Sequence[str] = ()
+) -> TrainingState:
+    """Read `prefix-%04d.state`, of its arrays those whose key begins with (one of) `only`.
 
     needed: what its progress must have. Raises CheckpointError when it is missing, damaged, of another version or lacks
     one of these, and where a value is not finite.

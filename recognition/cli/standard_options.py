@@ -15,6 +15,7 @@ from recognition.cli.parser import Parser
 logger = logging.getLogger(__name__)
 
 CHANNELS = 3
+NO_CHECK = 'load files without comparing them with the sums beside them (.sha256)'
 MIRRORS = ('sum', 'concat', 'none')
 # Which setting does what a key without effect would do in InsightFace's scripts.
 INSTEAD = {
@@ -135,13 +136,9 @@ def add_model(parser: Parser, help_text: str = '', metavar: str = 'PREFIX,EPOCH'
     add_no_check(parser)
 
 
-def add_no_check(parser: Parser) -> None:
+def add_no_check(parser: Parser, help_text: str = NO_CHECK) -> None:
     """Add --no-check, which the parser itself obeys."""
-    parser.add_argument(
-        '--no-check',
-        action='store_true',
-        help='load files without comparing them with the sums beside them (.sha256)',
-    )
+    parser.add_argument('--no-check', action='store_true', help=help_text)
 
 
 def add_image_size(parser: Parser, help_text: str, **settings: Any) -> None:

@@ -9,6 +9,7 @@ from config import default
 from recognition.cli.config_options import add_config_options
 from recognition.cli.parser import COMMAND, Parser
 from recognition.cli.standard_options import (
+    NO_CHECK,
     add_gpus,
     add_image_size,
     add_no_check,
@@ -63,16 +64,17 @@ def build_parser(argv: Sequence[str] = ()) -> Parser:
     add('--resume', action='store_true', help='resume from the newest training state of the prefix')
     add_overwrite(parser)
     add_gpus(parser)
-    add_no_check(parser)
-    further = dict.fromkeys(('ckpt_every', 'no_verify', 'image_size'), argparse.SUPPRESS)
+    further = dict.fromkeys(('ckpt_every', 'no_verify', 'no_check', 'image_size'), argparse.SUPPRESS)
     if everything:
         further = {
             'ckpt_every': 'epochs between checkpoints (default: 1)',
             'no_verify': 'do not verify on val_targets',
+            'no_check': NO_CHECK,
             'image_size': 'the short form of --image-shape',
         }
     add('--ckpt-every', type=positive, default=1, metavar='N', help=further['ckpt_every'])
     add('--no-verify', action='store_true', help=further['no_verify'])
+    add_no_check(parser, further['no_check'])
     add_image_size(parser, further['image_size'], type=image_size)
     add_config_options(parser, aliases=ALIASES, shown=None if everything else SHOWN)
     add(ALL, action='help', help='list every option')

@@ -68,7 +68,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
     ctx = select_context(args.gpus)[0]
     saved = load_embedding(prefix, epoch)
-    values = saved.classifier or classifier_of_run(prefix, epoch)
+    values = saved.classifier or classifier_of_run(prefix, epoch, saved.values)
     centres = centres_of(values, dataset.num_classes, params_path(prefix, epoch))
     net = load_network(prefix, epoch, ctx, image_shape=dataset.image_shape)
     cleaning = clean(

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 import numpy as np
 
 from config.checks import CLASS_SCORES, output_kind
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError, ConfigError, first_few
 from recognition.checkpoint.layer_diff import describe, differences
 from recognition.checkpoint.matching import (
     CLASSIFIER,
@@ -59,7 +59,7 @@ def load_pretrained(net: gluon.Block, classifier: Classifier, cfg: Mapping[str, 
     check_pair(saved, prefix, epoch, cfg['image_shape'], part)
     own = get_symbol(cfg) if part != 'body' else parts_of(cfg).body
     check_layers(saved.symbol, own, part, source=source, target=TARGET)
-    held = saved.classifier or classifier_of_run(prefix, epoch)
+    held = saved.classifier or classifier_of_run(prefix, epoch, saved.values)
     fresh = classifier.values()
     rows = CLASSIFIERS[cfg['pretrained_fc7']](fresh, held, source)
     _check_not_body(saved.values, cfg, source)
@@ -132,11 +132,22 @@ def check_layers(
     logger.warning('%s', words)
 
 
-def classifier_of_run(prefix: PathLike, epoch: int) -> Dict[str, np.ndarray]:
-    """Return the classifier's values from the training state beside a checkpoint of ours, {} where there is none."""
-    if not state_path(prefix, epoch).exists():
+def classifier_of_run(prefix: PathLike, epoch: int, values: Values) -> Dict[str, np.ndarray]:
+    """Return the classifier's values from the training state beside a checkpoint of ours, {} where there is none.
+
+    values: of the network in that checkpoint. CheckpointError where the state has others, and thus is another run's.
+    """
+    source = state_path(prefix, epoch)
+    if not source.exists():
         return {}
-    return load_state(prefix, epoch, only=f'param:{CLASSIFIER}').group('param')
+    state = load_state(prefix, epoch, only=('param:', 'ema:'))
+    other = state.differing(values)
+    if other:
+        raise CheckpointError(
+            f'{source} holds another network than {params_path(prefix, epoch)}: {first_few(other)}; its classifier '
+            'is not taken, move the state away to go on without it'
+        )
+    return {name: value for name, value in state.group('param').items() if name.startswith(CLASSIFIER)}
 
 
 def _keep(fresh: Mapping[str, np.ndarray], held: Mapping[str, Any], source: object) -> Rows:

@@ -71,12 +71,7 @@ def warn_of_other_values(prefix: Path, epoch: int, state: TrainingState) -> None
     except CheckpointError as error:
         logger.warning('%s; %s holds the weights, too, and the run resumes from them', error, source)
         return
-    held = {**state.group('param'), **state.group('ema')}
-    other = [
-        name
-        for name, value in {**arguments, **auxiliary}.items()
-        if not np.array_equal(value.asnumpy(), held.get(name, ()))
-    ]
+    other = state.differing({**arguments, **auxiliary})
     if other:
         logger.warning(
             '%s does not agree with %s in %s; the run resumes from the latter',

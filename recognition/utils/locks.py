@@ -35,11 +35,11 @@ def locked(path: PathLike, *, wait: bool = False) -> Iterator[None]:
     such locks on to other machines where they are set up for it (NFS, SMB; Lustre with -o flock). ConfigError where
     another program, or thread, has it, unless `wait`; a system without such locks is warned of.
     """
-    path = Path(path)
-    lock = path.with_name(f'.{path.name}.lock')
-    made = [folder for folder in lock.absolute().parents if not folder.exists()]  # the innermost first
+    place = Path(os.path.abspath(path))
+    lock = place.parent / f'.{place.name}.lock'
+    made = [folder for folder in lock.parents if not folder.exists()]  # the innermost first
     try:
-        file = _acquire(lock, path, wait)
+        file = _acquire(lock, Path(path), wait)
     except OSError as error:
         if lock.exists() and not os.access(lock, os.W_OK):
             hint = 'it is of another user, and may be removed when no program of theirs writes there'

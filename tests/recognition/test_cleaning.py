@@ -60,8 +60,17 @@ def trained(folder, tmp_path_factory):
 
 def opened(folder, trained):
     dataset, saved = FaceDataset(folder), load_embedding(*trained)
-    centres = centres_of(classifier_of_run(*trained), dataset.num_classes, 'the run')
+    centres = centres_of(classifier_of_run(*trained, saved.values), dataset.num_classes, 'the run')
     return dataset, load_network(*trained, image_shape=(SIDE, SIDE, 3)), centres, saved
+
+
+def test_the_centres_of_another_network_are_refused(folder, trained):
+    _, _, _, saved = opened(folder, trained)
+    values = {**saved.values, 'fc1_gamma': saved.values['fc1_gamma'] + 1}
+    with pytest.raises(
+        CheckpointError, match=r'-0025\.state holds another network than \S+-0025\.params: fc1_gamma; its'
+    ):
+        classifier_of_run(*trained, values)
 
 
 def test_a_training_with_three_centres_finds_the_wrong_labels(folder, trained, tmp_path):

@@ -178,7 +178,8 @@ def test_a_kept_classifier_must_have_as_many_identities(saved, start):
 
 def test_a_run_of_this_project_has_its_classifier_in_the_state(saved, start, tmp_path):
     values = saved(config(), with_classifier=False)
-    arrays = {'param:fc7_weight': values['fc7_weight'], 'momentum:fc7_weight': 0 * values['fc7_weight']}
+    arrays = {f'param:{name}': value for name, value in values.items()}
+    arrays['momentum:fc7_weight'] = 0 * values['fc7_weight']
     save_state(tmp_path / 'old', 0, TrainingState({}, {}, arrays))
     run = Run(config(**start, pretrained_fc7='keep'))
     run.load()
