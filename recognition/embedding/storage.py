@@ -133,7 +133,7 @@ def _read_npy(path: Path) -> Embedded:
     names, about = _beside(path)
     lines = read_text(names, DataError).splitlines()
     with reading(about, DataError, DAMAGE):
-        words = json.loads(about.read_text('utf-8'))
+        words = json.loads(read_text(about, DataError))
     with open(path, 'rb') as file:
         return Embedded(lines, read_whole_array(file, path.stat().st_size), words)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from config.compat import physical_cores
 from config.errors import CheckpointError
-from config.reading import LONGEST_REASON, reading
+from config.reading import LONGEST_REASON, read_text, reading
 from recognition.engines.base import WINOGRAD_LIMIT, Engine, Shape, Wanted, agreed_shape, damaged, output_of
 from recognition.engines.model import Model
 from recognition.tracing.ncnn_trace import trace_ncnn
@@ -153,5 +153,5 @@ def read_told(prefix: Path) -> Dict[str, str]:
     if not path.is_file():
         return {}
     with reading(path, CheckpointError):
-        told = json.loads(path.read_text(encoding='utf-8'))
+        told = json.loads(read_text(path, CheckpointError))
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
