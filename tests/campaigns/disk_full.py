@@ -3,7 +3,8 @@
 A command writes to a small tmpfs in a mount namespace of its own, in which a file takes all room but some pages, in a
 trial as many as chance has it, up to what the command needs, or which may only be read. Right is status 0 with all
 files or status 1 with all that was there before, nothing else, and a sentence that names the file and the reason. A
-training may keep what it had saved. `unshare` is needed, of util-linux, and root or user namespaces.
+training may keep what it had saved. Where nothing can be mounted (by `unshare`, with root or user namespaces),
+no file may become larger than that many pages, which finds less.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,7 +30,8 @@ from tests.campaigns import sandbox, table
 from tests.campaigns.disk_tasks import MODEL, TASKS, Task
 
 PAGE, SIZE = 4096, '400m'
-REASON = re.compile('No space left on device|Read-only file system|is not writable')
+REASON = re.compile('No space left on device|Read-only file system|is not writable|File too large')
+MOUNT = ['unshare', '-m' if os.geteuid() == 0 else '-rm']
 MADE_BY_CHANCE = ('model-report.html', 'model-curves.png')  # a run without its report is done, and says so
 Files = Dict[str, bytes]
 
@@ -139,6 +142,23 @@ class Disk:
         return found.f_bavail * found.f_frsize
 
 
+class LimitedFolder(Disk):
+    """A folder in which files may not become large."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.out = path, path / 'out'
+        self.out.mkdir()
+
+    def set_room(self, pages: object) -> None:
+        """Limit every file to so many pages; None ends that."""
+        size = resource.RLIM_INFINITY if pages is None else PAGE * pages if isinstance(pages, int) else 0
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def free(self) -> int:
+        """Return a number that falls by what is written."""
+        return -sum(map(len, self.files().values()))
+
+
 def judge(task: Task, status: int, told: str, files: Dict[str, Files], where: str) -> str:
     """Return the outcome of a trial. files: 'before', 'after', and 'wanted' where there is room."""
     before, after, wanted = files['before'], files['after'], files['wanted']
@@ -208,24 +228,46 @@ def run_task(name: str, made: Path, disk: Disk, trials: int, seed: int) -> Count
     return count
 
 
-def child(folder: Path, names: List[str], trials: int, seed: int) -> None:
+def child(folder: Path, names: List[str], trials: int, seed: int, *, mounted: bool) -> None:
     """Run the tasks in this process, whose file systems are its own, and print their counts as JSON."""
     made, place = folder / 'made', folder / 'disk'
     for each in (made, place):
         each.mkdir()
     make_inputs(made)
-    disk = Disk(place)
+    disk = Disk(place) if mounted else LimitedFolder(place)
     for name in names:
         print(json.dumps([name, run_task(name, made, disk, trials, seed)]), flush=True)
 
 
+def can_mount() -> bool:
+    """Whether this process may mount a file system of its own."""
+    try:
+        return not subprocess.run(
+            [*MOUNT, 'mount', '-t', 'tmpfs', 'none', '/mnt'], capture_output=True
+        ).returncode
+    except FileNotFoundError:
+        return False
+
+
 def campaign(names: List[str], trials: int, seed: int, seconds: float = 36000.0) -> Dict[str, Counter]:
-    """Return the counts of the commands; SystemExit where this machine has no file systems to spare."""
-    spare = ['unshare', '-m'] if os.geteuid() == 0 else ['unshare', '-rm']
+    """Return the counts of the commands."""
+    spare = MOUNT if can_mount() else []
     with tempfile.TemporaryDirectory(prefix='disk-full-') as folder:
         words = [*spare, sys.executable, '-W', 'ignore', '-m', 'tests.campaigns.disk_full']
         result = sandbox.run(
-            [*words, '--child', folder, '--trials', trials, '--seed', seed, '--only', *names], seconds
+            [
+                *words,
+                '--child',
+                folder,
+                str(bool(spare)),
+                '--trials',
+                trials,
+                '--seed',
+                seed,
+                '--only',
+                *names,
+            ],
+            seconds,
         )
     print(result.stderr, end='', file=sys.stderr)
     rows = {name: Counter(count) for name, count in map(json.loads, result.stdout.splitlines())}
@@ -239,11 +281,11 @@ def main() -> int:
     parser = table.parser(__doc__, 20)
     parser.add_argument('--only', nargs='+', choices=TASKS, default=[*TASKS], metavar='COMMAND')
     parser.add_argument(
-        '--child', type=Path, help='FOLDER: run in this process, for use by the campaign itself'
+        '--child', nargs=2, help='FOLDER MOUNTED: run in this process, for use by the campaign itself'
     )
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.only, args.trials, args.seed)
+        child(Path(args.child[0]), args.only, args.trials, args.seed, mounted=args.child[1] == 'True')
         return 0
     rows = campaign(args.only, args.trials, args.seed)
     print(table.markdown(rows, 'command'))
