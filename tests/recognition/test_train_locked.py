@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
+import signal
+import sys
 import time
 
 import pytest
 
 from config.errors import ConfigError, FaceSymbolsError
+from recognition.checkpoint.training_state import newest_state
 from recognition.train import train
 from recognition.utils.locks import locked
 from tests.helpers.jobs import run
@@ -55,15 +57,27 @@ def test_a_killed_training_is_resumed_at_once_and_a_living_one_is_left_alone(fol
 
 @pytest.mark.slow
 def test_of_two_jobs_with_one_prefix_the_second_is_refused_and_the_first_is_whole(folder, tmp_path):
-    words = command(folder, tmp_path / 'model', per_batch_size=3, end_epoch=20, data_workers=0)
-    first = threading.Thread(target=run, args=(words, tmp_path / 'one'))
-    first.start()
+    words = command(folder, tmp_path / 'model', per_batch_size=3, end_epoch=5000, data_workers=0)
+    job = [
+        sys.executable,
+        '-W',
+        'ignore',
+        '-m',
+        'recognition',
+        'launch',
+        '-n',
+        '2',
+        '--logs',
+        str(tmp_path / 'one'),
+    ]
+    first = launch([*job, '--', *words])
     while not (tmp_path / '.model.lock').exists():
         time.sleep(0.05)
     with pytest.raises(FaceSymbolsError, match=r'model is in use by process \d+ on') as caught:
         run([*words, '--overwrite'], tmp_path / 'two')
     assert 'so the job was ended' in str(caught.value)
-    first.join()
+    first.send_signal(signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130, errors
     steps = [json.loads(line)['step'] for line in (tmp_path / 'model-history.jsonl').open()]
-    assert steps == [*range(1, 161)]
-    assert (tmp_path / 'model-0020.state').exists()
+    assert steps == [*range(1, newest_state(tmp_path / 'model')[1].progress['step'] + 1)]
