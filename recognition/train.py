@@ -33,7 +33,14 @@ from recognition.utils.files import PathLike
 from recognition.utils.locks import locked
 from recognition.utils.output_paths import check_place
 from recognition.utils.processes import INTERRUPTED, stop_requests
-from recognition.utils.run_paths import check_prefix, check_vacant, config_path, params_path, parse_checkpoint
+from recognition.utils.run_paths import (
+    best_prefix,
+    check_prefix,
+    check_vacant,
+    config_path,
+    params_path,
+    parse_checkpoint,
+)
 
 if TYPE_CHECKING:
     from recognition.training.loop import Loop
@@ -92,7 +99,7 @@ def train(
     prefix = _checked_prefix(cfg, prefix)
     with ExitStack() as stack:
         if cfg.ckpt and not in_a_job():
-            stack.enter_context(locked(prefix))
+            _lock(prefix, cfg, stack)
         found = find_state(prefix, resume=resume, force=force)
         cfg, dataset = _open_dataset(cfg)
         contexts = select_context(gpus)
@@ -103,10 +110,11 @@ def train(
         teacher = open_teacher(cfg, loader, stop) if cfg.teacher else None
         trainer = build_trainer(cfg, loader, contexts, prefix, found, teacher)
         if cfg.ckpt and in_a_job() and trainer.workers.leads:
-            _lock_of_a_job(prefix, bool(found) or force, stack)
+            _lock_of_a_job(prefix, cfg, resume or force, stack)
         loop = build_loop(cfg, trainer, loader, evaluators, prefix, found, save_every, stack)
         loop.run(stop)
         note_end(loop)
+    heartbeat.now(heartbeat.DONE)
     return _result(loop, time.monotonic() - begin)
 
 
@@ -116,9 +124,15 @@ def _checked_prefix(cfg: Any, prefix: Optional[PathLike]) -> Path:
     return Path(prefix)
 
 
-def _lock_of_a_job(prefix: Path, may_exist: bool, stack: ExitStack) -> None:
+def _lock(prefix: Path, cfg: Any, stack: ExitStack) -> None:
+    """Lock all that a run writes."""
+    for each in (prefix, best_prefix(prefix)) if cfg.best else (prefix,):
+        stack.enter_context(locked(each))
+
+
+def _lock_of_a_job(prefix: Path, cfg: Any, may_exist: bool, stack: ExitStack) -> None:
     """Lock the prefix of a job by its first worker, which learns late that it is the first."""
-    stack.enter_context(locked(prefix))
+    _lock(prefix, cfg, stack)
     if not may_exist:  # another job may have begun since that was checked
         check_vacant(prefix)
 

@@ -35,7 +35,7 @@ for _module, _names in (
     for _name in _names:
         delattr(_module, _name)
 _locks = types.ModuleType('msvcrt')
-_locks.__dict__.update(LK_LOCK=1, LK_NBLCK=2, locking=lambda descriptor, mode, size: None)
+_locks.__dict__.update(LK_NBLCK=2, locking=lambda descriptor, mode, size: None)
 sys.modules.update(fcntl=None, resource=None, msvcrt=_locks)
 _exists, _library = os.path.exists, ctypes.CDLL
 os.path.exists = lambda path: not str(path).startswith('/proc') and _exists(path)

@@ -26,6 +26,7 @@ def run(main: Callable[[], Optional[int]]) -> NoReturn:
     """Run `main` and leave with its status; a user's mistake is printed as one sentence, with status 1."""
     global _running
     _running = True
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a bad image is named by us, in words
     if sys.stderr is None:  # closed by the shell; the next file to be opened would take its place
         sys.stderr = open(os.devnull, 'w')  # noqa: SIM115 (for as long as the program runs)
     status: Any = 1

@@ -21,11 +21,11 @@ from config.schema import check_value
 from recognition.cli.import_formats import FORMATS, Format, Source, prefix_and_epoch
 from recognition.cli.network_options import add_setting_arguments, settings_from
 from recognition.cli.parser import Parser, command_parser
-from recognition.cli.standard_options import add_output, add_provenance, provenance_from
+from recognition.cli.standard_options import add_no_check, add_output, add_provenance, provenance_from
 from recognition.data.class_names import read_classes, write_classes
 from recognition.engines.model import Model
 from recognition.engines.record import beside, write_provenance
-from recognition.utils.checksums import checksum_path
+from recognition.utils.checksums import check_checksum, checksum_path
 from recognition.utils.locks import lock_output
 from recognition.utils.output_paths import check_outputs
 from recognition.utils.run_paths import check_prefix, classes_path, config_path, origin_path
@@ -60,6 +60,7 @@ def build_parser() -> Parser:
             help=f'preset that the weights are of: r50, keras_densenet121, ...{default}',
         )
         add_output(one, 'PREFIX', 'of the checkpoint to write', kind=str)
+        add_no_check(one)
         add('--epoch', type=epoch, default=0, metavar='N', help='number of the checkpoint (default: 0)')
         add_setting_arguments(one)
         add_provenance(one)
@@ -102,6 +103,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     files += [config_path(args.output), classes_path(args.output), origin_path(args.output)]
     check_outputs(files, overwrite=args.overwrite, sources=read, option='--output or --epoch')
     lock_output(args.output)  # as a training with this prefix does
+    if args.format != 'insightface':  # whose values are checked where they are read
+        check_checksum(Path(args.file))
     if auto:
         from recognition.weights.onnx.candidates import identify
         from recognition.weights.onnx.reader import load_file

@@ -20,6 +20,7 @@ from recognition.cli.parser import COMMAND, Parser, command_parser
 from recognition.cli.standard_options import positive
 from recognition.distributed.job_plan import HERE, Plan, address_towards, read_hosts
 from recognition.distributed.launcher import Job
+from recognition.utils.locks import lock_output
 from recognition.utils.processes import INTERRUPTED, stop_requests
 
 logger = logging.getLogger('launch')
@@ -32,6 +33,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     hosts = read_hosts(Path(args.hosts)) if args.hosts else []
     logs = Path(args.logs) if args.logs else Path(tempfile.mkdtemp(prefix='launch-'))
+    lock_output(logs)
     job = Job(
         Plan(
             command=_with_this_python(args.command),

@@ -23,9 +23,16 @@ PNG_CHUNK = 12  # bytes beside its content: length, type, sum
 BARE_MARKERS = (0x01, *range(0xD0, 0xD8))  # of JPEG, without a length
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG's markers that give the size
 SCAN = 0xDA  # JPEG's pixels begin
-NETPBM = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+?(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s')
+NETPBM = re.compile(rb'P[1-6](?:\s|#[^\r\n]*[\r\n])+?(\d{1,10})(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})\s')
 TIFF_SIDES = ((257, 256), (323, 322))  # tags of height and width: of the image, and of a tile
-TIFF_KINDS = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}  # of whole numbers
+TIFF_KINDS = {
+    1: 'B',
+    3: 'H',
+    4: 'I',
+    8: 'H',
+    9: 'I',
+    16: 'Q',
+}  # of whole numbers; a negative one is too large
 
 
 def max_pixels() -> int:
@@ -113,6 +120,8 @@ def _tiff(encoded: bytes) -> Size:
     for entry in range(first, first + step * count, step):
         tag, kind = struct.unpack_from(order + 'HH', encoded, entry)
         if any(tag in sides for sides in TIFF_SIDES):
+            if tag in tags:  # of two the decoder may take the other one
+                raise ValueError(tag)
             tags[tag] = struct.unpack_from(order + TIFF_KINDS[kind], encoded, entry + place)[0]
     sizes = [(tags[height], tags[width]) for height, width in TIFF_SIDES if {height, width} & tags.keys()]
     return max(sizes, key=lambda size: size[0] * size[1])

@@ -19,6 +19,7 @@ TARGET = 'FACESYMBOLS_HEARTBEAT'  # the variable with ADDRESS:PORT of the launch
 EVERY = 1.0  # seconds
 WITH_THE_OTHERS = 'computing with the others'
 ENDING, GONE = 'ending with the others', 'gone'
+DONE = 'trained'  # and whatever its program does now is not ours
 SHARED = (WITH_THE_OTHERS, ENDING)  # in these a process may be waiting for another one
 FRESH = 5.0  # seconds for which a sign is taken for what the process does now
 LARGEST = 4096  # bytes of a sign
@@ -112,7 +113,7 @@ class Listener:
             sign = self.signs.get(name)
             silence = moment - (sign.heard if sign else since)
             seconds = sign.seconds + silence if sign else silence
-            if sign and sign.doing == GONE:  # what its command does now is not ours
+            if sign and sign.doing in (DONE, GONE):
                 continue
             if silence > most:
                 found[name] = (

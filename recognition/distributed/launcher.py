@@ -147,6 +147,7 @@ class Job:
                 return
             if stop and not passed_on:
                 passed_on = True
+                logger.info('the workers save and end; Ctrl-C again ends them at once')
                 for member in workers:
                     _signal(member, signal.SIGTERM)
             time.sleep(POLL)

@@ -54,6 +54,7 @@ def load_evaluators(cfg: Any) -> Evaluators:
             wanted = paths[-1].with_suffix('.rec' if trains_classes(cfg) else '.bin')
             logger.warning('%s is not there, so the network is not verified on it', wanted)
             continue
+        heartbeat.now(f'reading {name}')
         found = _load_set(cfg, name, there)
         if found.kind != output_kind(cfg):
             raise ConfigError(

@@ -21,7 +21,7 @@ from recognition.distributed import heartbeat
 from recognition.engines.record import read_provenance, write_provenance
 from recognition.training.best import Best
 from recognition.training.progress import History, Progress, Record
-from recognition.training.resume import library_versions
+from recognition.training.resume import agrees_with_checkpoint, library_versions
 from recognition.training.tensorboard import Board
 from recognition.training.trainer import StepResult, Trainer
 from recognition.utils.processes import StopRequest
@@ -89,7 +89,9 @@ class Loop:
 
     def go_on_from(self, epoch: int, state: TrainingState) -> None:
         """Take over what the run before did; the trainer stands there already."""
-        self.saved, self._saved_step = epoch, self.trainer.steps
+        self.saved = epoch
+        if agrees_with_checkpoint(self.prefix, epoch, state):
+            self._saved_step = self.trainer.steps
         with refusing(state_path(self.prefix, epoch), CheckpointError):
             self.best.score = float(state.progress['best'])
             self.loader.faults = int(state.progress['faults'])

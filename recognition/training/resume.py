@@ -52,16 +52,14 @@ def find_state(prefix: Path, *, resume: bool, force: bool) -> Optional[Tuple[int
             'the run at %s ended before its first training state; it starts from the beginning', prefix
         )
     elif resume:
-        epoch, state = newest_state(prefix, PROGRESS)
-        warn_of_other_values(prefix, epoch, state)
-        return epoch, state
+        return newest_state(prefix, PROGRESS)
     elif not force:
         check_vacant(prefix)
     return None
 
 
-def warn_of_other_values(prefix: Path, epoch: int, state: TrainingState) -> None:
-    """Warn where the checkpoint beside a state cannot be read or has other values; the run resumes from the state.
+def agrees_with_checkpoint(prefix: Path, epoch: int, state: TrainingState) -> bool:
+    """Return whether the checkpoint beside a state has its values, and warn where it has not, or cannot be read.
 
     A run that is killed while it saves an epoch for the second time leaves the new network beside the old state.
     """
@@ -70,13 +68,14 @@ def warn_of_other_values(prefix: Path, epoch: int, state: TrainingState) -> None
         arguments, auxiliary = load_params(prefix, epoch)
     except CheckpointError as error:
         logger.warning('%s; %s holds the weights, too, and the run resumes from them', error, source)
-        return
+        return False
     other = state.differing({**arguments, **auxiliary})
     if other:
         logger.warning(
             '%s does not agree with %s in %s; the run resumes from the latter',
             *(params_path(prefix, epoch), source, first_few(other)),
         )
+    return not other
 
 
 def library_versions() -> Dict[str, str]:

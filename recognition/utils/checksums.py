@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Set
 
 from config.errors import CheckpointError
+from config.reading import read_bytes
 from recognition.utils.files import replacing
 
 SUFFIX = '.sha256'
+DIGITS = re.compile(r'(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])')
 PIECE = 1 << 20  # bytes read at a time
 _checked = True  # whether files are compared with their sums
 
@@ -51,8 +54,14 @@ def check_checksum(path: Path) -> None:
 
 
 def _sums(path: Path) -> Set[str]:
-    """Return the sums beside a file, whatever it was called when they were taken."""
-    return {line.split()[0].lower() for line in _lines(path) if line.strip()}
+    """Return the sums beside a file, in the form of any program, whatever the file was called when they were taken."""
+    text = '\n'.join(_lines(path)).replace('\0', '')  # PowerShell writes UTF-16
+    found = {digits.lower() for digits in DIGITS.findall(text)}
+    if text.strip() and not found:
+        raise CheckpointError(
+            f'{checksum_path(path)} holds no SHA-256 sum; remove it, or write it with sha256sum'
+        )
+    return found
 
 
 def sum_of(path: Path) -> str:
@@ -70,7 +79,7 @@ def _line(path: Path, name: str) -> str:
 
 def _lines(path: Path) -> List[str]:
     sums = checksum_path(path)
-    return sums.read_text('utf-8', errors='replace').splitlines() if sums.exists() else []
+    return read_bytes(sums, CheckpointError).decode('utf-8', 'replace').splitlines() if sums.exists() else []
 
 
 def _write(path: Path, lines: List[str]) -> None:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # by another process; the l
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # by a file system
 MOST_MISSED = 100  # times that the folder of a lock is gone
 PATIENCE, POLL = 1.0, 0.05  # seconds: a holder that was killed takes a moment to be gone; between two trials
+BEGIN = b'process '  # of the line in a lock file
+LONGEST_LINE = 400  # bytes
 FAR = 1 << 30  # Windows keeps others from reading the byte that is locked, so it is none of the words
 _open: Set[BinaryIO] = set()  # the lock files of this process
 _outputs: Optional[Dict[Path, None]] = None  # what a program holds until its end
@@ -33,14 +36,19 @@ def locked(path: PathLike, *, wait: bool = False) -> Iterator[None]:
     The lock is the system's, on the hidden file `.NAME.lock` beside it, so that it ends with its holder, however that
     ends; the file is removed at the end, and one that a killed program left means nothing. Network file systems pass
     such locks on to other machines where they are set up for it (NFS, SMB; Lustre with -o flock). ConfigError where
-    another program, or thread, has it, unless `wait`; a system without such locks is warned of.
+    another program, or thread, has it, unless `wait`, and where another file has the lock's name; a system without such
+    locks is warned of.
     """
-    place = Path(os.path.abspath(path))
+    place = _place(path)
     lock = place.parent / f'.{place.name}.lock'
     made = [folder for folder in lock.parents if not folder.exists()]  # the innermost first
     try:
         file = _acquire(lock, Path(path), wait)
     except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ELOOP, errno.EISDIR) and not lock.parent.is_file():
+            raise ConfigError(
+                f'{path} cannot be locked: {lock} is not a lock file; rename or remove it'
+            ) from error
         if lock.exists() and not os.access(lock, os.W_OK):
             hint = 'it is of another user, and may be removed when no program of theirs writes there'
             raise ConfigError(f'{path} cannot be locked by {lock}: {error.strerror}; {hint}') from error
@@ -57,21 +65,43 @@ def locked(path: PathLike, *, wait: bool = False) -> Iterator[None]:
                     folder.rmdir()
 
 
+def _place(path: PathLike) -> Path:
+    """Return a path by which all programs know an output, whatever links and folders they name it by."""
+    place = Path(path)
+    if place.name in ('', '..') or place.is_dir():
+        return Path(os.path.realpath(place))
+    return Path(os.path.realpath(place.parent)) / place.name
+
+
+def _open_ours(lock: str, flags: int) -> int:
+    """Open or make a lock file; OSError where there is another file, a link or anything else in its place."""
+    descriptor = os.open(lock, flags | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+    found, line = os.fstat(descriptor), b''
+    plain = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+    if plain:
+        line = os.read(descriptor, len(BEGIN))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    if not plain or not BEGIN.startswith(line):
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, 'another file is in its place')
+    return descriptor
+
+
 def _acquire(lock: Path, path: Path, wait: bool) -> BinaryIO:
     """Return the lock file, open and locked."""
-    missed, begin = 0, time.monotonic()
+    missed, begin, warned = 0, time.monotonic(), False
     while True:
         with suppress(FileExistsError):  # not a folder, which opening the file says
             lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = open(lock, 'a+b', buffering=0)  # noqa: SIM115 (closed by _release)
+            file = open(lock, 'r+b', buffering=0, opener=_open_ours)  # noqa: SIM115 (closed by _release)
         except FileNotFoundError:  # the folder was the holder's, who has just removed it
             missed += 1
             if missed > MOST_MISSED:  # or it leads nowhere
                 raise
             continue
         try:
-            _lock(file, wait)
+            _lock(file)
             if _is_there(file, lock):
                 _write_holder(file)
                 return file
@@ -86,26 +116,29 @@ def _acquire(lock: Path, path: Path, wait: bool) -> BinaryIO:
                 file.close()
                 raise
             file.seek(0)
-            holder = file.read(200).decode('utf-8', 'replace').strip() or 'another program'
-            if time.monotonic() - begin > PATIENCE:
-                file.close()
-                raise ConfigError(
-                    f'{path} is in use by {holder}; wait for its end, or choose another place'
-                ) from None
+            holder = file.read(LONGEST_LINE).decode('utf-8', 'replace').strip() or 'another program'
+            if time.monotonic() - begin > PATIENCE and not warned:
+                if not wait:
+                    file.close()
+                    raise ConfigError(
+                        f'{path} is in use by {holder}; wait for its end, or choose another place'
+                    ) from None
+                logger.warning('%s is in use by %s; waiting for its end', path, holder)
+                warned = True
             time.sleep(POLL)
         file.close()  # removed by its holder in the meantime: the next one is another file
 
 
-def _lock(file: BinaryIO, wait: bool) -> None:
+def _lock(file: BinaryIO) -> None:
     try:
         import fcntl
     except ImportError:
         import msvcrt
 
         file.seek(FAR)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         return
-    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_there(file: BinaryIO, lock: Path) -> bool:
@@ -126,8 +159,11 @@ def _write_holder(file: BinaryIO) -> None:
 def _release(file: BinaryIO, lock: Path) -> None:
     if os.name == 'nt':  # which removes no open file, and none that another program has just opened
         file.close()
-    with suppress(OSError):
-        lock.unlink()
+    with suppress(OSError, ValueError):  # it is closed
+        if os.name == 'nt' or _is_there(
+            file, lock
+        ):  # or else it was removed by hand, and this is another one's
+            lock.unlink()
     file.close()
 
 
@@ -159,7 +195,7 @@ def lock_output(path: PathLike) -> None:
 
     ConfigError where another program is about to write it.
     """
-    place = Path(os.path.abspath(path))
+    place = _place(path)
     if _outputs is not None and place not in _outputs:
         _until_the_end.enter_context(locked(path))
         _outputs[place] = None

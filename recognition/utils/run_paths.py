@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Callable, List, Tuple
 
-from config.errors import CheckpointError, ConfigError
+from config.errors import CheckpointError, ConfigError, FaceSymbolsError
 from recognition.utils.checksums import checksum_path
 from recognition.utils.files import PathLike, read_json
 
@@ -106,21 +107,20 @@ def check_vacant(prefix: PathLike) -> None:
 
 
 def begun_only(prefix: PathLike) -> bool:
-    """Return whether a run has begun at the prefix, and ended before it had saved what it can resume from.
+    """Return whether a run was killed at the prefix before it had saved what it can resume from.
 
-    One that was killed while it saved for the first time has left a network without its state.
+    One that was killed while it saved for the first time has left the network of its last step's epoch without a state.
     """
-    if not config_path(prefix).exists() or epochs_of(prefix, 'state'):
+    saved = [epochs_of(prefix, 'state'), epochs_of(best_prefix(prefix))]
+    if not config_path(prefix).exists() or any(saved):
         return False
-    return not checkpoint_files(prefix) or (len(epochs_of(prefix)) <= 1 and _was_killed(prefix))
-
-
-def _was_killed(prefix: PathLike) -> bool:
-    """Return whether the last start of a run has no end in its record."""
+    networks = epochs_of(prefix)
     try:
-        starts = read_json(environment_path(prefix))
-        return 'ended' not in starts[-1]
-    except (CheckpointError, LookupError, TypeError):
+        starts = environment_path(prefix)
+        ended = any('ended' in start for start in (read_json(starts) if starts.exists() else ()))
+        last = history_path(prefix).read_text('utf-8').splitlines()[-1] if networks else '{}'
+        return not ended and all(epoch == json.loads(last)['epoch'] for epoch in networks)
+    except (FaceSymbolsError, OSError, LookupError, TypeError, ValueError):
         return False
 
 

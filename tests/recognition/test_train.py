@@ -13,6 +13,7 @@ from config.errors import CheckpointError, ConfigError, DataError, FaceSymbolsEr
 from recognition.checkpoint.network import load_network
 from recognition.train import main, train
 from recognition.utils.run_paths import (
+    environment_path,
     report_path,
     state_path,
     symbol_path,
@@ -145,6 +146,7 @@ def test_resuming_from_nothing_is_refused(folder, tmp_path):
 def test_a_run_that_ended_before_its_first_state_resumes_from_the_beginning(folder, tmp_path, caplog):
     prefix = tmp_path / 'model'
     train(config(folder, max_steps=1), prefix=prefix)
+    environment_path(prefix).write_text('[{}]')  # as the record of a run that was killed
     symbol_path(prefix).unlink()
     for path in (*prefix.parent.glob('model-0001.*'), report_path(prefix)):
         path.unlink(missing_ok=True)

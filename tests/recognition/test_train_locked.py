@@ -15,6 +15,7 @@ from config.errors import ConfigError, FaceSymbolsError
 from recognition.checkpoint.training_state import newest_state
 from recognition.train import train
 from recognition.utils.locks import locked
+from recognition.utils.run_paths import config_path
 from tests.helpers.jobs import run
 from tests.helpers.training import command, config, launch, refused
 
@@ -53,6 +54,17 @@ def test_a_killed_training_is_resumed_at_once_and_a_living_one_is_left_alone(fol
     _, errors = again.communicate(timeout=60)
     assert again.returncode == 0, errors
     assert '.model.lock' not in os.listdir(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_job_that_ended_before_its_first_state_resumes_from_the_beginning(folder, tmp_path):
+    words = command(folder, tmp_path / 'model', per_batch_size=3, max_steps=2, data_workers=0)
+    run(words, tmp_path / 'logs')
+    for path in tmp_path.glob('model-*'):
+        if path != config_path(tmp_path / 'model'):
+            path.unlink()
+    run([*words, '--resume'], tmp_path / 'logs')
+    assert newest_state(tmp_path / 'model')[1].progress['step'] == 2
 
 
 @pytest.mark.slow

@@ -58,6 +58,17 @@ def refused(model, folder, words, *options, **settings):
     assert written(folder) == []
 
 
+def test_a_file_of_another_sum_is_refused(model, tmp_path):
+    path = tmp_path / 'net.onnx'
+    onnx.save(model, str(path))
+    path.with_name('net.onnx.sha256').write_text('0' * 64 + '  net.onnx\n')
+    with pytest.raises(
+        CheckpointError, match=r'net\.onnx is damaged: its sum is not the one in net\.onnx\.sha256'
+    ):
+        put_in(path, tmp_path)
+    assert written(tmp_path) == []
+
+
 def test_what_is_written_and_said(model, tmp_path, capsys):
     for key, value in {'license': 'MIT', 'origin': 'made for a test'}.items():
         model.metadata_props.add(key=key, value=value)

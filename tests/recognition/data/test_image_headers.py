@@ -62,11 +62,17 @@ def test_forms_that_opencv_does_not_write():
         content = magic + struct.pack(f'{order}IH', 8, 4) + entries
         assert declared_size(content) == (1 << 15, 1 << 16)
         assert declared_size(content[:-3]) is None
+        assert (
+            declared_size(content.replace(struct.pack(f'{order}H', 322), struct.pack(f'{order}H', 256)))
+            is None
+        )
     big = b'II+\0' + struct.pack('<HHQQ', 8, 0, 16, 2)
     big += struct.pack('<HHQQ', 256, 16, 1, 9) + struct.pack('<HHQQ', 257, 16, 1, 7)
     assert declared_size(big) == (7, 9)
     assert declared_size(b'GIF89a' + struct.pack('<HH', 9, 7)) == (7, 9)
     assert declared_size(b'P4 # of a\n#b\n9 #c\n7\n') == (7, 9)
+    assert declared_size(b'P4\n#a\r9 7\n#\n1 1\n') == (7, 9)
+    assert declared_size(b'P4 4000000000 7\n') == (7, 4_000_000_000)
     assert declared_size(b'BM' + bytes(12) + struct.pack('<IHH', 12, 9, 7)) == (7, 9)
     assert declared_size(b'BM' + bytes(12) + struct.pack('<Iii', 40, 9, -7)) == (7, 9)
     for kind, rest in (

@@ -201,7 +201,7 @@ def test_a_worker_that_waits_for_its_disk_is_told_from_those_that_wait_for_it(mo
     clock[0] += 6.0  # it may have gone on, and be stopped
     assert listener.stalls(started, 20.0) == {}
     clock[0] += 15.0
-    says('worker 0', 'saving', 1.0)
+    says('worker 0', 'trained', 300.0)  # and its program does other work
     says('worker 1', 'gone', 300.0)
     assert listener.stalls({**started, 'scheduler': 1000.0}, 20.0) == {
         'server 0': 'server 0 (process 7 on here) has given no sign for 21 seconds',

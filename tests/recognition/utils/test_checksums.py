@@ -13,6 +13,7 @@ from recognition.utils.checksums import (
     checksum_path,
     replacing_with_checksum,
     set_checked,
+    sum_of,
 )
 
 
@@ -65,6 +66,28 @@ def test_a_file_that_is_renamed_with_its_sum_is_whole(path):
     new.write_bytes(b'onf')
     with pytest.raises(CheckpointError, match='damaged'):
         check_checksum(new)
+
+
+@pytest.mark.parametrize(
+    'form', ['SHA256 (a) = {}', 'SHA2-256(a)= {}\n', '\\{}  a\\nb', '\ufeff# made by\n{} *a', '{}']
+)
+def test_sums_of_other_programs_are_read(path, form):
+    digits = sum_of(path)
+    for encoding, text in (('utf-8', digits), ('utf-8', digits.upper()), ('utf-16', digits)):
+        checksum_path(path).write_bytes(form.format(text).encode(encoding))
+        check_checksum(path)
+        checksum_path(path).write_bytes(form.format(text[:-1] + 'x').encode(encoding))
+        with pytest.raises(CheckpointError, match=r'a\.params\.sha256 holds no SHA-256 sum; remove it'):
+            check_checksum(path)
+
+
+def test_a_sum_that_is_a_pipe_or_a_folder_is_no_hang(path):
+    for make in (os.mkfifo, os.mkdir):
+        sums = checksum_path(path)
+        sums.unlink(missing_ok=True)
+        make(sums)
+        with pytest.raises(CheckpointError, match=r'a\.params\.sha256 cannot be read: '):
+            check_checksum(path)
 
 
 def test_a_file_without_a_sum_is_taken(path):
