@@ -75,7 +75,7 @@ def test_a_file_whose_name_is_not_unicode_is_named(tmp_path):
 @pytest.mark.parametrize('text', ['[' * 50_000, '9' * 5000, '{"a": ' * 50_000, '\xff', ''])
 def test_json_that_takes_python_to_its_limits(tmp_path, text):
     (tmp_path / 'a.json').write_bytes(text.encode('latin-1'))
-    with pytest.raises(CheckpointError, match=r'a\.json is damaged: \S'):
+    with pytest.raises(CheckpointError, match=r'a\.json is (damaged: \S|not text in UTF-8$)'):
         read_json(tmp_path / 'a.json')
 
 

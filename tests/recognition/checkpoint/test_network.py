@@ -107,7 +107,7 @@ def test_a_file_cut_short_is_named(saved, keep):
 @pytest.mark.parametrize(
     'graph',
     [
-        b'\xff\xfe junk',
+        b'{junk',
         b'[1, 2]',
         b'{"nodes": []}',
         b'{"nodes": [{"op": "null", "name": "x", "inputs": [[4, 0]]}], "arg_nodes": [0], "heads": [[0, 0]]}',

@@ -111,7 +111,7 @@ def test_files_that_are_missing_or_damaged(tmp_path):
     with pytest.raises(CheckpointError, match='does not exist'):
         read_json(tmp_path / 'x.json')
     (tmp_path / 'x.json').write_bytes(b'\xff\xfe{')
-    with pytest.raises(CheckpointError, match='is damaged'):
+    with pytest.raises(CheckpointError, match='is not text in UTF-8'):
         read_json(tmp_path / 'x.json')
 
 
