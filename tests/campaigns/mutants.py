@@ -4,8 +4,9 @@ python -m tests.campaigns.mutants --trials 50 --seed 0 [--room recognition/losse
 
 A mistake is another comparison, operator or number, a turned condition, a call left out. It is written into a copy of
 the checkout, and a fork of this process, which has mxnet loaded, runs the tests there until the first fails: those of
-the module's own file, then those of the room that mention the module, then those that ROOMS names. right: a test
-failed. wrong: all passed; each is printed, since some change nothing that can be seen. hang: a test did not end.
+the module's own file, then those of the room that mention the module, those of its folder within the room, and those
+that ROOMS names. right: a test failed. wrong: all passed; each is printed, since some change nothing that can be seen.
+hang: a test did not end.
 """
 
 from __future__ import annotations
@@ -34,11 +35,21 @@ ROOMS: Dict[
     str, Tuple[str, ...]
 ] = {  # what is changed, and which tests see it beside those that mention the module
     'config': ('tests/config',),
-    'symbols': ('tests/symbols/test_layer_names.py', 'tests/symbols/test_network_inside.py'),
+    'symbols': (
+        'tests/symbols/test_layer_names.py',
+        'tests/symbols/test_network_inside.py',
+        'tests/recognition/reports/test_audit_formats.py',
+        'tests/recognition/checkpoint/test_foreign_symbols.py',
+    ),
     'recognition/data': ('tests/recognition/data',),
     'recognition/losses': ('tests/recognition/losses',),
     'recognition/optim': ('tests/recognition/optim', 'tests/recognition/training/test_trainer.py'),
-    'recognition/classifier': ('tests/recognition/classifier', 'tests/recognition/training/test_trainer.py'),
+    'recognition/classifier': (
+        'tests/recognition/classifier',
+        'tests/recognition/training/test_trainer.py',
+        'tests/recognition/training/test_classes.py',
+        'tests/recognition/distributed/test_launcher_training.py',
+    ),
     'recognition/checkpoint': (
         'tests/recognition/checkpoint',
         'tests/recognition/training/test_pretrained.py',
@@ -142,13 +153,16 @@ def tests_of(path: str, room: str) -> List[str]:
     first = [each for each in files if each.parent == mirror and each.stem.startswith(f'test_{own.stem}')]
     near = [each for each in files if _in(each, f'tests/{room}')]
     named = [each for each in near if dotted in each.read_text('utf-8')]
+    beside = [each for each in near if each.parent == mirror != ROOT / 'tests' / room]
     rest = [
         each
         for name in ROOMS[room]
         for each in ([ROOT / name] if name.endswith('.py') else files)
         if _in(each, name)
     ]
-    return [str(each.relative_to(ROOT)) for each in dict.fromkeys((*first, *named[:MENTIONING], *rest))]
+    return [
+        str(each.relative_to(ROOT)) for each in dict.fromkeys((*first, *named[:MENTIONING], *beside, *rest))
+    ]
 
 
 def _in(path: Path, name: str) -> bool:

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 import symbols
 from config import dataset, loss, network, resolve
 from config.keys import FAMILY_NAMES, KEYS
-from config.presets import ACTIVATIONS, DATASETS, FAMILIES, HEADS, LOSSES, NETWORKS, NOT_BUILT
+from config.presets import (
+    ACTIVATIONS,
+    DATASETS,
+    FAMILIES,
+    HEADS,
+    LOSSES,
+    NETWORKS,
+    NOT_BUILT,
+    RESNET_UNITS,
+)
 from symbols import list_activations, list_backbones, list_heads
+
+GOLDEN = Path(__file__).parents[1] / 'golden' / 'config.txt'
+
+
+def test_keys_and_presets_are_those_of_the_golden_file(request):
+    """No default, limit, depth or preset changes unseen, by which a config would mean something else."""
+    rows = [f'{name}: {key.default!r}, {key.rule.allowed}' for name, key in KEYS.items()]
+    for table in (RESNET_UNITS, FAMILIES, DATASETS, LOSSES):
+        rows += [f'{name}: {row!r}' for name, row in table.items()]
+    if request.config.getoption('--golden'):
+        GOLDEN.write_text('\n'.join(rows) + '\n', 'utf-8')
+    assert GOLDEN.read_text('utf-8').splitlines() == rows
 
 
 def test_what_is_listed_are_the_rows_of_the_tables():

@@ -109,6 +109,7 @@ def small(eps=2e-5, fix_gamma=False, stride=(1, 1), pixels=None, act='relu', nam
 def test_nodes_are_matched_whatever_they_are_called(change, words):
     found = describe(differences(small(**change, names='{}_fwd'), small()))
     assert found.startswith(words)
+    assert 'more' not in found
 
 
 @pytest.mark.parametrize(

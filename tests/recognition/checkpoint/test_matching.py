@@ -146,6 +146,18 @@ def test_insightfaces_heads_of_512_groups_come_with_the_setting_that_takes_them(
         check_fit(get_symbol(fitting), values)
 
 
+def test_a_depthwise_convolution_of_another_width_has_no_hint_of_groups():
+    wide, narrow = np.ones((128, 1, 7, 7)), (64, 1, 7, 7)
+    faults = compare({'convf_weight': narrow}, {'convf_weight': wide}).faults
+    assert faults == 'it differs in convf_weight (128, 1, 7, 7) instead of (64, 1, 7, 7)'
+
+
+def test_images_have_112_pixels_where_nothing_else_is_said():
+    cfg = config(image_shape=(112, 112, 3))
+    assert load_weights(wrap_symbol(get_symbol(cfg)), values_of(cfg)).ok
+    check_fit(get_symbol(cfg), values_of(cfg))
+
+
 def test_insightfaces_second_densenet_in_a_process_is_a_densenet_too():
     cfg = config('d121')
     values = values_of(cfg)

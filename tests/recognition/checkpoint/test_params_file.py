@@ -23,11 +23,11 @@ def write(path, array: bytes, count=1, names=1):
     return path
 
 
-def older(*, oldest: bool, shape=(2, 3)) -> bytes:
+def older(*, oldest: bool, shape=(2, 3), kind=0, values=VALUES) -> bytes:
     """Return an array as MXNet 0.7 wrote it, or the next version."""
     axes = [len(shape)] if oldest else [OLD_SHAPES, len(shape)]
     head = struct.pack(f'<{len(axes)}I{len(shape)}{"I" if oldest else "q"}', *axes, *shape)
-    return head + struct.pack('<iii', 1, 0, 0) + VALUES.tobytes()
+    return head + struct.pack('<iii', 1, 0, kind) + values.tobytes()
 
 
 @pytest.mark.parametrize('oldest', [True, False])
@@ -48,6 +48,15 @@ def test_every_type_that_mxnet_saves(tmp_path, numpy_shapes):
             arrays['arg:none'] = mx.nd.ones((0, 3))
         mx.nd.save(str(tmp_path / 'm-0000.params'), arrays)
         check_sizes(tmp_path / 'm-0000.params')
+
+
+def test_the_most_axes_and_bfloat16(tmp_path):
+    """MXNet's own arrays have 32 axes at most; of the types, 12 is bfloat16 (mshadow/base.h)."""
+    path, ones = tmp_path / 'm-0000.params', (1,) * 31
+    check_sizes(write(path, older(oldest=False, shape=(*ones, 6))))
+    check_sizes(write(path, older(oldest=False, kind=12, values=VALUES.astype(np.float16))))
+    with pytest.raises(ValueError, match='33 axes'):
+        check_sizes(write(path, older(oldest=False, shape=(*ones, 1, 6))))
 
 
 @pytest.mark.parametrize(

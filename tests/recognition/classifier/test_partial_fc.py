@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from config import resolve
 from config.errors import ConfigError
-from recognition.classifier.partial_fc import PartialFC
+from recognition.classifier import partial_fc
+from recognition.classifier.partial_fc import PartialFC, build_classifier
 from recognition.distributed.kvstore import KVStoreGroup
 from recognition.losses.factory import build_loss
 from recognition.training.checks import check_settings
@@ -116,6 +118,8 @@ def test_shards_compute_what_the_whole_classifier_does(loss, number):
     values = random_values(cfg)
     classifier, block = parts(cfg, number), whole(cfg, values)
     classifier.load(values)
+    for name, value in classifier.values().items():
+        np.testing.assert_array_equal(value, values[name])
     embeddings, labels = samples(identities=IDENTITIES // 2)  # some shards have none of the labels
     ours = of_parts(classifier, embeddings, labels, number)
     theirs = of_the_whole(block, embeddings, labels)
@@ -227,6 +231,15 @@ def test_what_cannot_be_split_or_sampled_is_said_in_a_sentence(more, words):
     assert '\n' not in str(caught.value)
 
 
+def test_an_array_of_a_shard_has_less_than_the_most_values(monkeypatch):
+    """Of 23 identities in two shards the larger has 12, of 6 values each."""
+    monkeypatch.setattr(partial_fc, 'MOST', 73)
+    parts(settings(), 2)
+    monkeypatch.setattr(partial_fc, 'MOST', 72)
+    with pytest.raises(ConfigError, match=r'is 72 values .* has less than 72; train on 3 devices'):
+        parts(settings(), 2)
+
+
 def test_squares_of_the_parts_are_added_in_double():
     """A sum of np.float32 would lose the one; numpy before 2 adds them in double, as the classifier does with any."""
     (shard,) = parts(settings(loss_name='margin_softmax')).shards
@@ -266,3 +279,14 @@ def test_the_gradients_and_not_the_losses_are_scaled(loss):
     close(8 * gradient, eight)
     for name, each in rows.items():
         close(8 * each, more[name])
+
+
+def test_weights_of_classes_divide_and_a_scale_does_not_change_the_loss():
+    weights = np.array([0.5, 2.0, 1.0])
+    cfg = resolve('r18', 'images', 'classes', num_classes=3, class_weights=tuple(weights))
+    classifier = build_classifier(cfg, devices(1), KVStoreGroup('device', devices(1)))
+    scores, labels = mx.nd.array(np.log([[1, 2, 1], [2, 1, 1], [1, 1, 2]])), np.array([0, 1, 1])
+    classifier.begin(labels, 0)
+    (head,), _, ((loss, _),) = classifier.objective([scores], [mx.nd.array(labels)], 8.0)
+    close(loss.asnumpy(), 3 / 4.5 * weights[labels] * np.log(4))
+    close(head.asnumpy(), 8 * loss.asnumpy())

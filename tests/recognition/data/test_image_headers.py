@@ -51,6 +51,12 @@ def test_the_size_is_that_of_the_decoded_image(suffix):
     assert declared_size(enlarged(suffix)) == BIG
 
 
+def test_a_marker_of_jpeg_without_a_length_stands_before_the_one_of_the_size():
+    content = encoded('.jpg')
+    place = content.index(b'\xff\xc0')
+    assert declared_size(content[:place] + b'\xff\x01' + content[place:]) == (HEIGHT, WIDTH)
+
+
 def test_forms_that_opencv_does_not_write():
     tile = [(256, 4, 1, 64), (257, 4, 1, 64), (322, 4, 1, 1 << 16), (323, 3, 1, 1 << 15)]
     for order, magic in (('<', b'II*\0'), ('>', b'MM\0*')):

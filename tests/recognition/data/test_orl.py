@@ -142,3 +142,12 @@ def test_raw_pixels_find_the_real_pairs_hard():
     folds = np.arange(900) // 90
     accuracy = [right[folds == k, right[folds != k].mean(axis=0).argmax()].mean() for k in range(10)]
     assert np.mean(accuracy) == pytest.approx(0.85, abs=0.015)
+
+
+def test_the_settings_are_those_with_which_the_results_were_measured():
+    assert orl.SETTINGS == {
+        **{'net_multiplier': 0.25, 'net_act': 'relu', 'net_output': 'GDC', 'emb_size': 128},
+        **{'loss_s': 10.0, 'loss_m3': 0.4, 'per_batch_size': 32, 'end_epoch': 30},
+        **{'lr': 0.05, 'wd': 0.01, 'lr_schedule': 'cosine', 'warmup_steps': 30},
+        **{'data_shift': 6.0, 'data_rotate': 10.0, 'data_brightness': 0.2, 'verbose': 0},
+    }

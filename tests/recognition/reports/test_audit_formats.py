@@ -48,7 +48,7 @@ def test_the_output_is_that_of_the_golden_file(name, capsys, request):
 
 def test_every_format_has_a_golden_file():
     assert {*FORMS, 'json'} == set(ENDINGS)
-    assert {path.name for path in GOLDEN.iterdir()} == {*CASES, 'sha256.txt'}  # that is test_same_bytes's
+    assert {path.name for path in GOLDEN.iterdir()} == {*CASES, 'sha256.txt', 'config.txt'}  # of other tests
 
 
 def test_the_numbers_are_those_of_the_audit_in_every_format(capsys):

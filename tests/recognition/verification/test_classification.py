@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from recognition.verification.classification import MAX_LISTED_CLASSES, classify, softmax
+from recognition.verification.classification import (
+    MAX_LISTED_CLASSES,
+    are_probabilities,
+    classify,
+    logarithms,
+    softmax,
+)
 
 
 def test_figures_are_those_of_scipy_whatever_the_batches():
@@ -47,3 +53,16 @@ def test_figures_are_json_and_a_large_confusion_matrix_is_left_out():
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match='no images'):
         classify([])
+
+
+def test_probabilities_are_those_of_scipy_and_known_from_logits():
+    scores = np.random.RandomState(1).normal(0, 3, (5, 4))
+    rows = softmax(scores)
+    np.testing.assert_allclose(rows, special.softmax(scores, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(softmax(logarithms(rows)), rows, rtol=1e-12)
+    assert logarithms(np.zeros((1, 1))) == pytest.approx(np.log(2.0**-126))
+    assert are_probabilities(rows)
+    assert are_probabilities(np.array([[0.0, 1.0005]]))
+    assert not are_probabilities(scores)
+    assert not are_probabilities(np.array([[-0.1, 1.1]]))
+    assert not are_probabilities(np.array([[0.0, 1.0], [0.5, 0.502]]))

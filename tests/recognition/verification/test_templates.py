@@ -12,6 +12,7 @@ from recognition.verification.templates import (
     identify,
     read_media,
     read_template_pairs,
+    read_template_people,
     template_embeddings,
     verify_templates,
 )
@@ -118,6 +119,8 @@ def test_files_of_insightface_are_read(tmp_path):
     (tmp_path / 'pairs.txt').write_text('1 11065 1\n1 11066 0\n')
     first, second, same = read_template_pairs(tmp_path / 'pairs.txt')
     assert (first.tolist(), second.tolist(), same.tolist()) == ([1, 1], [11065, 11066], [True, False])
+    (tmp_path / 'people.txt').write_text('7 30\n12 -4\n')
+    assert [each.tolist() for each in read_template_people(tmp_path / 'people.txt')] == [[7, 12], [30, -4]]
 
 
 @pytest.mark.parametrize(

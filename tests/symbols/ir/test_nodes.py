@@ -66,6 +66,8 @@ def no_output(graph):
         (forward_edge, 'does not come before it'),
         (output_that_is_not_there, "'conv' reads output 5 of 'data', which has fewer"),
         (no_output, 'it has no output'),
+        (lambda graph: graph['arg_nodes'].append(4), 'its inputs are not among its nodes'),
+        (lambda graph: graph.update(heads=[[4, 0, 0]]), 'its outputs are not among its nodes'),
         (version_to_come, 'any container is empty'),
         (lambda graph: '[]', 'is damaged'),
         (lambda graph: '{"layers": []}', "it has no 'nodes'"),
