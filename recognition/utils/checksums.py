@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +29,15 @@ def replacing_with_checksum(path: Path) -> Iterator[Path]:
     """Give a temporary path, as `replacing` does, and put its content and its sum in the place of the old ones.
 
     While the file gives way, the sum of either content stands beside it, so that whenever a crash comes the one that
-    is there is found whole. Raises CheckpointError where one of them cannot be written.
+    is there is found whole. Raises CheckpointError where one of them cannot be written, and then the old file stays.
     """
+    sums = checksum_path(path)
     with replacing(path, CheckpointError) as temporary:
         yield temporary
-        line = _line(temporary, path.name)
-        _write(path, [*_lines(path), line])
-    _write(path, [line])
+        line = f'{sum_of(temporary)}  {path.name}\n'.encode()
+        with replacing(sums, CheckpointError) as both:
+            both.write_bytes(line + '\n'.join(_lines(path)).encode())
+    os.truncate(sums, len(line))  # which needs no room on the disk
 
 
 def set_checked(checked: bool) -> None:
@@ -73,15 +76,6 @@ def sum_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _line(path: Path, name: str) -> str:
-    return f'{sum_of(path)}  {name}'
-
-
 def _lines(path: Path) -> List[str]:
     sums = checksum_path(path)
     return read_bytes(sums, CheckpointError).decode('utf-8', 'replace').splitlines() if sums.exists() else []
-
-
-def _write(path: Path, lines: List[str]) -> None:
-    with replacing(checksum_path(path), CheckpointError) as temporary:
-        temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')

@@ -101,16 +101,20 @@ class CrashError(BaseException):
 
 @pytest.mark.parametrize('at', [1, 2, 3])
 def test_a_crash_at_any_replacement_leaves_a_whole_file(path, monkeypatch, at):
-    replaced, count = os.replace, 0
+    count = 0
 
-    def crash(*paths):
-        nonlocal count
-        count += 1
-        if count == at:
-            raise CrashError
-        replaced(*paths)
+    def or_crash(change):
+        def changing(*arguments):
+            nonlocal count
+            count += 1
+            if count == at:
+                raise CrashError
+            change(*arguments)
 
-    monkeypatch.setattr('recognition.utils.files.os.replace', crash)
+        return changing
+
+    monkeypatch.setattr('os.replace', or_crash(os.replace))
+    monkeypatch.setattr('os.truncate', or_crash(os.truncate))
     with pytest.raises(CrashError):
         write(path, b'two')
     monkeypatch.undo()
