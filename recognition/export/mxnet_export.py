@@ -9,8 +9,9 @@ have the checkpoints that `recognition.checkpoint.network.save_network` writes.
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
-from typing import Mapping, Optional
+from typing import Iterator, Mapping, Optional
 
 from config.errors import CheckpointError
 from recognition.checkpoint.network import save_network
@@ -48,8 +49,8 @@ def export_mxnet(
     saved, shape, run, _ = open_checkpoint(prefix, epoch, image_shape, output_layer)
     plain = as_operators(saved.symbol)
     check = compare(run_symbol(plain, saved.values), run, draw_probes(shape, faces))
-    save_network(output, epoch, plain, *on_cpu(plain, saved.values))
-    copy_record(prefix, output, whole=output_layer is None)
+    with copying_record(prefix, output, whole=output_layer is None):
+        save_network(output, epoch, plain, *on_cpu(plain, saved.values))
     if provenance:
         write_provenance(output, {**read_provenance(prefix), **provenance})
     return check
@@ -62,15 +63,18 @@ def check_other_prefix(prefix: PathLike, output: PathLike) -> None:
         raise CheckpointError(f'{output} is the checkpoint itself; choose another prefix')
 
 
-def copy_record(prefix: PathLike, output: PathLike, *, whole: bool = True) -> None:
+@contextmanager
+def copying_record(prefix: PathLike, output: PathLike, *, whole: bool = True) -> Iterator[None]:
     """Copy what records the origin of a network and, where it is whole, its images, kind and classes.
 
-    What an older one left there goes.
+    The block saves the network: on a full disk neither then takes the place of an older one, whose record goes.
     """
-    for name in (config_path, classes_path, origin_path):
-        source = beside(prefix, name) if whole or name == origin_path else None
-        if source is None:
+    with ExitStack() as copies:
+        for name in (config_path, classes_path, origin_path):
+            source = beside(prefix, name) if whole or name == origin_path else None
+            if source:
+                temporary = copies.enter_context(replacing(name(output), CheckpointError))
+                temporary.write_bytes(source.read_bytes())
+        yield
+        for name in (config_path, classes_path, origin_path):
             name(output).unlink(missing_ok=True)
-            continue
-        with replacing(name(output), CheckpointError) as temporary:
-            temporary.write_bytes(source.read_bytes())

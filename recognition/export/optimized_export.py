@@ -8,7 +8,7 @@ from recognition.checkpoint.network import save_network
 from recognition.data.images import channels_first
 from recognition.engines.base import Wanted
 from recognition.engines.mxnet_executor import Bound, load_optimized, on_cpu
-from recognition.export.mxnet_export import check_other_prefix, copy_record
+from recognition.export.mxnet_export import check_other_prefix, copying_record
 from recognition.export.onnx_export import open_checkpoint, trace_network
 from recognition.export.parity import Check, Faces, compare, draw_probes
 from recognition.utils.files import PathLike
@@ -46,8 +46,8 @@ def export_optimized(
     rewritten = load_optimized(prefix, epoch, shape, for_mxnet=for_mxnet, output=output_layer)
     bound, layers = Bound(*rewritten), (trace_network(*rewritten), trace)
     check = compare(lambda images: bound(channels_first(images)), run, draw_probes(shape, faces), layers)
-    save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
-    copy_record(prefix, output, whole=output_layer is None)
+    with copying_record(prefix, output, whole=output_layer is None):
+        save_network(output, epoch, rewritten.symbol, *on_cpu(*rewritten))
     return Done(check, _operators(saved.symbol), _operators(rewritten.symbol))
 
 
