@@ -71,6 +71,14 @@ def test_a_good_set_without_index_has_none_either(folder):
     assert (checked.images, checked.identities) == (20, 5)
 
 
+@pytest.mark.parametrize('line', ['a\tb', '5', f'91\t{"9" * 19}', '1\t2\t3'])
+def test_a_line_of_the_index_that_is_none_is_named(folder, line):
+    with (folder / 'train.idx').open('a') as file:
+        file.write(line + '\n')
+    (fault,) = kinds(check_data(folder))['index']
+    assert fault.endswith(f'{line.encode()!r} where key<TAB>offset is wanted')
+
+
 def damage(folder):
     """Give a set one or two faults of every kind."""
     records = read(folder)
