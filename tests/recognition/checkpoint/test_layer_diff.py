@@ -126,6 +126,10 @@ def test_the_same_constants_in_other_words_are_no_difference(pixels):
     assert differences(small(pixels=pixels, names='{}_fwd'), small()) == []
 
 
+def test_a_stride_of_1_need_not_be_written():
+    assert differences(small(stride=()), small()) == differences(small(), small(stride=())) == []
+
+
 def test_what_one_network_lacks_is_no_difference():
     assert differences(small(), mx.sym.FullyConnected(small(), num_hidden=2, name='top')) == []
     assert differences(symbol(), symbol(net_output='GAP')) == []
