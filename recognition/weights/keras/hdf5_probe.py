@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Union
@@ -10,12 +11,21 @@ from typing import Union
 from config.errors import CheckpointError
 from recognition.utils.files import PathLike
 
-SECONDS = 8  # the structure of a large network takes less than one
+SECONDS = 8  # of computing; the structure of a large network takes less than one
+PATIENCE = 120  # seconds without computing, or on a machine that does much else
+OUT_OF_TIME = -getattr(signal, 'SIGXCPU', 1 << 20)  # the status of a process that has computed for so long
 
+# Limits how long the process computes, where the system has such limits.
+LIMIT = """
+from contextlib import suppress
+
+with suppress(ImportError):
+    import resource
+    resource.setrlimit(resource.RLIMIT_CPU, ({0}, {0} + 1))
+"""
 # Reads the structure and every attribute, but no values. Mistakes that h5py finds are left to whoever reads the file.
 PROBE = """
 import io, sys
-from contextlib import suppress
 
 with suppress(Exception):
     import h5py
@@ -36,14 +46,16 @@ def check_hdf5(source: Union[PathLike, bytes], name: PathLike) -> None:
 
     `source` is a path or the content of a file.
     """
-    command, content = [sys.executable, '-c', PROBE], None
+    command, content = [sys.executable, '-c', LIMIT.format(SECONDS) + PROBE], None
     if isinstance(source, bytes):
         content = source
     else:
         command.append(os.fspath(source))
     try:
-        code = subprocess.run(command, input=content, timeout=SECONDS, capture_output=True).returncode
+        code = subprocess.run(command, input=content, timeout=PATIENCE, capture_output=True).returncode
     except subprocess.TimeoutExpired:
-        raise CheckpointError(f'{name} is damaged: HDF5 does not come to an end with it') from None
+        code = OUT_OF_TIME
+    if code == OUT_OF_TIME:
+        raise CheckpointError(f'{name} is damaged: HDF5 does not come to an end with it')
     if code < 0:
         raise CheckpointError(f'{name} is damaged: HDF5 crashes on it')

@@ -42,11 +42,16 @@ def test_random_damage_is_one_sentence(written, write, monkeypatch):
 
 @pytest.mark.parametrize(
     ('probe', 'words'),
-    [(CRASH, 'crashes'), ('import time; time.sleep(60)', 'does not come to an end')],
+    [
+        (CRASH, 'crashes'),
+        ('import time; time.sleep(60)', 'does not come to an end'),
+        ('while True: pass', 'does not come to an end'),
+    ],
 )
 def test_file_that_hdf5_does_not_survive(written, monkeypatch, probe, words):
     monkeypatch.setattr(hdf5_check, 'PROBE', probe)
-    monkeypatch.setattr(hdf5_check, 'SECONDS', 0.5)
+    monkeypatch.setattr(hdf5_check, 'SECONDS', 1)
+    monkeypatch.setattr(hdf5_check, 'PATIENCE', 1 if 'sleep' in probe else 60)
     refused(written(write_named), words)
 
 
