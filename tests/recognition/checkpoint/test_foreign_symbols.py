@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 
@@ -187,8 +188,10 @@ FIRST = {
 }
 
 
-@pytest.mark.parametrize('channels', [1, 3])
-@pytest.mark.parametrize('name', FIRST)
+@pytest.mark.parametrize(
+    ('name', 'channels'),
+    [*itertools.product(FIRST, (1, 3)), ('nothing', 4)],  # 4: by the first convolution
+)
 def test_the_channels_are_those_that_the_parameters_want(tmp_path, name, channels):
     prefix = save(tmp_path / 'model', FIRST[name](channels), data=(1, channels, 20, 24))
     assert input_channels(load_embedding(prefix, 1)) == channels
