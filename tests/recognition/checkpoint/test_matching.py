@@ -150,6 +150,7 @@ def test_a_depthwise_convolution_of_another_width_has_no_hint_of_groups():
     wide, narrow = np.ones((128, 1, 7, 7)), (64, 1, 7, 7)
     faults = compare({'convf_weight': narrow}, {'convf_weight': wide}).faults
     assert faults == 'it differs in convf_weight (128, 1, 7, 7) instead of (64, 1, 7, 7)'
+    assert 'head_channels' not in compare({'convf_weight': narrow}, {'convf_weight': np.ones(128)}).faults
 
 
 def test_images_have_112_pixels_where_nothing_else_is_said():
