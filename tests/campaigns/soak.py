@@ -119,8 +119,8 @@ def call(ask: Callable[[Any], np.ndarray], images: Images, chance: random.Random
 def interrupted(ask: Callable[[Any], np.ndarray], images: Images, delay: float) -> str:
     """Interrupt calls of the main thread, as Ctrl-C does; what is asked for afterwards must be right."""
     timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     with suppress(KeyboardInterrupt):
+        timer.start()
         while True:
             ask(images.good[:3])
     return call(ask, images._replace(bad=images.bad[:1]), random.Random(delay))
