@@ -33,6 +33,13 @@ def test_a_training_is_refused_while_another_one_has_the_prefix(folder, tmp_path
         train(
             config(folder, max_steps=1, ckpt=0), prefix=tmp_path / 'model', force=True
         )  # which saves nothing
+    with locked(tmp_path / 'model-best'):  # of a run with that prefix
+        refused(
+            ConfigError,
+            f'model-best is in use by process {os.getpid()} on',
+            lambda: train(config(folder, max_steps=2, best='val'), prefix=tmp_path / 'model', resume=True),
+            tmp_path / 'model',
+        )
     assert not (tmp_path / '.model.lock').exists()
 
 

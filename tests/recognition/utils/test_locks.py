@@ -91,6 +91,27 @@ def test_a_thread_is_kept_out_too_and_folders_that_were_made_go(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_waits_says_for_whom(tmp_path, monkeypatch):
+    monkeypatch.setattr('recognition.utils.locks.PATIENCE', 0.0)
+    path, warned, words = tmp_path / 'cache', threading.Event(), []
+    monkeypatch.setattr(
+        'recognition.utils.locks.logger.warning',
+        lambda *given: (words.append(given[0] % given[1:]), warned.set()),
+    )
+
+    def second():
+        with locked(path, wait=True):
+            pass
+
+    with locked(path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert warned.wait(60)
+    assert f'cache is in use by process {os.getpid()} on ' in words[0]
+    thread.join(60)
+    assert not thread.is_alive()
+
+
 def test_where_no_lock_can_be_the_reason_is_told(tmp_path, monkeypatch, caplog):
     (tmp_path / 'file').write_text('in the way')
     path = tmp_path / 'file' / 'model'
