@@ -8,7 +8,7 @@ import weakref
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, Full, Queue
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -19,6 +19,25 @@ CLOSED = 'the embedder is closed'
 OTHER_PROCESS = 'an embedder does not go into another process: load it in each, after the fork'
 POLL = 0.1  # seconds between two looks at whether it is closed
 Function = Callable[[np.ndarray], np.ndarray]
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()  # RLocks, each held by a thread while it works
+_held: List[List[Any]] = []  # by forks
+
+
+def _wait_for_work() -> None:
+    """Let no batcher work during a fork: MXNet stops its engine then, and waits for ever for a thread that uses it."""
+    locks = sorted(_locks, key=id)
+    for lock in locks:
+        lock.acquire()
+    _held.append(locks)
+
+
+def _let_work() -> None:
+    for lock in _held.pop():
+        lock.release()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(before=_wait_for_work, after_in_parent=_let_work, after_in_child=_let_work)
 
 
 class Request(NamedTuple):
@@ -38,9 +57,14 @@ class Batcher:
         self._queue: Queue[Optional[Request]] = Queue(WAITING)
         self._stopped = threading.Event()
         self._process = os.getpid()
+        lock = threading.RLock()
+        _locks.add(lock)
         # the thread knows nothing of this object, so that it ends when nobody else does
         worker = threading.Thread(
-            target=_work, args=(self._queue, self._stopped, function, most), name='embedder', daemon=True
+            target=_work,
+            args=(self._queue, self._stopped, lock, function, most),
+            name='embedder',
+            daemon=True,
         )
         worker.start()
         self.close = weakref.finalize(self, _stop, self._queue, self._stopped, worker)
@@ -69,7 +93,9 @@ def _stop(queue: Queue[Optional[Request]], stopped: threading.Event, worker: thr
             worker.join()
 
 
-def _work(queue: Queue[Optional[Request]], stopped: threading.Event, function: Function, most: int) -> None:
+def _work(
+    queue: Queue[Optional[Request]], stopped: threading.Event, lock: Any, function: Function, most: int
+) -> None:
     left: Optional[Request] = None  # what did not fit into the last batch
     while True:
         first = left or queue.get()
@@ -77,7 +103,8 @@ def _work(queue: Queue[Optional[Request]], stopped: threading.Event, function: F
             _cancel(first, queue)
             return
         requests, left, ended = _gather(first, queue, most)
-        _answer(requests, function)
+        with lock:
+            _answer(requests, function)
         if ended:
             _cancel(left, queue)
             return

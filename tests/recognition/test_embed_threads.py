@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from recognition.embed import Embedder
 from recognition.engines import ENGINES
 from recognition.verification.lfw import normalise
 from tests.helpers.small_network import SHAPE
+from tests.helpers.training import ROOT
 
 pytestmark = pytest.mark.usefixtures('cache')
 
@@ -87,3 +90,37 @@ def test_a_forked_process_is_told_to_load_its_own(small, images):
     with os.fdopen(reading) as told:
         assert 'load it in each, after the fork' in told.read()
     os.waitpid(child, 0)
+
+
+FORKS = """if True:
+    import os, sys, threading
+    import numpy as np
+    from recognition.embed import Embedder
+
+    shape = tuple(map(int, sys.argv[2].split(',')))
+    embedder, stopped = Embedder.load(sys.argv[1], 'mxnet', image_shape=shape), threading.Event()
+
+    def work():
+        while not stopped.is_set():
+            embedder(np.zeros((8, *embedder.image_shape), np.uint8))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+    stopped.set()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_a_fork_waits_for_the_thread_that_works(small):
+    """MXNet stops its engine in a fork, and waited for ever for the thread that used it."""
+    shape = ','.join(map(str, SHAPE))
+    command = [sys.executable, '-W', 'ignore', '-c', FORKS, small.checkpoint, shape]
+    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
