@@ -15,12 +15,13 @@ from config.reading import read_text
 ROLE = 'DMLC_ROLE'  # the variable with the role of a process, for MXNet
 WORKER = 'worker'
 HERE = '127.0.0.1'
+LONGEST_HOST = 60  # characters of a line that an error shows
 # no questions; a host that does not answer for 45 seconds is lost
 SSH = ('ssh', '-o', 'BatchMode=yes', '-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=3')
 
 
 def in_a_job() -> bool:
-    """Whether this process was started as a worker of several."""
+    """Return whether this process was started as a worker of several."""
     return os.environ.get(ROLE) == WORKER
 
 
@@ -107,5 +108,7 @@ def read_hosts(path: Path) -> List[str]:
         raise ConfigError(f'{path} names no host; one stands on each line')
     odd = next((host for host in hosts if len(host.split()) > 1 or host.startswith('-')), None)
     if odd:
-        raise ConfigError(f'{path}: {odd!r} is no host; one stands on each line, as user@name or name')
+        raise ConfigError(
+            f'{path}: {odd[:LONGEST_HOST]!r} is no host; one stands on each line, as user@name or name'
+        )
     return hosts

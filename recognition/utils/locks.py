@@ -159,10 +159,9 @@ def _write_holder(file: BinaryIO) -> None:
 def _release(file: BinaryIO, lock: Path) -> None:
     if os.name == 'nt':  # which removes no open file, and none that another program has just opened
         file.close()
-    with suppress(OSError, ValueError):  # it is closed
-        if os.name == 'nt' or _is_there(
-            file, lock
-        ):  # or else it was removed by hand, and this is another one's
+    with suppress(OSError):
+        # where it was removed by hand, the file there is another program's
+        if os.name == 'nt' or _is_there(file, lock):
             lock.unlink()
     file.close()
 

@@ -240,7 +240,7 @@ def child(folder: Path, names: List[str], trials: int, seed: int, *, mounted: bo
 
 
 def can_mount() -> bool:
-    """Whether this process may mount a file system of its own."""
+    """Return whether this process may mount a file system of its own."""
     try:
         return not subprocess.run(
             [*MOUNT, 'mount', '-t', 'tmpfs', 'none', '/mnt'], capture_output=True

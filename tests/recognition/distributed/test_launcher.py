@@ -65,6 +65,7 @@ def test_hosts_are_read_from_lines(tmp_path):
         ('', 'names no host'),
         ('a b', "'a b' is no host"),
         ('-oProxyCommand=x', 'is no host'),
+        ('b ' * 5000, r"hosts: '(b ){30}' is no host"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=words):
