@@ -33,7 +33,7 @@ THREADS, SIDE, GOOD = 16, 32, 36
 TOLERANCE = 1e-5
 SETTLED = 60.0  # seconds after which memory is to stay, or a third of a shorter time
 GROWTH = 1.01
-FORK_EVERY, LAST_WAIT = 5.0, 60.0  # seconds
+FORK_EVERY, LAST_WAIT = 1.0, 60.0  # seconds
 SMALL = {'net_multiplier': 0.0625, 'image_shape': (SIDE, SIDE, 3)}
 NETWORKS = {
     'Embedder': ('cosface', {'emb_size': 16}),
