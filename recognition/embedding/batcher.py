@@ -1,108 +1,122 @@
-"""Requests of several threads, put together into batches for one that works."""
+"""Dynamic batching: requests of several threads, merged into batches for one worker thread.
+
+Threads and the worker share nothing but `queue.SimpleQueue`, whose lock is in C. A KeyboardInterrupt inside
+`threading.Condition`, and so inside `queue.Queue` and `concurrent.futures.Future`, can leave its lock held or release
+that of another thread: after an hour of Ctrl-C every 0.1 s the worker ended with "release unlocked lock", or hung.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from concurrent.futures import Future
 from contextlib import suppress
-from queue import Empty, Full, Queue
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from queue import Empty, SimpleQueue
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from config.errors import ConfigError
 
-WAITING = 4  # requests; whoever brings another one waits until there is room
-CLOSED = 'the embedder is closed'
-OTHER_PROCESS = 'an embedder does not go into another process: load it in each, after the fork'
-POLL = 0.1  # seconds between two looks at whether it is closed
-Function = Callable[[np.ndarray], np.ndarray]
-_locks: weakref.WeakSet[Any] = weakref.WeakSet()  # RLocks, each held by a thread while it works
-_held: List[List[Any]] = []  # by forks
+CLOSED_MESSAGE = 'the embedder is closed'
+FORK_MESSAGE = 'an embedder does not go into another process: load it in each, after the fork'
+BatchFunction = Callable[[np.ndarray], np.ndarray]
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()  # RLocks, each held by a worker thread while it computes
 
 
-def _wait_for_work() -> None:
-    """Let no batcher work during a fork: MXNet stops its engine then, and waits for ever for a thread that uses it."""
-    locks = sorted(_locks, key=id)
-    for lock in locks:
+def _pause_workers() -> None:
+    """Pause all batchers for a fork: MXNet stops its engine then, and waits forever for a thread that uses it."""
+    for lock in sorted(_locks, key=id):
         lock.acquire()
-    _held.append(locks)
 
 
-def _let_work() -> None:
-    for lock in _held.pop():
-        lock.release()
+def _resume_workers() -> None:
+    for lock in _locks:
+        with suppress(RuntimeError):  # not acquired: Ctrl-C came first
+            lock.release()
 
 
 if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(before=_wait_for_work, after_in_parent=_let_work, after_in_child=_let_work)
+    os.register_at_fork(
+        before=_pause_workers, after_in_parent=_resume_workers, after_in_child=_resume_workers
+    )
 
 
-class Request(NamedTuple):
-    """Rows (n, ...) to work on, and where the result (n, D) is awaited."""
+class BatchResult:
+    """The result of a request, which arrives later."""
+
+    def __init__(self) -> None:
+        self._outcome: SimpleQueue[Union[np.ndarray, BaseException]] = SimpleQueue()
+
+    def set(self, outcome: Union[np.ndarray, BaseException]) -> None:
+        """Deliver the rows, or the error that is raised in the thread that waits."""
+        self._outcome.put(outcome)
+
+    def wait(self) -> np.ndarray:
+        """Return the rows, float (n, D), or raise the error; once."""
+        outcome = self._outcome.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+class BatchRequest(NamedTuple):
+    """Rows (n, ...) to compute on, and where their result (n, D) is expected."""
 
     rows: np.ndarray
-    future: Future[np.ndarray]
+    result: BatchResult
+
+
+class RequestQueue(SimpleQueue[Optional[BatchRequest]]):
+    """The requests that wait, with None at their end. stopped: whether the batcher is closed."""
+
+    stopped = False
 
 
 class Batcher:
-    """Runs a function of up to `most` rows in a thread of its own; whatever waits by then runs in one call.
+    """Run a function of up to `max_rows` rows in a worker thread; all requests that wait are merged into one call.
 
-    It may be used from any thread of the process that made it. No request waits for others to come.
+    Any thread of the process that created it may use it. No request is delayed to wait for others.
     """
 
-    def __init__(self, function: Function, most: int) -> None:
-        self._queue: Queue[Optional[Request]] = Queue(WAITING)
-        self._stopped = threading.Event()
+    def __init__(self, function: BatchFunction, max_rows: int) -> None:
+        self._queue = RequestQueue()
         self._process = os.getpid()
         lock = threading.RLock()
         _locks.add(lock)
-        # the thread knows nothing of this object, so that it ends when nobody else does
+        # the thread has no reference to this object, so it ends when the last user's reference goes
         worker = threading.Thread(
-            target=_work,
-            args=(self._queue, self._stopped, lock, function, most),
-            name='embedder',
-            daemon=True,
+            target=_work, args=(self._queue, lock, function, max_rows), name='embedder', daemon=True
         )
         worker.start()
-        self.close = weakref.finalize(self, _stop, self._queue, self._stopped, worker)
+        self.close = weakref.finalize(self, _stop, self._queue, worker)
 
-    def submit(self, rows: np.ndarray) -> Future[np.ndarray]:
-        """Ask for the result of 1 to `most` rows; ConfigError once it is closed, and in a forked process."""
+    def submit(self, rows: np.ndarray) -> BatchResult:
+        """Queue 1 to `max_rows` rows. Raises ConfigError if the batcher is closed, and in a forked process."""
         if self._process != os.getpid():
-            raise ConfigError(OTHER_PROCESS)
-        request = Request(rows, Future())
-        placed = False
-        while not (placed or self._stopped.is_set()):
-            with suppress(Full):
-                self._queue.put(request, timeout=POLL)
-                placed = True
-        # the thread may have ended since, without having seen it
-        if self._stopped.is_set() and (request.future.cancel() or request.future.cancelled()):
-            raise ConfigError(CLOSED)
-        return request.future
+            raise ConfigError(FORK_MESSAGE)
+        request = BatchRequest(rows, BatchResult())
+        self._queue.put(request)
+        if self._queue.stopped:  # the thread may have ended without seeing the request
+            raise ConfigError(CLOSED_MESSAGE)
+        return request.result
 
 
-def _stop(queue: Queue[Optional[Request]], stopped: threading.Event, worker: threading.Thread) -> None:
-    stopped.set()
-    while worker.is_alive() and worker is not threading.current_thread():
-        with suppress(Full):
-            queue.put(None, timeout=POLL)
-            worker.join()
+def _stop(queue: RequestQueue, worker: threading.Thread) -> None:
+    queue.stopped = True
+    queue.put(None)
+    if worker is not threading.current_thread():
+        worker.join()
 
 
-def _work(
-    queue: Queue[Optional[Request]], stopped: threading.Event, lock: Any, function: Function, most: int
-) -> None:
-    left: Optional[Request] = None  # what did not fit into the last batch
+def _work(queue: RequestQueue, lock: Any, function: BatchFunction, max_rows: int) -> None:
+    left: Optional[BatchRequest] = None  # the request that did not fit into the last batch
     while True:
         first = left or queue.get()
-        if first is None or stopped.is_set():
+        if first is None or queue.stopped:
             _cancel(first, queue)
             return
-        requests, left, ended = _gather(first, queue, most)
+        requests, left, ended = _gather(first, queue, max_rows)
         with lock:
             _answer(requests, function)
         if ended:
@@ -111,11 +125,11 @@ def _work(
 
 
 def _gather(
-    first: Request, queue: Queue[Optional[Request]], most: int
-) -> Tuple[List[Request], Optional[Request], bool]:
-    """Return the requests of the next batch, one that comes after it, and whether that was the end."""
+    first: BatchRequest, queue: RequestQueue, max_rows: int
+) -> Tuple[List[BatchRequest], Optional[BatchRequest], bool]:
+    """Return the requests of the next batch, the first that does not fit, and whether the queue has ended."""
     requests, count = [first], len(first.rows)
-    while count < most:
+    while count < max_rows:
         try:
             request = queue.get_nowait()
         except Empty:
@@ -123,33 +137,30 @@ def _gather(
         if request is None:
             return requests, None, True
         count += len(request.rows)
-        if count > most:
+        if count > max_rows:
             return requests, request, False
         requests.append(request)
     return requests, None, False
 
 
-def _answer(requests: List[Request], function: Function) -> None:
-    asked = [request for request in requests if request.future.set_running_or_notify_cancel()]
-    if not asked:
-        return
+def _answer(requests: List[BatchRequest], function: BatchFunction) -> None:
     try:
-        alone = len(asked) == 1
-        found = function(asked[0].rows if alone else np.concatenate([request.rows for request in asked]))
-    except BaseException as error:  # whoever asked is to see it
-        for request in asked:
-            request.future.set_exception(error)
+        alone = len(requests) == 1
+        found = function(requests[0].rows if alone else np.concatenate([each.rows for each in requests]))
+    except BaseException as error:  # raised again in the threads that wait for results
+        for request in requests:
+            request.result.set(error)
         return
     start = 0
-    for request in asked:
-        request.future.set_result(found[start : start + len(request.rows)])
+    for request in requests:
+        request.result.set(found[start : start + len(request.rows)])
         start += len(request.rows)
 
 
-def _cancel(first: Optional[Request], queue: Queue[Optional[Request]]) -> None:
+def _cancel(first: Optional[BatchRequest], queue: RequestQueue) -> None:
     while True:
         if first is not None:
-            first.future.cancel()
+            first.result.set(ConfigError(CLOSED_MESSAGE))
         try:
             first = queue.get_nowait()
         except Empty:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from concurrent.futures import CancelledError, Future
 from typing import (
     Any,
     Callable,
@@ -25,7 +24,7 @@ import numpy as np
 from config.checks import EMBEDDING
 from config.errors import CheckpointError, ConfigError, DataError
 from recognition.data.image_sources import items
-from recognition.embedding.batcher import CLOSED, OTHER_PROCESS, Batcher, Function
+from recognition.embedding.batcher import FORK_MESSAGE, Batcher, BatchFunction, BatchResult
 from recognition.embedding.engine_choice import open_engine
 from recognition.engines.base import CHANNELS, Engine, Shape, Wanted, checked_embed
 from recognition.engines.model import OUTPUT_LAYER, Model, find_model
@@ -121,7 +120,7 @@ class Runner:
     pixels = ''
 
     def __init__(
-        self, engine: Engine, network: str, function: Function, rows: int, resize: Optional[Resize]
+        self, engine: Engine, network: str, function: BatchFunction, rows: int, resize: Optional[Resize]
     ) -> None:
         """Make what gives `function` up to `rows` images of the engine's size; resize=None refuses other sizes."""
         self.engine, self.precision = engine.name, engine.precision
@@ -137,13 +136,15 @@ class Runner:
         on_fault: called with the name of an image that cannot be read and its error, and the image is left out;
         None: the error is raised.
         """
-        pending: Deque[Tuple[List[str], Future[np.ndarray]]] = deque()
+        pending: Deque[Tuple[List[str], BatchResult]] = deque()
         for names, batch in self._batches(images, on_fault):
             pending.append((names, self._batcher.submit(batch)))
             if len(pending) > AHEAD:
-                yield from _result(*pending.popleft())
+                names, result = pending.popleft()
+                yield from zip(names, result.wait())
         while pending:
-            yield from _result(*pending.popleft())
+            names, result = pending.popleft()
+            yield from zip(names, result.wait())
 
     def close(self) -> None:
         """End the thread that works; what waits for it is a ConfigError."""
@@ -156,7 +157,7 @@ class Runner:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise ConfigError(OTHER_PROCESS)  # where it is pickled
+        raise ConfigError(FORK_MESSAGE)  # where it is pickled
 
     def _all_rows(self, images: Any, what: str) -> np.ndarray:
         rows = [row for _, row in self.stream(images)]
@@ -204,14 +205,6 @@ def finite_rows(engine: Engine, images: np.ndarray) -> np.ndarray:
             'the network gives values that are not finite; its weights are damaged, or the training has diverged'
         )
     return found
-
-
-def _result(names: List[str], future: Future[np.ndarray]) -> Iterator[Tuple[str, np.ndarray]]:
-    try:
-        rows = future.result()
-    except CancelledError:
-        raise ConfigError(CLOSED) from None
-    return zip(names, rows)
 
 
 def _reference(model: Model, path: Optional[PathLike]) -> Optional[Model]:
