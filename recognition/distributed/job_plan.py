@@ -15,7 +15,7 @@ from config.reading import read_text
 ROLE = 'DMLC_ROLE'  # the variable with the role of a process, for MXNet
 WORKER = 'worker'
 HERE = '127.0.0.1'
-LONGEST_HOST = 60  # characters of a line that an error shows
+MAX_HOST_CHARACTERS = 60  # characters of a line that an error shows
 # no questions; a host that does not answer for 45 seconds is lost
 SSH = ('ssh', '-o', 'BatchMode=yes', '-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=3')
 
@@ -105,10 +105,10 @@ def read_hosts(path: Path) -> List[str]:
     lines = [line.partition('#')[0].strip() for line in read_text(path, ConfigError).splitlines()]
     hosts = [line for line in lines if line]
     if not hosts:
-        raise ConfigError(f'{path} names no host; one stands on each line')
+        raise ConfigError(f'{path} does not name a host; expected one per line, as user@name or name')
     odd = next((host for host in hosts if len(host.split()) > 1 or host.startswith('-')), None)
     if odd:
         raise ConfigError(
-            f'{path}: {odd[:LONGEST_HOST]!r} is no host; one stands on each line, as user@name or name'
+            f'{path}: {odd[:MAX_HOST_CHARACTERS]!r} is not a host; expected one per line, as user@name or name'
         )
     return hosts

@@ -2,7 +2,8 @@
 
 Threads and the worker share nothing but `queue.SimpleQueue`, whose lock is in C. A KeyboardInterrupt inside
 `threading.Condition`, and so inside `queue.Queue` and `concurrent.futures.Future`, can leave its lock held or release
-that of another thread: after an hour of Ctrl-C every 0.1 s the worker ended with "release unlocked lock", or hung.
+that of another thread: in an hour with Ctrl-C about every second, one worker ended with "release unlocked lock" and
+another hung.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ class BatchResult:
         """Deliver the rows, or the error that is raised in the thread that waits."""
         self._outcome.put(outcome)
 
-    def wait(self) -> np.ndarray:
-        """Return the rows, float (n, D), or raise the error; once."""
-        outcome = self._outcome.get()
+    def wait(self, timeout: Optional[float] = None) -> np.ndarray:
+        """Return the rows, float (n, D), or raise the error; once. Raises `queue.Empty` after `timeout` seconds."""
+        outcome = self._outcome.get(timeout=timeout)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

@@ -62,10 +62,10 @@ def test_hosts_are_read_from_lines(tmp_path):
     path.write_text('# cluster\nfirst\n\n me@second # fast\n')
     assert read_hosts(path) == ['first', 'me@second']
     for text, words in (
-        ('', 'names no host'),
-        ('a b', "'a b' is no host"),
-        ('-oProxyCommand=x', 'is no host'),
-        ('b ' * 5000, r"hosts: '(b ){30}' is no host"),
+        ('', 'does not name a host'),
+        ('a b', "'a b' is not a host"),
+        ('-oProxyCommand=x', 'is not a host'),
+        ('b ' * 5000, r"hosts: '(b ){30}' is not a host"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=words):

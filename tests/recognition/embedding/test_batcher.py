@@ -38,7 +38,7 @@ def test_what_waits_runs_in_one_call_of_no_more_than_the_limit():
     gate.entered.wait(10)
     later = [batcher.submit(rows(*values)) for values in ([1], [2, 3], [4, 5], [6])]
     gate.opened.set()
-    assert [each.wait()[:, 0].tolist() for each in (first, *later)] == [[0], [2], [4, 6], [8, 10], [12]]
+    assert [each.wait(10)[:, 0].tolist() for each in (first, *later)] == [[0], [2], [4, 6], [8, 10], [12]]
     assert gate.seen == [1, 3, 3]
 
 
@@ -53,10 +53,10 @@ def test_closing_ends_the_thread_and_cancels_what_waits():
     gate.opened.set()
     closing.join(10)
     assert not closing.is_alive()
-    assert running.wait().tolist() == [[2]]
+    assert running.wait(10).tolist() == [[2]]
     for each in waiting:
         with pytest.raises(ConfigError, match='closed'):
-            each.wait()
+            each.wait(10)
     with pytest.raises(ConfigError, match='closed'):
         batcher.submit(rows(1))
 
@@ -69,10 +69,10 @@ def test_an_error_reaches_those_who_asked_and_nobody_else():
 
     batcher = Batcher(fails, 1)
     asked = [batcher.submit(rows(number)) for number in (1, -1, 2)]
-    assert asked[0].wait().tolist() == [[1]]
+    assert asked[0].wait(10).tolist() == [[1]]
     with pytest.raises(ValueError, match='below zero'):
-        asked[1].wait()
-    assert asked[2].wait().tolist() == [[2]]
+        asked[1].wait(10)
+    assert asked[2].wait(10).tolist() == [[2]]
 
 
 INTERRUPTED_CALLS = """
@@ -107,7 +107,7 @@ print(count > 100, [thread.is_alive() for thread in threads], batcher.submit(np.
 
 
 def test_interrupts_at_any_moment_leave_the_worker_alive():
-    """In `threading.Condition` one of some thousands released or kept the lock of another thread."""
+    """A KeyboardInterrupt inside `threading.Condition` can release or keep the lock of another thread."""
     run = [sys.executable, '-W', 'ignore', '-c', INTERRUPTED_CALLS]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ('True [False, False, False, False] [[6.]]\n', '')
